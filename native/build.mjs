@@ -1,0 +1,150 @@
+// Builds the native core: the addon (node-gyp of npm's own) and the static programs beside it (musl-gcc). Plain Node
+// without dependencies, because it runs before anything is installed or transformed. Does nothing when every output is
+// newer than every source.
+//
+//   node native/build.mjs [--force] [--only addon|shim]
+
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const output = join(here, 'build');
+const addon = join(output, 'Release', 'covey.node');
+
+/** The static programs: output name -> folder of .c files. The first is shipped, the others serve tests and benches. */
+const programs = {
+  'covey-shim': 'shim',
+  'test-init': 'test/init',
+  'bare-bound': 'test/bound',
+};
+
+function fail(message, hint) {
+  process.stderr.write(`native: ${message}\n  ${hint}\n`);
+  process.exit(1);
+}
+
+function filesUnder(folder, endings) {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { withFileTypes: true })
+    .filter((entry) => entry.isFile() && endings.some((ending) => entry.name.endsWith(ending)))
+    .map((entry) => join(folder, entry.name))
+    .sort();
+}
+
+function isFresh(product, sources) {
+  if (!existsSync(product)) return false;
+  const made = statSync(product).mtimeMs;
+  return sources.every((source) => statSync(source).mtimeMs <= made);
+}
+
+/** Where this Node keeps its own headers: they cannot be downloaded, and another version's headers build a broken addon. */
+function nodePrefix() {
+  const prefix = dirname(dirname(realpathSync(process.execPath)));
+  const header = join(prefix, 'include', 'node', 'node_api.h');
+  if (!existsSync(header)) {
+    fail(`this Node (${process.execPath}) has no headers: ${header} is missing`, "install Node 20 from nodesource's package or the official tarball; both bring include/node");
+  }
+  return prefix;
+}
+
+function nodeGyp() {
+  const candidates = [];
+  if (process.env.npm_execpath) candidates.push(join(dirname(dirname(process.env.npm_execpath)), 'node_modules'));
+  for (const folder of (process.env.PATH ?? '').split(':')) {
+    const npm = join(folder, 'npm');
+    if (existsSync(npm)) candidates.push(join(dirname(dirname(realpathSync(npm))), 'node_modules'));
+  }
+  candidates.push(join(nodePrefix(), 'lib', 'node_modules', 'npm', 'node_modules'));
+  for (const modules of candidates) {
+    const script = join(modules, 'node-gyp', 'bin', 'node-gyp.js');
+    if (existsSync(script)) return script;
+  }
+  return fail('no node-gyp beside npm', 'install npm 9 or newer (it comes with Node 20)');
+}
+
+function run(command, args) {
+  const result = spawnSync(command, args, { encoding: 'utf8', maxBuffer: 64 << 20 });
+  if (result.error) fail(`cannot run ${command}: ${result.error.message}`, 'apt-get install g++ make python3 musl-tools');
+  if (result.status !== 0) {
+    process.stderr.write(`${result.stdout ?? ''}${result.stderr ?? ''}`);
+    fail(`${command} ${args.slice(0, 3).join(' ')} … ended with status ${result.status ?? result.signal}`, 'the output above names the file');
+  }
+  return result;
+}
+
+/** Held while building: two builds at once would delete each other's object files. */
+function withLock(build) {
+  const lock = join(output, '.lock');
+  mkdirSync(output, { recursive: true });
+  // flock(1) of util-linux would need a wrapper process; a directory is as atomic, and a stale one names its owner.
+  for (let tries = 0; ; tries++) {
+    try {
+      mkdirSync(lock);
+      writeFileSync(join(lock, 'pid'), String(process.pid));
+      break;
+    } catch (error) {
+      if (error.code !== 'EEXIST') throw error;
+      if (isStale(lock)) rmSync(lock, { recursive: true, force: true });
+      else if (tries > 1_200) fail(`another build holds ${lock}`, 'wait for it, or remove that folder');
+      else Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 250);
+    }
+  }
+  try {
+    return build();
+  } finally {
+    rmSync(lock, { recursive: true, force: true });
+  }
+}
+
+function isStale(lock) {
+  try {
+    const age = Date.now() - statSync(lock).mtimeMs;
+    const pidFile = join(lock, 'pid');
+    if (!existsSync(pidFile)) return age > 5_000;
+    return !existsSync(`/proc/${Number(readFileSync(pidFile, 'utf8'))}`);
+  } catch {
+    return true;
+  }
+}
+
+function buildAddon(force) {
+  const sources = [...filesUnder(join(here, 'src'), ['.cc', '.h']), join(here, 'binding.gyp')];
+  if (!force && isFresh(addon, sources)) return false;
+  // The list of files is read by configure, so a new file needs it again; the object files stay.
+  const place = ['--directory', here, `--nodedir=${nodePrefix()}`];
+  run(process.execPath, [nodeGyp(), 'configure', ...place]);
+  run(process.execPath, [nodeGyp(), 'build', ...place, '--jobs', '2']);
+  if (!existsSync(addon)) fail(`${addon} was not built`, 'run with --force');
+  // make leaves an up-to-date product untouched, for instance when only a comment of binding.gyp changed.
+  run('touch', [addon]);
+  return true;
+}
+
+function buildProgram(name, folder, force) {
+  const root = join(here, folder);
+  const sources = filesUnder(root, ['.c']);
+  if (sources.length === 0) return false;
+  const product = join(output, name);
+  if (!force && isFresh(product, [...sources, ...filesUnder(root, ['.h'])])) return false;
+  const fresh = `${product}.new`;
+  // musl-gcc knows no kernel headers; they come last, so that musl's own win.
+  const kernel = ['-idirafter', '/usr/include', '-idirafter', `/usr/include/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`];
+  run('musl-gcc', ['-std=c17', '-D_GNU_SOURCE', '-Os', '-static', '-s', '-Wall', '-Wextra', '-Werror', '-fno-stack-protector', '-ffunction-sections', '-fdata-sections', '-Wl,--gc-sections', ...kernel, '-o', fresh, ...sources]);
+  renameSync(fresh, product);
+  return true;
+}
+
+const force = process.argv.includes('--force');
+const only = process.argv[process.argv.indexOf('--only') + 1];
+const wants = (part) => !process.argv.includes('--only') || only === part;
+const built = withLock(() => {
+  const made = [];
+  if (wants('shim')) {
+    for (const [name, folder] of Object.entries(programs)) if (buildProgram(name, folder, force)) made.push(name);
+  }
+  if (wants('addon') && buildAddon(force)) made.push('covey.node');
+  return made;
+});
+process.stdout.write(built.length === 0 ? 'native: up to date\n' : `native: built ${built.join(', ')}\n`);
