@@ -109,7 +109,7 @@ export interface Store {
   reached(revision: Revision, signal: AbortSignal): Promise<void>;
   /** Campaigns for the lead; resolves when it is won and the view has reached the reign's first revision. */
   reign(candidate: Candidate, signal: AbortSignal): Promise<Reign>;
-  /** Keeps `manager/<id>` there, bound to a lease, until `signal` is aborted or the store is closed. */
+  /** Keeps `manager/<id>` there, bound to a lease, until `signal` is aborted or the store is closed; resolves then. */
   announce(manager: Manager, signal: AbortSignal): Promise<void>;
 }
 
