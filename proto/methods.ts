@@ -1,0 +1,90 @@
+/** The services of `*.proto` as tables: path, kind and codec of every method. A test holds them against the .proto files. */
+import { covey } from './messages.ts';
+
+/** What a generated message class offers; `T` is what it decodes to, `P` what it encodes. */
+interface Codec<P, T> {
+  encode(message: P): { finish(): Uint8Array };
+  decode(bytes: Uint8Array): T;
+}
+
+export type MethodKind = 'unary' | 'server-stream' | 'client-stream' | 'bidi';
+
+/** One method. `In`/`Out` are what handlers receive and callers get; `InProps`/`OutProps` what callers and handlers give. */
+export interface Method<Kind extends MethodKind, InProps, In, OutProps, Out> {
+  readonly kind: Kind;
+  readonly request: Codec<InProps, In>;
+  readonly response: Codec<OutProps, Out>;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: the table's bound; every entry has its own exact types
+export type AnyMethod = Method<MethodKind, any, any, any, any>;
+
+export interface ServiceTable {
+  readonly name: string;
+  readonly methods: Readonly<Record<string, AnyMethod>>;
+}
+
+function define<Kind extends MethodKind>(kind: Kind) {
+  return <InProps, In, OutProps, Out>(
+    request: Codec<InProps, In>,
+    response: Codec<OutProps, Out>,
+  ): Method<Kind, InProps, In, OutProps, Out> => ({ kind, request, response });
+}
+
+const unary = define('unary');
+const serverStream = define('server-stream');
+const clientStream = define('client-stream');
+const bidi = define('bidi');
+const v1 = covey.v1;
+
+/** What clients ask of any manager. Source: control.proto. */
+export const Control = {
+  name: 'covey.v1.Control',
+  methods: {
+    createService: unary(v1.CreateServiceRequest, v1.ServiceView),
+    updateService: unary(v1.UpdateServiceRequest, v1.ServiceView),
+    rollbackService: unary(v1.RollbackServiceRequest, v1.ServiceView),
+    removeService: unary(v1.ServiceRef, v1.Empty),
+    getService: unary(v1.ServiceRef, v1.ServiceView),
+    listServices: unary(v1.ListServicesRequest, v1.ServiceList),
+    listTasks: unary(v1.ListTasksRequest, v1.TaskList),
+    watchProgress: serverStream(v1.WatchProgressRequest, v1.Progress),
+    getNode: unary(v1.NodeRef, v1.NodeView),
+    listNodes: unary(v1.Empty, v1.NodeList),
+    updateNode: unary(v1.UpdateNodeRequest, v1.NodeView),
+    removeNode: unary(v1.RemoveNodeRequest, v1.Empty),
+    loadImage: clientStream(v1.LoadImageRequest, v1.ImageList),
+    listImages: unary(v1.Empty, v1.ImageList),
+    removeImage: unary(v1.ImageRef, v1.Empty),
+    getCluster: unary(v1.Empty, v1.ClusterInfo),
+    getJoinToken: unary(v1.JoinTokenRequest, v1.JoinToken),
+    watch: serverStream(v1.WatchRequest, v1.Event),
+    logs: serverStream(v1.LogsRequest, v1.LogLine),
+  },
+} as const;
+
+/** Between an agent and the leading manager. Source: dispatcher.proto. */
+export const Dispatcher = {
+  name: 'covey.v1.Dispatcher',
+  methods: {
+    session: bidi(v1.AgentMessage, v1.ManagerMessage),
+    publishLogs: clientStream(v1.PublishedLog, v1.Empty),
+  },
+} as const;
+
+/** Blobs for agents and other managers. Source: dispatcher.proto. */
+export const Images = {
+  name: 'covey.v1.Images',
+  methods: { fetchBlob: serverStream(v1.FetchBlobRequest, v1.BlobChunk) },
+} as const;
+
+/** Certificates. Source: ca.proto. */
+export const Ca = {
+  name: 'covey.v1.Ca',
+  methods: { issue: unary(v1.IssueRequest, v1.IssueReply), renew: unary(v1.RenewRequest, v1.IssueReply) },
+} as const;
+
+/** A method's name on the wire: the table's key with a capital. */
+export function pathOf(table: ServiceTable, method: string): string {
+  return `/${table.name}/${method.charAt(0).toUpperCase()}${method.slice(1)}`;
+}
