@@ -43,8 +43,8 @@ export class RpcChannel {
     this.#errors = options.errors;
     const context = createSecureContext({
       ca: material.ca,
-      cert: material.certificate,
-      key: material.key,
+      // A joiner has none yet.
+      ...(material.certificate === '' ? {} : { cert: material.certificate, key: material.key }),
       minVersion: 'TLSv1.3',
     });
     const credentials = ChannelCredentials.createFromSecureContext(context, {

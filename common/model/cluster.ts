@@ -13,7 +13,7 @@ export interface Cluster {
     /** PEM, PKCS#8. Known to managers and etcd only. */
     readonly key: string;
   };
-  /** SHA-256 of the join token's secret part, hex; the token itself is kept to show it again. */
+  /** The secret part of the join token. Known to managers and etcd only; rotated by replacing it. */
   readonly joinSecret: string;
   readonly certificateLifetimeMs: number;
   /** Silence after which tasks move; default 15 s. */
