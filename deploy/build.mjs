@@ -1,0 +1,59 @@
+// Builds everything that is generated or compiled: messages, native core, dist/. Skips what is newer than its sources.
+import { execFileSync } from 'node:child_process';
+import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const run = (file, ...args) =>
+  execFileSync(process.execPath, [join(root, file), ...args], { cwd: root, stdio: 'inherit' });
+
+/** Newest change of any source beneath `dirs`, in ms. */
+function newest(dirs) {
+  let latest = 0;
+  for (const dir of dirs) {
+    const path = join(root, dir);
+    if (!existsSync(path)) continue;
+    if (statSync(path).isFile()) {
+      latest = Math.max(latest, statSync(path).mtimeMs);
+      continue;
+    }
+    for (const entry of readdirSync(path, { recursive: true, withFileTypes: true })) {
+      if (entry.isFile() && /\.(ts|js|json|mjs)$/.test(entry.name)) {
+        latest = Math.max(latest, statSync(join(entry.parentPath ?? entry.path, entry.name)).mtimeMs);
+      }
+    }
+  }
+  return latest;
+}
+
+run('deploy/gen.mjs');
+run('native/build.mjs');
+
+const bins = ['cli', 'manager', 'agent'].map((name) => join(root, 'dist', name, 'main.js'));
+const sources = [
+  'proto',
+  'common',
+  'manager',
+  'agent',
+  'cli',
+  'native/index.ts',
+  'deploy',
+  'tsconfig.json',
+  'tsconfig.build.json',
+];
+const built = Math.min(...bins.map((bin) => (existsSync(bin) ? statSync(bin).mtimeMs : 0)));
+if (built < newest(sources)) {
+  console.log('compiling to dist/');
+  execFileSync(
+    process.execPath,
+    [join(root, 'node_modules/typescript/bin/tsc'), '-p', join(root, 'tsconfig.build.json')],
+    {
+      cwd: root,
+      stdio: 'inherit',
+    },
+  );
+  mkdirSync(join(root, 'dist', 'proto', 'gen'), { recursive: true });
+  cpSync(join(root, 'proto', 'gen', 'covey.js'), join(root, 'dist', 'proto', 'gen', 'covey.js'));
+}
+for (const bin of bins) if (existsSync(bin)) chmodSync(bin, 0o755);

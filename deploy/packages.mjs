@@ -1,0 +1,27 @@
+// The Debian packages that Covey needs, and why. Plain Node: read before anything is installed.
+
+/** To build and to run. */
+export const RUNTIME_PACKAGES = [
+  'etcd-server', // the embedded etcd
+  'g++', // the native addon
+  'make', // node-gyp
+  'python3', // node-gyp
+  'musl-tools', // the static shim
+  'nlohmann-json3-dev', // OCI config in the addon
+  'libnftables-dev', // load balancing rules in process
+  'iproute2', // hosts as network namespaces
+  'nftables',
+  'util-linux', // setpriv, nsenter, unshare
+];
+
+/** To run every test and check. */
+export const TEST_PACKAGES = [
+  'etcd-client',
+  'clang-format',
+  'clang-tidy',
+  'crun',
+  'runc',
+  'curl',
+  'libclang-rt-14-dev',
+  'clang',
+];
