@@ -1,0 +1,50 @@
+/** The agent's settings: `covey-agent run`, `join` and `leave` read the same ones. */
+import type { Config } from '../common/config.ts';
+
+export const AGENT_SETTINGS = {
+  'state-dir': {
+    kind: 'string',
+    default: '/var/lib/covey/agent',
+    text: 'where identity, assignments, images and logs are kept',
+  },
+  'run-dir': {
+    kind: 'string',
+    default: '/run/covey/agent',
+    text: "where the containers' control sockets are; a short path",
+  },
+  address: {
+    kind: 'string',
+    default: '',
+    text: 'IPv4 address by which the other hosts reach this one; empty: found out',
+  },
+  'cgroup-parent': {
+    kind: 'string',
+    default: 'covey',
+    text: 'cgroup of the containers where systemd does not run',
+    matches: /^[\w./-]+$/,
+  },
+  'log-level': {
+    kind: 'string',
+    default: 'info',
+    text: 'debug, info, warn or error',
+    matches: /^(debug|info|warn|error)$/,
+  },
+} as const;
+
+export type AgentConfig = Config<typeof AGENT_SETTINGS>;
+
+/** Of `covey-agent join`. */
+export const JOIN_SETTINGS = {
+  ...AGENT_SETTINGS,
+  token: {
+    kind: 'string',
+    default: '',
+    text: 'the join token, from `covey cluster token`; `-`: read it from standard input',
+  },
+} as const;
+
+/** Of `covey-agent leave`. */
+export const LEAVE_SETTINGS = {
+  ...AGENT_SETTINGS,
+  force: { kind: 'boolean', default: false, text: 'leave although no manager can be told' },
+} as const;
