@@ -1,0 +1,51 @@
+/** The log: one JSON object a line on stderr; facts in fields, constant messages. What is secret never gets there. */
+import pino, { type DestinationStream, type Logger } from 'pino';
+import { ClusterError } from './errors.ts';
+
+export type Log = Logger;
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
+
+export interface LogOptions {
+  /** `covey-manager`, `covey-agent`… */
+  readonly program: string;
+  readonly level: LogLevel;
+  /** Where to; default stderr. */
+  readonly to?: DestinationStream;
+}
+
+/** Names of fields that are secrets wherever they stand; logged as `[secret]`. `key` at the top names a reconciler's key. */
+const SECRET_FIELDS = ['joinSecret', 'secret', 'token', 'password', 'privateKey', 'caKey', 'authorization'];
+
+/** As deep as an object in a log line may hold a secret: `{ cluster: { ca: { key } } }`. */
+const SECRET_PATHS = [...SECRET_FIELDS.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]), '*.key', '*.*.key'];
+
+/** Writes synchronously, so that the last words of a dying program are there. */
+export function makeLog(options: LogOptions): Log {
+  return pino(
+    {
+      level: options.level,
+      base: { program: options.program, pid: process.pid },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      serializers: { cause: plainError, err: plainError },
+      redact: { paths: SECRET_PATHS, censor: '[secret]' },
+    },
+    options.to ?? pino.destination({ dest: 2, sync: true }),
+  );
+}
+
+/** A log that says nothing. */
+export const noLog: Log = pino({ level: 'silent' });
+
+/** An error as fields: ours by code and words, whose stack says nothing new; others with their stack, for they are bugs. */
+function plainError(cause: unknown): unknown {
+  if (!(cause instanceof Error)) return cause;
+  const nested = cause.cause === undefined ? {} : { cause: plainError(cause.cause) };
+  if (cause instanceof ClusterError && cause.code !== 'internal') {
+    const { code, message, field, hint } = cause;
+    return { code, message, field, hint, ...nested };
+  }
+  const { code } = cause as { readonly code?: unknown };
+  return { code, message: cause.message, stack: cause.stack, ...nested };
+}
