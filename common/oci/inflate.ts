@@ -1,0 +1,85 @@
+/** Layers and archives as plain bytes, however they are packed. */
+import { Readable } from 'node:stream';
+import { createGunzip } from 'node:zlib';
+import { ClusterError, messageOf } from '../errors.ts';
+
+const GZIP = [0x1f, 0x8b];
+const OTHERS: readonly (readonly [name: string, magic: readonly number[]])[] = [
+  ['zstd', [0x28, 0xb5, 0x2f, 0xfd]],
+  ['bzip2', [0x42, 0x5a, 0x68]],
+  ['xz', [0xfd, 0x37, 0x7a, 0x58, 0x5a]],
+];
+/** zlib's output is handed on in pieces of this size; its default of 16 KiB costs a turn of the loop each. */
+const CHUNK_BYTES = 256 * 1024;
+
+/**
+ * Unpacks gzip, passes anything else on; told by the first bytes, because media types and file names are often wrong.
+ * `source` is read whole unless the reader leaves early.
+ *
+ * @param name  what errors call it
+ * @throws ClusterError `invalid` for a broken or cut off gzip and for packings that are not understood; what `source` throws
+ */
+export async function* inflated(source: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Uint8Array> {
+  const chunks = source[Symbol.asyncIterator]();
+  try {
+    const head = await readHead(chunks);
+    for (const [packing, magic] of OTHERS) {
+      if (!startsWith(head, magic)) continue;
+      throw new ClusterError('invalid', `${name} is packed with ${packing}`, {
+        hint: 'only gzip and plain tar are understood',
+      });
+    }
+    const whole = from(head, chunks);
+    if (startsWith(head, GZIP)) yield* gunzipped(whole, name);
+    else yield* whole;
+  } finally {
+    await chunks.return?.();
+  }
+}
+
+async function readHead(chunks: AsyncIterator<Uint8Array>): Promise<Buffer> {
+  let head: Buffer = Buffer.alloc(0);
+  while (head.length < 8) {
+    const next = await chunks.next();
+    if (next.done === true) break;
+    head = Buffer.concat([head, next.value]);
+  }
+  return head;
+}
+
+async function* from(head: Buffer, rest: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array> {
+  if (head.length > 0) yield head;
+  for (;;) {
+    const next = await rest.next();
+    if (next.done === true) return;
+    yield next.value;
+  }
+}
+
+async function* gunzipped(source: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Uint8Array> {
+  const gunzip = createGunzip({ chunkSize: CHUNK_BYTES });
+  const input = Readable.from(source, { objectMode: false, highWaterMark: CHUNK_BYTES });
+  // Not stream.pipeline: it would turn what `source` throws into a premature close on our side.
+  let sourceFailure: unknown;
+  input.once('error', (cause) => {
+    sourceFailure = cause;
+    gunzip.destroy(cause);
+  });
+  input.pipe(gunzip);
+  try {
+    for await (const chunk of gunzip) yield chunk as Uint8Array;
+  } catch (cause) {
+    if (sourceFailure !== undefined) throw sourceFailure;
+    throw new ClusterError('invalid', `${name} is a broken gzip: ${messageOf(cause)}`, {
+      hint: 'export or copy the image again',
+      cause,
+    });
+  } finally {
+    input.destroy();
+    gunzip.destroy();
+  }
+}
+
+function startsWith(head: Buffer, magic: readonly number[]): boolean {
+  return head.length >= magic.length && magic.every((byte, index) => head[index] === byte);
+}

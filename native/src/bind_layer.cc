@@ -1,0 +1,88 @@
+#include <napi.h>
+
+#include <memory>
+
+#include "async.h"
+#include "js_error.h"
+#include "layer.h"
+#include "sys_error.h"
+
+namespace covey {
+namespace {
+
+/** A byte string: one character a byte. Names in images need not be UTF-8. */
+std::string Bytes(const Napi::Value& value) {
+  const napi_env env = value.Env();
+  size_t size = 0;
+  if (napi_get_value_string_latin1(env, value, nullptr, 0, &size) != napi_ok) {
+    throw InvalidInput("layer", "a path, link or attribute is not text");
+  }
+  std::string bytes(size, '\0');
+  // With room for the closing zero, which std::string has.
+  napi_get_value_string_latin1(env, value, bytes.data(), size + 1, &size);
+  return bytes;
+}
+
+uint32_t Number(const Napi::Object& from, const char* key) {
+  return from.Get(key).As<Napi::Number>().Uint32Value();
+}
+
+LayerOp OpOf(const Napi::Object& from) {
+  LayerOp op;
+  op.kind = static_cast<LayerOpKind>(Number(from, "kind"));
+  op.path = Bytes(from.Get("path"));
+  op.link = Bytes(from.Get("link"));
+  op.mode = Number(from, "mode");
+  op.uid = Number(from, "uid");
+  op.gid = Number(from, "gid");
+  op.mtime_seconds = from.Get("seconds").As<Napi::Number>().Int64Value();
+  op.mtime_nanos = Number(from, "nanos");
+  op.last = from.Get("last").As<Napi::Boolean>().Value();
+  const Napi::Value body = from.Get("body");
+  if (body.IsTypedArray()) {
+    const auto view = body.As<Napi::Uint8Array>();
+    op.body = view.Data();
+    op.body_size = view.ByteLength();
+  }
+  const auto xattrs = from.Get("xattrs").As<Napi::Array>();
+  for (uint32_t at = 0; at < xattrs.Length(); at++) {
+    const auto pair = xattrs.Get(at).As<Napi::Array>();
+    op.xattrs.emplace_back(Bytes(pair.Get(0u)), Bytes(pair.Get(1u)));
+  }
+  return op;
+}
+
+Napi::Value Apply(const Napi::CallbackInfo& info) {
+  return Sync(info.Env(), [&]() -> Napi::Value {
+    const int root = info[0].As<Napi::Number>().Int32Value();
+    const auto list = info[1].As<Napi::Array>();
+    auto ops = std::make_shared<std::vector<LayerOp>>();
+    ops->reserve(list.Length());
+    for (uint32_t at = 0; at < list.Length(); at++) {
+      Napi::HandleScope scope(info.Env());
+      ops->push_back(OpOf(list.Get(at).As<Napi::Object>()));
+    }
+    // The ops point into the bodies' memory, so the list is kept until the thread is done with them.
+    return Async(
+        info.Env(), [root, ops] { ApplyLayer(root, *ops); },
+        [kept = Napi::Persistent(list)](Napi::Env env) { return env.Undefined(); });
+  });
+}
+
+Napi::Value Remove(const Napi::CallbackInfo& info) {
+  return Async(info.Env(), [path = info[0].As<Napi::String>().Utf8Value()] { RemoveTree(path); });
+}
+
+Napi::Value SyncFs(const Napi::CallbackInfo& info) {
+  return Async(info.Env(), [fd = info[0].As<Napi::Number>().Int32Value()] { SyncFileSystem(fd); });
+}
+
+}  // namespace
+
+void RegisterLayer(Napi::Env env, Napi::Object exports) {
+  exports.Set("layerApply", Napi::Function::New(env, Apply, "layerApply"));
+  exports.Set("removeTree", Napi::Function::New(env, Remove, "removeTree"));
+  exports.Set("syncFileSystem", Napi::Function::New(env, SyncFs, "syncFileSystem"));
+}
+
+}  // namespace covey
