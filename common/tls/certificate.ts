@@ -26,6 +26,8 @@ export interface Subject {
   /** Common name: a node's, manager's or client's id. */
   readonly id: string;
   readonly clusterId: string;
+  /** IP addresses to certify, for servers whose clients go by the address. */
+  readonly addresses?: readonly string[];
 }
 
 /** A new self-signed CA for the cluster. */
@@ -87,6 +89,7 @@ export async function sign(
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
       new x509.ExtendedKeyUsageExtension(usages(subject.role), false),
       await x509.AuthorityKeyIdentifierExtension.create(issuer),
+      ...(subject.addresses === undefined ? [] : [alternatives(subject.addresses)]),
     ],
   });
   return `${certificate.toString('pem').trim()}\n${ca.certificate.trim()}\n`;
@@ -100,6 +103,10 @@ export async function issue(
 ): Promise<KeyedCertificate> {
   const request = await createRequest();
   return { certificate: await sign(ca, request.csr, subject, validity), key: request.key };
+}
+
+function alternatives(addresses: readonly string[]): x509.Extension {
+  return new x509.SubjectAlternativeNameExtension(addresses.map((value) => ({ type: 'ip', value })));
 }
 
 function usages(role: Role): string[] {
