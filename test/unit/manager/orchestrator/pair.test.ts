@@ -1,0 +1,146 @@
+import { describe, expect, it } from 'vitest';
+import type { TaskId } from '../../../../common/model/ids.ts';
+import { replicated } from '../../../../manager/orchestrator/replicated.ts';
+import { at, type ClusterBuilder, cluster, render } from '../../../support/cluster-builder.ts';
+
+const decide = (world: ClusterBuilder, now = 0): string =>
+  render(world.view, replicated.decide(world.view, 'web', at(now)));
+
+describe('a drained node', () => {
+  const moving = () =>
+    cluster()
+      .service('web')
+      .running('web.1')
+      .drain('n1')
+      .task('web.1#2', { node: 'n2', origin: 'move', replaces: 'web.1' as TaskId });
+
+  it('has successors started before its tasks stop', () => {
+    expect(decide(cluster().service('web').running('web.1').drain('n1'))).toBe(
+      '+ web.1 r1 running [move], after web.1',
+    );
+  });
+
+  it('keeps a task until its successor is running and healthy', () => {
+    const world = moving();
+    expect(decide(world)).toBe('');
+    world.status('web.1#2', { state: 'running', healthy: false });
+    expect(decide(world)).toBe('');
+    world.status('web.1#2', { healthy: true });
+    expect(decide(world)).toBe('~ web.1 running -> shutdown (node n1 is drained)');
+  });
+
+  it('does not stop the old task when its successor has failed meanwhile', () => {
+    const world = moving().status('web.1#2', { state: 'running' });
+    const [unit] = replicated.decide(world.view, 'web', at(0)).units;
+    world.status('web.1#2', { state: 'failed' });
+    expect(world.store.commitNow([unit ?? []])).toEqual([{ kind: 'conflict' }]);
+  });
+
+  it('moves a task that does not serve yet without waiting', () => {
+    const world = cluster()
+      .service('web')
+      .task('web.1', { status: { state: 'preparing' } })
+      .drain('n1');
+    expect(decide(world)).toBe(
+      '~ web.1 running -> shutdown (node n1 is drained)\n+ web.1 r1 ready [move], after web.1',
+    );
+  });
+
+  it('waits for a place for the successor, but not for ever', () => {
+    const world = cluster().service('web').running('web.1').drain('n1');
+    world.task('web.1#2', { node: '', pending: 'no suitable node', createdAt: 1_000, replaces: 'web.1' as TaskId });
+    expect(decide(world, 30_999)).toBe('wake at 31000');
+    expect(decide(world, 31_000)).toBe('~ web.1 running -> shutdown (node n1 is drained; no suitable node)');
+  });
+
+  it('retries a successor that fails beside the old task', () => {
+    const world = moving().status('web.1#2', { state: 'failed', exitCode: 1, at: 1_000 });
+    expect(decide(world, 1_000)).toBe(
+      '~ web.1#2 running -> shutdown (exit code 1)\n+ web.1 r1 ready [restart], not before 6000, after web.1',
+    );
+  });
+
+  it('is emptied though successors keep failing', () => {
+    const world = moving().status('web.1#2', { state: 'failed', exitCode: 1 });
+    world.edit('task', 'web.1#2', { restarts: { total: 3, recent: [], streak: 3 } });
+    expect(decide(world)).toBe('~ web.1 running -> shutdown (node n1 is drained; its successor could not be started)');
+  });
+
+  it('lets the successor take over when the old task dies', () => {
+    const world = moving().status('web.1', { state: 'failed' });
+    expect(decide(world)).toBe('~ web.1 running -> shutdown (its successor takes over)');
+  });
+
+  it('finds another place when the successor has to leave its node too', () => {
+    expect(decide(moving().drain('n2'))).toBe(
+      '~ web.1#2 running -> shutdown (node n2 is drained)\n+ web.1 r1 ready [move], after web.1',
+    );
+  });
+
+  it('leaves tasks that are due for an update to the updater', () => {
+    const world = cluster().service('web').running('web.1').update('web', { image: 'ok:2' }).drain('n1');
+    expect(decide(world.rollout('web'))).toBe('');
+  });
+
+  it('is emptied on the old revision when the update is paused', () => {
+    const world = cluster().service('web').running('web.1').update('web', { image: 'ok:2' }).drain('n1');
+    expect(decide(world.rollout('web', { state: 'paused' }))).toBe('+ web.1 r1 running [move], after web.1');
+  });
+
+  it('hands the rollout on to the successor of a task that the rollout made', () => {
+    const world = cluster()
+      .service('web')
+      .update('web', { image: 'ok:2' })
+      .running('web.1', { rollout: 2 })
+      .drain('n1');
+    expect(decide(world.rollout('web'))).toBe('+ web.1 r2 running [move], after web.1, rollout 2');
+  });
+});
+
+describe('a slot that is being updated start-first', () => {
+  const swapping = () =>
+    cluster()
+      .service('web')
+      .running('web.1')
+      .update('web', { image: 'ok:2', update: { order: 'start-first' } })
+      .rollout('web')
+      .task('web.1#2', { node: 'n2', origin: 'update', rollout: 2, replaces: 'web.1' as TaskId });
+
+  it('keeps the old task until the new one is running and healthy', () => {
+    const world = swapping();
+    expect(decide(world)).toBe('');
+    expect(decide(world.status('web.1#2', { state: 'running' }))).toBe('~ web.1 running -> shutdown (updated)');
+  });
+
+  it('keeps the old task running when the new one fails', () => {
+    const world = swapping().status('web.1#2', { state: 'failed', exitCode: 1 });
+    expect(decide(world)).toBe(
+      '~ web.1#2 running -> shutdown (exit code 1)\n+ web.1 r2 ready [restart], not before 5000, after web.1, rollout 2',
+    );
+  });
+
+  it('keeps the old task though the new one may not be restarted', () => {
+    const world = cluster()
+      .service('web')
+      .running('web.1')
+      .update('web', { image: 'ok:2', restart: { condition: 'none' } })
+      .rollout('web', { state: 'paused' })
+      .failed('web.1#2', { replaces: 'web.1' as TaskId, rollout: 2 });
+    expect(decide(world)).toBe('');
+  });
+
+  it('waits for ever for a place, as the old task may stay', () => {
+    const world = swapping().task('web.1#2', { node: '', pending: 'no suitable node', replaces: 'web.1' as TaskId });
+    expect(decide(world, 99_000)).toBe('');
+  });
+
+  it('stops the new task and keeps the old one when it is rolled back', () => {
+    const world = swapping().status('web.1#2', { state: 'running' });
+    const { previous, ...service } = world.get('service', 'web');
+    if (previous === undefined) throw new Error('the service has been updated');
+    world
+      .put('service', 'web', { ...service, ...previous, rolledBack: true })
+      .rollout('web', { state: 'rollback_started' });
+    expect(decide(world)).toBe('~ web.1#2 running -> shutdown (rolled back)');
+  });
+});
