@@ -13,11 +13,14 @@ import { shown, type TarEntry, TarReader } from './tar.ts';
 
 /**
  * What is done at `path` (byte string, relative, no empty, `.` or `..` parts; empty = the root itself).
- * `whiteout`: hides `path` of lower layers. `opaque`: hides what lower layers have in the folder `path`.
+ * `whiteout`: hides `path` of lower layers. `opaque`: hides what lower layers have in the folder `path`. `device`: a node, which
+ * this project's agents do not make (ADR 0008).
  */
 export type LayerEntry =
-  | { readonly kind: 'whiteout' | 'opaque'; readonly path: string }
-  | (Omit<TarEntry, 'kind'> & { readonly kind: 'file' | 'hardlink' | 'symlink' | 'directory' | 'fifo' | 'device' });
+  | { readonly kind: 'whiteout'; readonly path: string }
+  | { readonly kind: 'opaque'; readonly path: string }
+  | { readonly kind: 'device'; readonly path: string }
+  | (Omit<TarEntry, 'kind'> & { readonly kind: 'file' | 'hardlink' | 'symlink' | 'directory' | 'fifo' });
 
 export interface LayerLimits {
   readonly entries: number;
@@ -119,7 +122,7 @@ export class LayerReader {
       case 'char':
       case 'block':
         this.#linkable.delete(path);
-        return { ...entry, kind: 'device', path };
+        return { kind: 'device', path };
     }
   }
 

@@ -97,7 +97,7 @@ export class TarReader {
     throw this.#broken(`entry ${this.#entries + 1} has more than ${EXTENSIONS_MAX} extended headers`);
   }
 
-  /** The next piece of the current entry's body, at most `max` bytes; undefined at its end. Valid until the next call. */
+  /** The next piece of the current entry's body, at most `max` bytes; undefined at its end. Shares the source's memory. */
   async chunk(max: number): Promise<Buffer | undefined> {
     if (this.#left === 0) return undefined;
     const piece = await this.#source.some(Math.min(this.#left, max));

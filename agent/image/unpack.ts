@@ -1,0 +1,186 @@
+/**
+ * Unpacks one layer into an empty folder. Comes in: entries that layer.ts let through. Goes out: files as overlayfs wants
+ * them, whiteouts and opaque folders included. Entries travel to the native core in batches, because a call of its own for
+ * each would cost more than the file; bodies are handed over without copying.
+ */
+import { type FileHandle, open } from 'node:fs/promises';
+import { ClusterError } from '../../common/errors.ts';
+import type { Digest } from '../../common/model/ids.ts';
+import { diskError } from '../../common/oci/disk.ts';
+import type { LayerEntry, LayerReader } from '../../common/oci/layer.ts';
+import { shown, type Xattr } from '../../common/oci/tar.ts';
+import { isNativeError } from '../../native/error.ts';
+import { native } from '../../native/index.ts';
+import { LAYER_OP, type LayerOp } from '../../native/layer.ts';
+
+export interface Unpacking {
+  readonly reader: LayerReader;
+  /** Must exist, be empty and be nobody else's. */
+  readonly dir: string;
+  readonly diffId: Digest;
+  /** What errors call the layer. */
+  readonly name: string;
+}
+
+/** What was left out. Device nodes: /dev is the runtime's, and anywhere else they are a way out (ADR 0008). */
+export interface Unpacked {
+  readonly devices: number;
+}
+
+/** Bounds what waits in memory: two batches at most, one being written while the next is read. */
+const BATCH_OPS = 512;
+const BATCH_BYTES = 4 * 1024 * 1024;
+const PIECE_BYTES = 1024 * 1024;
+/** The kernel takes 2^32-1 as "leave it". */
+const OWNER_MAX = 2 ** 32 - 2;
+/** Errors that only an odd archive can cause; the rest is this host's trouble. */
+const ARCHIVE_FAULTS = [
+  'ENOTDIR',
+  'ELOOP',
+  'ENAMETOOLONG',
+  'ENOENT',
+  'EISDIR',
+  'EINVAL',
+  'EEXIST',
+  'EMLINK',
+  'E2BIG',
+  'ERANGE',
+];
+
+/**
+ * @throws ClusterError `invalid` for a layer that cannot be unpacked or is not the one its DiffID names, `exhausted` for a
+ *   full disk; the folder's content is then of no use
+ */
+export async function unpackLayer(unpacking: Unpacking, signal: AbortSignal): Promise<Unpacked> {
+  const folder = await open(unpacking.dir, 'r');
+  const writer = new Writer(folder, unpacking.name);
+  let devices = 0;
+  try {
+    for (;;) {
+      signal.throwIfAborted();
+      const entry = await unpacking.reader.next();
+      if (entry === undefined) break;
+      if (entry.kind === 'device') devices += 1;
+      await add(writer, entry, unpacking);
+    }
+    unpacking.reader.prove(unpacking.diffId);
+    await writer.finish();
+    return { devices };
+  } finally {
+    await unpacking.reader.close();
+    await writer.settled();
+    await folder.close();
+  }
+}
+
+async function add(writer: Writer, entry: LayerEntry, unpacking: Unpacking): Promise<void> {
+  if (entry.kind === 'device') return;
+  if (entry.kind === 'whiteout' || entry.kind === 'opaque') {
+    return writer.add({ ...BLANK, kind: LAYER_OP[entry.kind], path: entry.path });
+  }
+  if (entry.uid > OWNER_MAX || entry.gid > OWNER_MAX) {
+    throw new ClusterError(
+      'invalid',
+      `${unpacking.name} is refused: "${shown(entry.path)}" has an owner beyond 32 bits`,
+    );
+  }
+  const op: LayerOp = {
+    ...BLANK,
+    kind: LAYER_OP[entry.kind],
+    path: entry.path,
+    link: entry.link,
+    mode: entry.mode,
+    uid: entry.uid,
+    gid: entry.gid,
+    seconds: entry.mtime.seconds,
+    nanos: entry.mtime.nanos,
+    xattrs: entry.xattrs.filter(isKept),
+  };
+  if (entry.kind !== 'file') return writer.add(op);
+  let left = entry.size;
+  let kind: LayerOp['kind'] = LAYER_OP.file;
+  do {
+    const body = (await unpacking.reader.chunk(PIECE_BYTES)) ?? null;
+    left -= body?.length ?? 0;
+    await writer.add({ ...op, kind, body, last: left === 0 });
+    kind = LAYER_OP.append;
+  } while (left > 0);
+}
+
+const BLANK: LayerOp = {
+  kind: LAYER_OP.file,
+  path: '',
+  link: '',
+  mode: 0,
+  uid: 0,
+  gid: 0,
+  seconds: 0,
+  nanos: 0,
+  last: true,
+  body: null,
+  xattrs: [],
+};
+
+/** trusted.overlay.* would let an image steer overlayfs itself, other security.* belong to the host's policy. */
+function isKept([name]: Xattr): boolean {
+  return name.startsWith('user.') || name === 'security.capability';
+}
+
+/** Gathers steps and writes them, one batch behind the reader. */
+class Writer {
+  readonly #folder: FileHandle;
+  readonly #name: string;
+  /** Folders' times are set last: everything put into a folder changes them. */
+  readonly #times = new Map<string, LayerOp>();
+  #ops: LayerOp[] = [];
+  #bytes = 0;
+  #underway: Promise<void> | undefined;
+
+  constructor(folder: FileHandle, name: string) {
+    this.#folder = folder;
+    this.#name = name;
+  }
+
+  async add(op: LayerOp): Promise<void> {
+    this.#ops.push(op);
+    this.#bytes += op.body?.length ?? 0;
+    if (op.kind === LAYER_OP.directory) this.#times.set(op.path, { ...op, kind: LAYER_OP.times, xattrs: [] });
+    if (this.#ops.length >= BATCH_OPS || this.#bytes >= BATCH_BYTES) await this.#flush();
+  }
+
+  async finish(): Promise<void> {
+    // Deeper ones first would not matter: setting times does not change a parent's.
+    for (const op of this.#times.values()) await this.add(op);
+    await this.#flush();
+    await this.#written();
+  }
+
+  /** Waits until nothing is being written; never throws. */
+  async settled(): Promise<void> {
+    await this.#underway?.catch(() => undefined);
+  }
+
+  async #flush(): Promise<void> {
+    await this.#written();
+    const ops = this.#ops;
+    this.#ops = [];
+    this.#bytes = 0;
+    if (ops.length === 0) return;
+    const underway = native().layerApply(this.#folder.fd, ops);
+    // Looked at by the next flush; until then its failure is not an unhandled one.
+    underway.catch(() => undefined);
+    this.#underway = underway;
+  }
+
+  async #written(): Promise<void> {
+    try {
+      await this.#underway;
+      this.#underway = undefined;
+    } catch (cause) {
+      if (isNativeError(cause) && ARCHIVE_FAULTS.includes(cause.code)) {
+        throw new ClusterError('invalid', `${this.#name} cannot be unpacked: ${cause.message}`, { cause });
+      }
+      throw diskError(this.#name, cause);
+    }
+  }
+}

@@ -1,0 +1,209 @@
+/**
+ * Blobs by digest in a folder. Comes in: bytes and the digest they must have. Goes out: files that are whole and proved.
+ * A blob appears by rename, so that a crash leaves nothing half there under a digest's name.
+ *
+ *   DIR/blobs/sha256/<hex>     whole blobs
+ *   DIR/incoming/<hex>.part    the beginning of one, resumed by `fill`
+ */
+import { createHash, type Hash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ClusterError } from '../errors.ts';
+import { type Digest, isDigest } from '../model/ids.ts';
+import { diskError } from './disk.ts';
+import { wrongDigest } from './digest.ts';
+import { BLOB_BYTES_MAX } from './manifest.ts';
+
+/** Reading in larger pieces than Node's 64 KiB saves turns of the event loop. */
+const READ_BYTES = 512 * 1024;
+
+/** Where a blob's bytes come from, from `offset` on. */
+export type BlobSource = (offset: number, signal: AbortSignal) => AsyncIterable<Uint8Array>;
+
+export class BlobStore {
+  readonly #dir: string;
+
+  private constructor(dir: string) {
+    this.#dir = dir;
+  }
+
+  /** Makes the folders, mode 0700; what was begun before is kept and resumed. */
+  static async open(dir: string): Promise<BlobStore> {
+    const store = new BlobStore(dir);
+    await mkdir(store.#blobs, { recursive: true, mode: 0o700 });
+    await mkdir(store.incoming, { recursive: true, mode: 0o700 });
+    return store;
+  }
+
+  /** Folder on the same file system for files to be given to `adopt`. */
+  get incoming(): string {
+    return join(this.#dir, 'incoming');
+  }
+
+  /** Bytes of the blob; undefined when it is not here. */
+  async sizeOf(digest: Digest): Promise<number | undefined> {
+    try {
+      return (await stat(this.#path(digest))).size;
+    } catch (cause) {
+      if (isMissing(cause)) return undefined;
+      throw diskError(`blob ${digest}`, cause);
+    }
+  }
+
+  async has(digest: Digest): Promise<boolean> {
+    return (await this.sizeOf(digest)) !== undefined;
+  }
+
+  /** The blob's bytes from `offset` on. @throws ClusterError `not_found` at the first read */
+  async *read(digest: Digest, offset = 0): AsyncGenerator<Uint8Array> {
+    try {
+      const options = { start: offset, highWaterMark: READ_BYTES };
+      for await (const chunk of createReadStream(this.#path(digest), options)) yield chunk as Uint8Array;
+    } catch (cause) {
+      if (isMissing(cause)) throw absent(digest);
+      throw diskError(`blob ${digest}`, cause);
+    }
+  }
+
+  /** A small blob as text. @throws ClusterError `not_found` | `invalid` when it is larger than `max` bytes */
+  async text(digest: Digest, max: number): Promise<string> {
+    const size = await this.sizeOf(digest);
+    if (size === undefined) throw absent(digest);
+    if (size > max) throw new ClusterError('invalid', `blob ${digest} has ${size} bytes, more than ${max}`);
+    return readFile(this.#path(digest), 'utf8');
+  }
+
+  /** Takes a file in `incoming` whose digest the caller has proved and which is synced; it is moved. */
+  async adopt(path: string, digest: Digest): Promise<void> {
+    try {
+      await rename(path, this.#path(digest));
+      await this.#syncFolder();
+    } catch (cause) {
+      throw diskError(`blob ${digest}`, cause);
+    }
+  }
+
+  /**
+   * Brings a blob here unless it is: goes on behind what an earlier call left, proves the digest, then shows it.
+   * One call at a time for a digest. What arrived stays for the next call when the source fails.
+   *
+   * @throws ClusterError `invalid` for a wrong digest or size (the beginning is thrown away), `exhausted` for a full disk,
+   *   and what `source` throws
+   */
+  async fill(
+    blob: { readonly digest: Digest; readonly size?: number },
+    source: BlobSource,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { digest } = blob;
+    if (await this.has(digest)) return;
+    const path = join(this.incoming, `${hexOf(digest)}.part`);
+    const file = await open(path, 'a+', 0o600).catch((cause: unknown) => {
+      throw diskError(`blob ${digest}`, cause);
+    });
+    try {
+      await this.#receive(file, blob, source, signal);
+    } catch (cause) {
+      const error = diskError(`blob ${digest}`, cause);
+      // Corrupt bytes would make every resumption fail, and a full disk needs the room.
+      if (error instanceof ClusterError && (error.code === 'invalid' || error.code === 'exhausted')) {
+        await rm(path, { force: true });
+      }
+      throw error;
+    } finally {
+      await file.close();
+    }
+    await this.adopt(path, digest);
+  }
+
+  /** A missing one is fine. */
+  async remove(digest: Digest): Promise<void> {
+    await rm(this.#path(digest), { force: true });
+    await rm(join(this.incoming, `${hexOf(digest)}.part`), { force: true });
+  }
+
+  /** Every blob here, in no order. */
+  async list(): Promise<readonly Digest[]> {
+    const names = await readdir(this.#blobs);
+    return names.map((name) => `sha256:${name}`).filter(isDigest);
+  }
+
+  /** Every blob that has a beginning here and no more, in no order. */
+  async begun(): Promise<readonly Digest[]> {
+    const names = await readdir(this.incoming);
+    return names.map((name) => `sha256:${name.replace(/\.part$/, '')}`).filter(isDigest);
+  }
+
+  async #receive(
+    file: FileHandle,
+    blob: { readonly digest: Digest; readonly size?: number },
+    source: BlobSource,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const name = `blob ${blob.digest}`;
+    const hash = createHash('sha256');
+    let size = await hashSoFar(file, hash);
+    const limit = blob.size ?? BLOB_BYTES_MAX;
+    if (size < limit) {
+      for await (const chunk of source(size, signal)) {
+        signal.throwIfAborted();
+        size += chunk.length;
+        if (size > limit) throw corruptSize(name, `more than ${limit}`);
+        hash.update(chunk);
+        await file.appendFile(chunk);
+      }
+    }
+    if (size < limit && blob.size !== undefined) {
+      throw new ClusterError('unavailable', `${name} was cut off after ${size} of ${limit} bytes`);
+    }
+    if (size > limit) throw corruptSize(name, `${size} instead of ${limit}`);
+    const found = `sha256:${hash.digest('hex')}`;
+    if (found !== blob.digest) throw wrongDigest({ name, digest: blob.digest }, found);
+    await file.datasync();
+  }
+
+  async #syncFolder(): Promise<void> {
+    const folder = await open(this.#blobs, 'r');
+    try {
+      await folder.sync();
+    } finally {
+      await folder.close();
+    }
+  }
+
+  get #blobs(): string {
+    return join(this.#dir, 'blobs', 'sha256');
+  }
+
+  #path(digest: Digest): string {
+    return join(this.#blobs, hexOf(digest));
+  }
+}
+
+async function hashSoFar(file: FileHandle, hash: Hash): Promise<number> {
+  const buffer = Buffer.allocUnsafe(READ_BYTES);
+  let size = 0;
+  for (;;) {
+    const { bytesRead } = await file.read(buffer, 0, buffer.length, size);
+    if (bytesRead === 0) return size;
+    hash.update(buffer.subarray(0, bytesRead));
+    size += bytesRead;
+  }
+}
+
+function hexOf(digest: Digest): string {
+  return digest.slice('sha256:'.length);
+}
+
+function absent(digest: Digest): ClusterError {
+  return new ClusterError('not_found', `blob ${digest} is not here`);
+}
+
+function corruptSize(name: string, found: string): ClusterError {
+  return new ClusterError('invalid', `${name} is corrupt: it has ${found} bytes`, { hint: 'load the image again' });
+}
+
+function isMissing(cause: unknown): boolean {
+  return cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
+}

@@ -1,0 +1,30 @@
+/** Who uses which image, read from the view. */
+import type { Image } from '../../common/model/cluster.ts';
+import type { Digest } from '../../common/model/ids.ts';
+import type { View } from '../store/store.ts';
+
+/**
+ * Names of the services that have a revision on the manifest `digest`, wanted or to roll back to or still running; sorted,
+ * each once.
+ */
+export function servicesUsing(view: View, digest: Digest): readonly string[] {
+  const names = new Set<string>();
+  for (const { value } of view.all('revision')) {
+    if (value.template.container.imageDigest === digest) names.add(value.serviceName);
+  }
+  return [...names].toSorted();
+}
+
+/**
+ * An image whose tag has gone to another: kept under its digest while a service uses it, so that its blobs are not collected.
+ * Key: `NAME@sha256:…`.
+ */
+export function untaggedKey(image: Image): string {
+  const colon = image.reference.lastIndexOf(':');
+  return `${image.reference.slice(0, colon)}@${image.digest}`;
+}
+
+/** Whether it is kept for its digest only. */
+export function isUntagged(image: Image): boolean {
+  return image.reference.includes('@');
+}
