@@ -139,10 +139,18 @@ export function mayRun(member: Member): boolean {
   return member.footing.kind === 'firm' || member.footing.kind === 'shaky' || member.footing.kind === 'drained';
 }
 
-/** True while a rolling update is going on, or about to begin, that will replace this task: others leave it in its place. */
+/** A rollout that takes longer than this from slot to slot does not empty drained nodes: the orchestrator does. */
+const RIDE_MAX_MS = 60_000;
+
+/**
+ * True for a task that a rolling update, going on or about to begin, will replace soon: it need not be moved before, and
+ * goes to its new place on the new revision (swarm.md S35).
+ */
 export function isForUpdater(scene: Scene, member: Member): boolean {
   const rollout = scene.rollout?.value;
   if (!member.isDirty) return false;
+  const { delayMs, monitorMs } = scene.service.rolledBack ? scene.service.spec.rollback : scene.service.spec.update;
+  if (delayMs + monitorMs > RIDE_MAX_MS) return false;
   return rollout === undefined || rollout.target !== scene.service.revision || !isSettled(rollout.state);
 }
 

@@ -37,7 +37,7 @@ export function succession(scene: Scene, slot: Slot, coming: Succession): Unit {
     revision: coming.revision,
     desired: hold === undefined ? 'running' : 'ready',
     origin: coming.origin,
-    createdAt: scene.now,
+    createdAt: bornAt(scene),
     desiredAt: scene.now,
     restarts: coming.restarts,
     ...(coming.notBefore === undefined || hold === undefined ? {} : { notBefore: coming.notBefore }),
@@ -102,8 +102,13 @@ export function firstTask(scene: Scene, slot: number): Task {
     revision: scene.service.revision,
     desired: 'running',
     origin: 'create',
-    createdAt: scene.now,
+    createdAt: bornAt(scene),
     desiredAt: scene.now,
     restarts: NO_RESTARTS,
   };
+}
+
+// A new leader's clock may be behind: a task of a rollout must never seem older than the rollout.
+function bornAt(scene: Scene): Instant {
+  return Math.max(scene.now, scene.rollout?.value.startedAt ?? 0);
 }

@@ -1,0 +1,19 @@
+/** The way back: what a service is after a rollback, by hand or automatic. */
+import type { Instant } from '../../common/model/ids.ts';
+import type { Service } from '../../common/model/service.ts';
+
+/**
+ * The service with its spec and its previous one changed places; undefined when there is nothing to go back to.
+ * Nothing is erased (cure T9): a rollback of the rollback goes forward again. Control and the updater share this.
+ */
+export function rolledBack(service: Service, now: Instant): Service | undefined {
+  if (service.previous === undefined) return undefined;
+  return {
+    ...service,
+    spec: service.previous.spec,
+    revision: service.previous.revision,
+    previous: { spec: service.spec, revision: service.revision },
+    rolledBack: true,
+    updatedAt: now,
+  };
+}
