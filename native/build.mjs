@@ -131,7 +131,7 @@ function buildProgram(name, folder, force) {
   const fresh = `${product}.new`;
   // musl-gcc knows no kernel headers; they come last, so that musl's own win.
   const kernel = ['-idirafter', '/usr/include', '-idirafter', `/usr/include/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`];
-  run('musl-gcc', ['-std=c17', '-D_GNU_SOURCE', '-Os', '-static', '-s', '-Wall', '-Wextra', '-Werror', '-fno-stack-protector', '-ffunction-sections', '-fdata-sections', '-Wl,--gc-sections', ...kernel, '-o', fresh, ...sources]);
+  run('musl-gcc', ['-std=c17', '-D_GNU_SOURCE', '-Os', '-static', '-s', '-Wall', '-Wextra', '-Werror', '-Wno-format-truncation', '-fno-stack-protector', '-ffunction-sections', '-fdata-sections', '-Wl,--gc-sections', ...kernel, '-o', fresh, ...sources]);
   renameSync(fresh, product);
   return true;
 }

@@ -11,10 +11,13 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ClusterError } from '../common/errors.ts';
+import type { ContainerAddon } from './container.ts';
+import type { NetworkAddon } from './network.ts';
+import type { LayerAddon } from './layer.ts';
 import type { ProcessAddon } from './process.ts';
 
 /** Every function of the addon. */
-export interface Addon extends ProcessAddon {}
+export interface Addon extends ProcessAddon, ContainerAddon, NetworkAddon, LayerAddon {}
 
 let loaded: Addon | undefined;
 

@@ -6,110 +6,106 @@
  * namespace and tells where it is, so that agent/network can furnish it between `create` and `start`.
  * Implemented by native-runtime.ts and, for tests, test/support/fake-runtime.ts.
  */
-import type { Instant } from "../../common/model/ids.ts";
-import type {
-	ContainerTemplate,
-	Labels,
-	Limits,
-} from "../../common/model/service.ts";
+import type { Instant } from '../../common/model/ids.ts';
+import type { ContainerTemplate, Labels, Limits } from '../../common/model/service.ts';
 
 /** What a runtime needs of an image: where it was unpacked, and its config. Source: OCI image-spec, config.md. */
 export interface ContainerImage {
-	/** Absolute folders of the unpacked layers, lowest first, whiteouts in overlayfs' form. At least one, at most 500. */
-	readonly layers: readonly string[];
-	readonly entrypoint: readonly string[];
-	readonly cmd: readonly string[];
-	/** `KEY=value` */
-	readonly env: readonly string[];
-	/** Empty = `/`. */
-	readonly workdir: string;
-	/** `name|uid[:group|gid]`; empty = root. */
-	readonly user: string;
-	/** Empty = SIGTERM. */
-	readonly stopSignal: string;
+  /** Absolute folders of the unpacked layers, lowest first, whiteouts in overlayfs' form. At least one, at most 500. */
+  readonly layers: readonly string[];
+  readonly entrypoint: readonly string[];
+  readonly cmd: readonly string[];
+  /** `KEY=value` */
+  readonly env: readonly string[];
+  /** Empty = `/`. */
+  readonly workdir: string;
+  /** `name|uid[:group|gid]`; empty = root. */
+  readonly user: string;
+  /** Empty = SIGTERM. */
+  readonly stopSignal: string;
 }
 
 /** A file the host puts into the container, read-only bind: /etc/hosts, /etc/hostname, /etc/resolv.conf. */
 export interface PlacedFile {
-	/** Absolute, inside the container; resolved beneath its root. */
-	readonly target: string;
-	readonly content: string;
+  /** Absolute, inside the container; resolved beneath its root. */
+  readonly target: string;
+  readonly content: string;
 }
 
 export interface CreateRequest {
-	/** 1–64 characters `[0-9a-z][0-9a-z._-]*`, unique on this host: task id, with the run's number where there are several. */
-	readonly id: string;
-	readonly image: ContainerImage;
-	readonly template: ContainerTemplate;
-	readonly limits: Limits;
-	/** Used when the template names none. */
-	readonly hostname: string;
-	readonly files: readonly PlacedFile[];
-	/** Kept with the container and given back by `list`; for the agent's own use (task id, run, service). */
-	readonly labels: Labels;
+  /** 1–64 characters `[0-9a-z][0-9a-z._-]*`, unique on this host: task id, with the run's number where there are several. */
+  readonly id: string;
+  readonly image: ContainerImage;
+  readonly template: ContainerTemplate;
+  readonly limits: Limits;
+  /** Used when the template names none. */
+  readonly hostname: string;
+  readonly files: readonly PlacedFile[];
+  /** Kept with the container and given back by `list`; for the agent's own use (task id, run, service). */
+  readonly labels: Labels;
 }
 
 /** How a container ended. Exactly one of `code` and `signal` is not null, both are null when the record was lost. */
 export interface Exit {
-	readonly code: number | null;
-	/** Number of the signal that killed its first process. */
-	readonly signal: number | null;
-	/** The kernel's OOM killer struck in this container's cgroup. */
-	readonly oomKilled: boolean;
-	readonly startedAt: Instant;
-	readonly finishedAt: Instant;
+  readonly code: number | null;
+  /** Number of the signal that killed its first process. */
+  readonly signal: number | null;
+  /** The kernel's OOM killer struck in this container's cgroup. */
+  readonly oomKilled: boolean;
+  readonly startedAt: Instant;
+  readonly finishedAt: Instant;
 }
 
 /** `created`: namespaces exist, the command waits. `running`: exec has succeeded. `exited`: see `exit`. */
-export type ContainerState = "created" | "running" | "exited";
+export type ContainerState = 'created' | 'running' | 'exited';
 
 export interface Container {
-	readonly id: string;
-	readonly state: ContainerState;
-	/** Of its first process, in the host's numbering; with `startTime` it names the process for good. */
-	readonly pid: number;
-	/** Clock ticks since boot. */
-	readonly startTime: number;
-	/** `/proc/PID/ns/net`; valid while state is not `exited`. */
-	readonly netnsPath: string;
-	/** Newest log file; older ones end in `.1`, `.2`, … Lines as agent/runtime/log-line.ts says. */
-	readonly logPath: string;
-	readonly createdAt: Instant;
-	readonly labels: Labels;
-	/** Set when, and only when, state is `exited`. */
-	readonly exit?: Exit;
+  readonly id: string;
+  readonly state: ContainerState;
+  /** Of its first process, in the host's numbering; with `startTime` it names the process for good. */
+  readonly pid: number;
+  /** Clock ticks since boot. */
+  readonly startTime: number;
+  /** `/proc/PID/ns/net`; valid while state is not `exited`. */
+  readonly netnsPath: string;
+  /** Newest log file; older ones end in `.1`, `.2`, … Lines as agent/runtime/log-line.ts says. */
+  readonly logPath: string;
+  readonly createdAt: Instant;
+  readonly labels: Labels;
+  /** Set when, and only when, state is `exited`. */
+  readonly exit?: Exit;
 }
 
 export interface ExecRequest {
-	readonly args: readonly string[];
-	/** Added to the container's own environment. */
-	readonly env: readonly string[];
-	readonly timeoutMs: number;
-	/** Output beyond this is dropped; stdout and stderr together. */
-	readonly outputMaxBytes: number;
+  readonly args: readonly string[];
+  /** Added to the container's own environment. */
+  readonly env: readonly string[];
+  readonly timeoutMs: number;
+  /** Output beyond this is dropped; stdout and stderr together. */
+  readonly outputMaxBytes: number;
 }
 
 export interface ExecResult {
-	/** 128 + signal when killed by one; -1 when it timed out. */
-	readonly exitCode: number;
-	/** UTF-8, broken bytes replaced. */
-	readonly output: string;
-	/** Then every process it had started was killed. */
-	readonly timedOut: boolean;
+  /** 128 + signal when killed by one; -1 when it timed out. */
+  readonly exitCode: number;
+  /** UTF-8, broken bytes replaced. */
+  readonly output: string;
+  /** Then every process it had started was killed. */
+  readonly timedOut: boolean;
 }
 
 export interface Stats {
-	/** Since the container was created. */
-	readonly cpuNanos: number;
-	readonly memoryBytes: number;
-	readonly pids: number;
+  /** Since the container was created. */
+  readonly cpuNanos: number;
+  readonly memoryBytes: number;
+  readonly pids: number;
 }
 
 /** How a container is asked to go. */
 export interface StopRequest {
-	/** With or without `SIG`, or a number as text; empty = SIGTERM. */
-	readonly stopSignal: string;
-	readonly graceMs: number;
+  /** With or without `SIG`, or a number as text; empty = SIGTERM. */
+  readonly stopSignal: string;
+  readonly graceMs: number;
 }
 
 /**
@@ -118,24 +114,20 @@ export interface StopRequest {
  * of the host, `internal` with the native error as cause.
  */
 export interface Runtime {
-	/** Everything up to exec: root file system, namespaces, limits; a missing command is refused here. Nothing is left behind when it throws. */
-	create(request: CreateRequest, signal: AbortSignal): Promise<Container>;
-	/** Lets the command run; resolves when exec has succeeded. A container that failed to start is `exited` afterwards. */
-	start(id: string, signal: AbortSignal): Promise<Container>;
-	/** Resolves when the container has ended, at once when it already has. Aborting gives up the wait, nothing else. */
-	wait(id: string, signal: AbortSignal): Promise<Exit>;
-	/** Sends a signal (number) to the first process; false when it is gone. SIGKILL takes every process of the container. */
-	kill(id: string, signalNumber: number): Promise<boolean>;
-	/** Stop signal, grace, then SIGKILL of the whole container; resolves when it has ended. */
-	stop(id: string, request: StopRequest, signal: AbortSignal): Promise<Exit>;
-	exec(
-		id: string,
-		request: ExecRequest,
-		signal: AbortSignal,
-	): Promise<ExecResult>;
-	stats(id: string): Promise<Stats>;
-	/** Kills what runs, then removes cgroups, writable layer, logs and run files. Idempotent: an unknown id is fine. */
-	remove(id: string): Promise<void>;
-	/** What survived us: every container of this state directory, proved by boot id, start time and the shim's socket; any order. What cannot be proved and does not run is `exited`. */
-	list(signal: AbortSignal): Promise<readonly Container[]>;
+  /** Everything up to exec: root file system, namespaces, limits; a missing command is refused here. Nothing is left behind when it throws. */
+  create(request: CreateRequest, signal: AbortSignal): Promise<Container>;
+  /** Lets the command run; resolves when exec has succeeded. A container that failed to start is `exited` afterwards. */
+  start(id: string, signal: AbortSignal): Promise<Container>;
+  /** Resolves when the container has ended, at once when it already has. Aborting gives up the wait, nothing else. */
+  wait(id: string, signal: AbortSignal): Promise<Exit>;
+  /** Sends a signal (number) to the first process; false when it is gone. SIGKILL takes every process of the container. */
+  kill(id: string, signalNumber: number): Promise<boolean>;
+  /** Stop signal, grace, then SIGKILL of the whole container; resolves when it has ended. */
+  stop(id: string, request: StopRequest, signal: AbortSignal): Promise<Exit>;
+  exec(id: string, request: ExecRequest, signal: AbortSignal): Promise<ExecResult>;
+  stats(id: string): Promise<Stats>;
+  /** Kills what runs, then removes cgroups, writable layer, logs and run files. Idempotent: an unknown id is fine. */
+  remove(id: string): Promise<void>;
+  /** What survived us: every container of this state directory, proved by boot id, start time and the shim's socket; any order. What cannot be proved and does not run is `exited`. */
+  list(signal: AbortSignal): Promise<readonly Container[]>;
 }

@@ -105,7 +105,7 @@ Napi::Value ListRoutes(const Napi::CallbackInfo& info) {
           Napi::Object to = Napi::Object::New(env);
           to.Set("destination", route.destination);
           to.Set("gateway", TextOrNull(env, route.gateway));
-          to.Set("device", route.device);
+          to.Set("device", TextOrNull(env, route.device));
           to.Set("table", route.table);
           to.Set("source", TextOrNull(env, route.source));
           return to;

@@ -23,8 +23,6 @@
 namespace covey {
 namespace {
 
-/** Index of eth0 inside: chosen by us, so that the whole inner batch can be written before the link exists. */
-constexpr int kInnerIndex = 100;
 constexpr int kLoopback = 1;
 constexpr char kInnerName[] = "eth0";
 
@@ -102,9 +100,7 @@ NetlinkMessage CreatePair(const VethPlan& plan, const Fd& target) {
   message.PutText(IFLA_INFO_KIND, "veth");
   const size_t data = message.Nest(IFLA_INFO_DATA);
   const size_t peer = message.Nest(VETH_INFO_PEER);
-  ifinfomsg inner{};
-  inner.ifi_index = kInnerIndex;
-  message.Fixed(inner)
+  message.Fixed(ifinfomsg{})
       .PutText(IFLA_IFNAME, kInnerName)
       .PutU32(IFLA_MTU, plan.mtu)
       .PutU32(IFLA_NET_NS_FD, static_cast<uint32_t>(target.get()))
@@ -115,21 +111,21 @@ NetlinkMessage CreatePair(const VethPlan& plan, const Fd& target) {
   return message;
 }
 
-std::vector<NetlinkMessage> InnerBatch(const VethPlan& plan, bool has_ipv6) {
+std::vector<NetlinkMessage> InnerBatch(const VethPlan& plan, int index, bool has_ipv6) {
   const uint32_t address = ParsePrefix("address", plan.address).address;
   const uint32_t gateway = ParsePrefix("gateway", plan.gateway).address;
   std::vector<NetlinkMessage> batch;
   batch.push_back(SetUp(kLoopback, "lo", has_ipv6));
-  batch.push_back(SetUp(kInnerIndex, kInnerName, has_ipv6));
+  batch.push_back(SetUp(index, kInnerName, has_ipv6));
 
   ifaddrmsg own{};
   own.ifa_family = AF_INET;
   own.ifa_prefixlen = 32;
-  own.ifa_index = kInnerIndex;
+  own.ifa_index = static_cast<uint32_t>(index);
   NetlinkMessage add{RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, plan.address};
   add.Fixed(own).PutU32(IFA_LOCAL, address).PutU32(IFA_ADDRESS, address);
   batch.push_back(std::move(add));
-  batch.push_back(LinkRoute(kInnerIndex, gateway, RTPROT_BOOT, std::nullopt, plan.gateway));
+  batch.push_back(LinkRoute(index, gateway, RTPROT_BOOT, std::nullopt, plan.gateway));
 
   rtmsg route{};
   route.rtm_family = AF_INET;
@@ -138,9 +134,9 @@ std::vector<NetlinkMessage> InnerBatch(const VethPlan& plan, bool has_ipv6) {
   route.rtm_type = RTN_UNICAST;
   route.rtm_flags = RTNH_F_ONLINK;
   NetlinkMessage standard{RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, "default via " + plan.gateway};
-  standard.Fixed(route).PutU32(RTA_GATEWAY, gateway).PutU32(RTA_OIF, kInnerIndex);
+  standard.Fixed(route).PutU32(RTA_GATEWAY, gateway).PutU32(RTA_OIF, static_cast<uint32_t>(index));
   batch.push_back(std::move(standard));
-  batch.push_back(Neighbour(kInnerIndex, gateway, ParseMac("hostMac", plan.host_mac), plan.gateway));
+  batch.push_back(Neighbour(index, gateway, ParseMac("hostMac", plan.host_mac), plan.gateway));
   return batch;
 }
 
@@ -184,7 +180,7 @@ void AttachVeth(const VethPlan& plan) {
   if (!target) throw SysError{errno, "open", path, "find the container's network namespace"};
   const bool has_ipv6 = access("/proc/sys/net/ipv6", F_OK) == 0;
   // Everything that can be wrong with the input is read before anything is made.
-  auto inner = InnerBatch(plan, has_ipv6);
+  InnerBatch(plan, 0, has_ipv6);
   OuterBatch(plan, 0, has_ipv6);
 
   NetlinkSocket host{NETLINK_ROUTE};
@@ -195,8 +191,8 @@ void AttachVeth(const VethPlan& plan) {
   if (made[0].error != 0)
     throw SysError{made[0].error, "RTM_NEWLINK", plan.name, "make the veth pair", made[0].text};
   try {
-    NetlinkSocket::InNamespaceOf(plan.pid, NETLINK_ROUTE)
-        .Run(std::move(inner), "furnish the container's namespace");
+    NetlinkSocket inside = NetlinkSocket::InNamespaceOf(plan.pid, NETLINK_ROUTE);
+    inside.Run(InnerBatch(plan, IndexOf(inside, kInnerName), has_ipv6), "furnish the container's namespace");
     SetInterfaceSysctls(plan.name, has_ipv6);
     host.Run(OuterBatch(plan, IndexOf(host, plan.name), has_ipv6), "furnish the host's end");
   } catch (...) {

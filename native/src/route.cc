@@ -27,8 +27,9 @@ NetlinkMessage RouteMessage(uint16_t type, uint16_t flags, uint8_t protocol, con
   fixed.rtm_dst_len = destination.length;
   fixed.rtm_table = RT_TABLE_UNSPEC;
   fixed.rtm_protocol = protocol;
-  fixed.rtm_scope = route.gateway.empty() ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
-  fixed.rtm_type = RTN_UNICAST;
+  const bool leads_nowhere = route.gateway.empty() && route.device.empty();
+  fixed.rtm_scope = route.gateway.empty() && !leads_nowhere ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
+  fixed.rtm_type = leads_nowhere ? RTN_UNREACHABLE : RTN_UNICAST;
   NetlinkMessage message{type, flags, route.destination};
   message.Fixed(fixed).PutU32(RTA_TABLE, route.table);
   if (destination.length > 0) message.PutU32(RTA_DST, destination.address);
@@ -94,19 +95,20 @@ std::vector<Route> Routes(uint8_t protocol) {
 std::vector<Refusal> ChangeRoutes(uint8_t protocol, const std::vector<Route>& set,
                                   const std::vector<Route>& remove) {
   std::vector<NetlinkMessage> batch;
-  for (const Route& route : remove) batch.push_back(RouteMessage(RTM_DELROUTE, 0, protocol, route));
+  // First the new ones: one that replaces another leaves no moment without a route.
   for (const Route& route : set) {
     batch.push_back(RouteMessage(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, protocol, route));
   }
+  for (const Route& route : remove) batch.push_back(RouteMessage(RTM_DELROUTE, 0, protocol, route));
   NetlinkSocket socket{NETLINK_ROUTE};
   const auto acks = socket.Batch(batch);
   std::vector<Refusal> refusals;
   for (size_t i = 0; i < acks.size(); i++) {
     if (acks[i].error == 0) continue;
-    if (i >= remove.size()) {
-      refusals.push_back({i - remove.size(), acks[i].error, acks[i].text});
+    if (i < set.size()) {
+      refusals.push_back({i, acks[i].error, acks[i].text});
     } else if (!IsAbsent(acks[i].error)) {
-      throw SysError{acks[i].error, "RTM_DELROUTE", remove[i].destination, "", acks[i].text};
+      throw SysError{acks[i].error, "RTM_DELROUTE", batch[i].path(), "", acks[i].text};
     }
   }
   return refusals;

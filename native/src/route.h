@@ -7,6 +7,7 @@
 
 namespace covey {
 
+/** With neither gateway nor device it leads nowhere: packets are refused with "unreachable". */
 struct Route {
   /** `ADDRESS/LENGTH`; `0.0.0.0/0` is the default route. */
   std::string destination;
@@ -35,7 +36,7 @@ struct Refusal {
 
 /** Routes of all tables whose protocol is `protocol`, without those of the kernel's cache. */
 std::vector<Route> Routes(uint8_t protocol);
-/** Sets (adds or replaces) and removes routes; an absent one is no failure to remove. Refusals are of `set`. */
+/** Sets (adds or replaces), then removes routes; an absent one is no failure to remove. Refusals are of `set`. */
 std::vector<Refusal> ChangeRoutes(uint8_t protocol, const std::vector<Route>& set,
                                   const std::vector<Route>& remove);
 /** Rules whose protocol is `protocol`. */

@@ -1,0 +1,102 @@
+/** How a container is made, beyond its OCI config. Paths are absolute. */
+export interface ContainerCreateOptions {
+  readonly id: string;
+  /** The container's own folder; exists; everything of its life lies in it: upper, work, control, state.json, exit.json. */
+  readonly stateDir: string;
+  /** Layer folders, **topmost first**; empty = bind the config's root.path. */
+  readonly layers: readonly string[];
+  /** `auto` takes fsopen with `lowerdir+` where the kernel has it (6.7), else mount(2). */
+  readonly overlayMode: 'auto' | 'fsconfig' | 'mount';
+  /** The writable layer is never synced; it does not outlive a crash of the host. */
+  readonly volatile: boolean;
+  readonly logPath: string;
+  readonly logMaxBytes: number;
+  readonly logFiles: number;
+  readonly shimPath: string;
+}
+
+/** A container's first process and its shim, each pid with its start time. */
+export interface ContainerIdentity {
+  readonly pid: number;
+  readonly startTime: number;
+  readonly shimPid: number;
+  readonly shimStartTime: number;
+  /** `exited` = its end is being written down at this moment. */
+  readonly life: 'created' | 'running' | 'exited';
+}
+
+export interface ContainerExecOptions {
+  /** The container's cgroup, as in linux.cgroupsPath. */
+  readonly cgroup: string;
+  readonly timeoutMs: number;
+  readonly outputMaxBytes: number;
+  readonly shimPath: string;
+}
+
+export interface ContainerExecResult {
+  /** 128 + signal when killed by one; -1 when it timed out. */
+  readonly exitCode: number;
+  /** Then every process the command had started is dead. */
+  readonly timedOut: boolean;
+  readonly output: Buffer;
+}
+
+export interface ProcessWatch {
+  /** True when the process has ended (and was reaped, if it was our child); false when cancelled. */
+  readonly ended: Promise<boolean>;
+  cancel(): void;
+}
+
+export interface ImageUser {
+  readonly uid: number;
+  readonly gid: number;
+  readonly additionalGids: readonly number[];
+  /** `/` when unknown. */
+  readonly home: string;
+}
+
+export interface CgroupStats {
+  readonly cpuNanos: number;
+  readonly memoryBytes: number;
+  readonly pids: number;
+  readonly oomKills: number;
+}
+
+/** Containers, their cgroups and their users. Cgroup paths are absolute below the root of every hierarchy, as `/covey/abc`. */
+export interface ContainerAddon {
+  /**
+   * Makes a container from an OCI runtime-spec config up to, but not including, exec; /proc/PID/ns/net can then be
+   * furnished. Undoes all but `stateDir` when it rejects. A feature the core lacks is refused with `EINVAL` and its field.
+   */
+  containerCreate(ociConfigJson: string, options: ContainerCreateOptions): Promise<ContainerIdentity>;
+  /** Lets the command run; resolves when exec has succeeded. */
+  containerStart(stateDir: string): Promise<void>;
+  /** Who lives in `stateDir`, proved by boot id, start times and the shim's own word; null when nobody does. */
+  containerIdentify(stateDir: string): Promise<ContainerIdentity | null>;
+  /** Runs one more command; `processJson` is the `process` object of an OCI config. */
+  containerExec(
+    pid: number,
+    startTime: number,
+    processJson: string,
+    options: ContainerExecOptions,
+  ): Promise<ContainerExecResult>;
+  /** Waits for the end of any process, on Node's own loop; keeps Node alive meanwhile. */
+  watchProcess(pid: number, startTime: number): ProcessWatch;
+  /** `name|uid[:group|gid]` by the image's own /etc/passwd and /etc/group; layers topmost first. */
+  resolveUser(layers: readonly string[], user: string): Promise<ImageUser>;
+  /** Starts a process that only sleeps until SIGTERM, to keep a systemd scope alive; gives its pid. */
+  holdScope(shimPath: string): number;
+  /** Makes a cgroup that containers can live in, with its parents. Idempotent. */
+  cgroupEnsureParent(path: string): Promise<void>;
+  /** Moves this whole process there, in every hierarchy; makes it when missing. */
+  cgroupEnter(path: string): void;
+  /** SIGKILL to everything in it and below it. */
+  cgroupKill(path: string): Promise<void>;
+  /** Kills, then removes it and everything below it. Idempotent. */
+  cgroupRemove(path: string): Promise<void>;
+  /** Names of the cgroups directly below it, from all hierarchies. */
+  cgroupList(path: string): Promise<readonly string[]>;
+  cgroupStats(path: string): Promise<CgroupStats>;
+  /** The folder of a cgroup in a controller's hierarchy; null when this host lacks the controller. */
+  cgroupFolder(controller: string, path: string): string | null;
+}

@@ -1,0 +1,128 @@
+#include "cgroup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "devices.h"
+#include "sys.h"
+
+// A fork bomb may outrun one pass; the freezer stops it, so a few are enough.
+#define KILL_ROUNDS_MAX 100
+
+static int write_file(const char* path, const char* value) {
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return -1;
+  ssize_t n = write(fd, value, strlen(value));
+  int error = errno;
+  close(fd);
+  errno = error;
+  return n < 0 ? -1 : 0;
+}
+
+int cgroup_make(struct plan plan, struct failure* failure) {
+  struct plan_record record;
+  while (plan_next(&plan, &record) == 1) {
+    const char* path = plan_text(&record, 0);
+    if (record.op == PLAN_CGROUP_DIR) {
+      if (mkdir(path, 0755) != 0 && errno != EEXIST) return failed(failure, "making a cgroup", "mkdir", path);
+    } else if (record.op == PLAN_CGROUP_WRITE) {
+      if (write_file(path, plan_text(&record, 1)) == 0 || plan_number(&record, 2)) continue;
+      return failed(failure, "setting a limit", "write", path);
+    }
+  }
+  return 0;
+}
+
+void cgroup_unmake(struct plan plan) {
+  struct plan_record record;
+  while (plan_next(&plan, &record) == 1) {
+    if (record.op == PLAN_CGROUP_DIR) rmdir(plan_text(&record, 0));
+  }
+}
+
+int cgroup_enter(struct plan plan, struct failure* failure) {
+  struct plan_record record;
+  while (plan_next(&plan, &record) == 1) {
+    if (record.op != PLAN_CGROUP_TASKS) continue;
+    // A single-threaded process moving itself is 100 times cheaper than being moved through cgroup.procs.
+    if (write_file(plan_text(&record, 0), "0") != 0) {
+      return failed(failure, "entering a cgroup", "write", plan_text(&record, 0));
+    }
+  }
+  return 0;
+}
+
+int cgroup_unified(struct plan plan, struct failure* failure) {
+  struct plan_record record;
+  int folder = -1;
+  while (plan_next(&plan, &record) == 1) {
+    if (record.op == PLAN_CGROUP_UNIFIED) {
+      folder = open(plan_text(&record, 0), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+      if (folder < 0) return failed(failure, "opening the cgroup", "open", plan_text(&record, 0));
+    } else if (record.op == PLAN_CGROUP_DEVICES && folder >= 0) {
+      if (devices_attach(folder, &record.field[0], failure) != 0) return -1;
+    }
+  }
+  return folder;
+}
+
+unsigned long long oom_kills(int file) {
+  char text[1024];
+  ssize_t n = file < 0 ? -1 : pread(file, text, sizeof text - 1, 0);
+  if (n <= 0) return 0;
+  text[n] = '\0';
+  for (const char* line = text; line; line = strchr(line, '\n')) {
+    if (*line == '\n') line++;
+    if (strncmp(line, "oom_kill ", 9) == 0) return strtoull(line + 9, NULL, 10);
+  }
+  return 0;
+}
+
+static int write_at(int folder, const char* name, const char* value) {
+  int fd = openat(folder, name, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return -1;
+  ssize_t n = write(fd, value, strlen(value));
+  close(fd);
+  return n < 0 ? -1 : 0;
+}
+
+/** Sends SIGKILL to each process listed; gives how many there were. */
+static int kill_listed(int folder) {
+  char text[4096];
+  int count = 0;
+  int fd = openat(folder, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return 0;
+  size_t kept = 0;
+  for (;;) {
+    ssize_t n = read(fd, text + kept, sizeof text - 1 - kept);
+    if (n <= 0) break;
+    text[kept + (size_t)n] = '\0';
+    char* at = text;
+    for (char* line; (line = strchr(at, '\n')); at = line + 1) {
+      pid_t pid = (pid_t)strtol(at, NULL, 10);
+      if (pid > 1) {
+        kill(pid, SIGKILL);
+        count++;
+      }
+    }
+    kept = strlen(at);
+    memmove(text, at, kept);
+  }
+  close(fd);
+  return count;
+}
+
+void cgroup_kill(int folder) {
+  if (write_at(folder, "cgroup.kill", "1") == 0) return;
+  for (int round = 0; round < KILL_ROUNDS_MAX; round++) {
+    write_at(folder, "freezer.state", "FROZEN");
+    int count = kill_listed(folder);
+    write_at(folder, "freezer.state", "THAWED");
+    if (count == 0) return;
+    usleep(1000);
+  }
+}

@@ -1,0 +1,124 @@
+// The control socket: proof of identity for an agent that was away, start and signals.
+//
+// SEQPACKET; a request is "covey VERSION VERB [ARGUMENT]", an answer "ok\n…" or
+// "error\nERRNO\nSTEP\nSYSCALL\nPATH".
+//   hello   -> ok, version, boot id, pid, start time, life (created running exited)
+//   start   -> ok after exec has succeeded
+//   signal N-> ok
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+
+#include "shim.h"
+#include "sys.h"
+
+#define REQUEST_MAX 128
+
+int control_open(struct shim* shim, struct failure* failure) {
+  static const char step[] = "opening the control socket";
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  for (int i = 0; i < CLIENTS_MAX; i++) shim->clients[i] = -1;
+  // By descriptor, because the folder's own path may be longer than the 108 bytes of a socket's address.
+  snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/" CONTROL_NAME, shim->folder);
+  shim->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (shim->listener < 0) return failed(failure, step, "socket", "");
+  mode_t before = umask(0177);
+  int bound = bind(shim->listener, (struct sockaddr*)&address, sizeof address);
+  umask(before);
+  if (bound != 0) return failed(failure, step, "bind", CONTROL_NAME);
+  if (listen(shim->listener, CLIENTS_MAX) != 0) return failed(failure, step, "listen", CONTROL_NAME);
+  return 0;
+}
+
+void control_accept(struct shim* shim) {
+  struct ucred peer;
+  socklen_t size = sizeof peer;
+  int fd = accept4(shim->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  if (fd < 0) return;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 ||
+      (peer.uid != 0 && peer.uid != geteuid())) {
+    close(fd);
+    return;
+  }
+  for (int i = 0; i < CLIENTS_MAX; i++) {
+    if (shim->clients[i] >= 0) continue;
+    shim->clients[i] = fd;
+    return;
+  }
+  say(fd, "error\n16\nanswering\naccept\ntoo many clients");
+  close(fd);
+}
+
+static void answer_failure(int fd, int error, const char* step, const char* syscall, const char* path) {
+  struct failure failure;
+  char text[400];
+  failed_as(&failure, error, step, syscall, path);
+  failure_text(&failure, text, sizeof text);
+  say(fd, text);
+}
+
+static void answer_hello(const struct shim* shim, int fd) {
+  static const char* const lives[] = {"created", "running", "exited"};
+  char text[160];
+  snprintf(text, sizeof text, "ok\n%d\n%s\n%d\n%llu\n%s", CONTROL_VERSION, shim->boot_id, shim->pid,
+           shim->start_time, lives[shim->life]);
+  say(fd, text);
+}
+
+static void answer_start(struct shim* shim, int fd) {
+  struct failure failure = {.error = 0};
+  struct timespec now;
+  if (shim->life != LIFE_CREATED) {
+    answer_failure(fd, EALREADY, "starting", "start", "it was started before");
+    return;
+  }
+  clock_gettime(CLOCK_REALTIME, &now);
+  shim->started_seconds = now.tv_sec;
+  shim->started_nanoseconds = now.tv_nsec;
+  if (send(shim->door, "g", 1, MSG_NOSIGNAL) != 1) {
+    answer_failure(fd, ESRCH, "starting", "send", "the first process is gone");
+    return;
+  }
+  int started = hear_init(shim, &failure, 0);
+  close(shim->door);
+  shim->door = -1;
+  shim->life = LIFE_RUNNING;
+  if (started == 0)
+    say(fd, "ok");
+  else
+    answer_failure(fd, failure.error, failure.step, failure.syscall, failure.path);
+}
+
+void control_serve(struct shim* shim, int index) {
+  char text[REQUEST_MAX];
+  int fd = shim->clients[index];
+  ssize_t n = recv(fd, text, sizeof text - 1, 0);
+  if (n < 0 && errno == EAGAIN) return;
+  if (n <= 0) {
+    close(fd);
+    shim->clients[index] = -1;
+    return;
+  }
+  text[n] = '\0';
+  int version = 0, number = 0;
+  char verb[16] = "";
+  if (sscanf(text, "covey %d %15s %d", &version, verb, &number) < 2 || version < 1) {
+    answer_failure(fd, EPROTO, "reading a request", "recv", "not our language");
+  } else if (strcmp(verb, "hello") == 0) {
+    answer_hello(shim, fd);
+  } else if (strcmp(verb, "start") == 0) {
+    answer_start(shim, fd);
+  } else if (strcmp(verb, "signal") == 0) {
+    if (syscall(SYS_pidfd_send_signal, shim->pidfd, number, NULL, 0) == 0)
+      say(fd, "ok");
+    else
+      answer_failure(fd, errno, "signalling", "pidfd_send_signal", "");
+  } else {
+    answer_failure(fd, ENOSYS, "reading a request", "recv", verb);
+  }
+}

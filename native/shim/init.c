@@ -1,0 +1,106 @@
+#include "init.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+#include "cgroup.h"
+#include "mounts.h"
+#include "program.h"
+#include "sys.h"
+
+#define KEYCTL_JOIN_SESSION_KEYRING_ 1
+
+static _Noreturn void give_up(int door, const struct failure* failure) {
+  if (write(door, failure, sizeof *failure) < 0) _exit(126);
+  _exit(127);
+}
+
+static int loopback_up(struct failure* failure) {
+  struct ifreq request;
+  memset(&request, 0, sizeof request);
+  memcpy(request.ifr_name, "lo", 3);
+  request.ifr_flags = IFF_UP | IFF_RUNNING;
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request) != 0)
+    return failed(failure, "raising the loopback", "ioctl", "lo");
+  close(fd);
+  return 0;
+}
+
+static int enter_namespaces(const struct init_start* start, struct failure* failure) {
+  if (setsid() < 0 && errno != EPERM) return failed(failure, "making a session", "setsid", "");
+  if (start->netns >= 0 && setns(start->netns, CLONE_NEWNET) != 0) {
+    return failed(failure, "joining the network namespace", "setns", "");
+  }
+  // The cgroup namespace is rooted where its maker is, so it is made after entering, never by clone3.
+  if (cgroup_enter(start->plan, failure) != 0) return -1;
+  if (unshare(CLONE_NEWCGROUP) != 0) return failed(failure, "making the cgroup namespace", "unshare", "");
+  if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0)
+    return failed(failure, "detaching mounts", "mount", "/");
+  // Without a keyring of its own the container would share the host's. Kernels without keys have nothing to
+  // share.
+  if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING_, NULL) < 0 && errno != ENOSYS && errno != EDQUOT) {
+    return failed(failure, "making a keyring", "keyctl", "");
+  }
+  return start->netns >= 0 ? 0 : loopback_up(failure);
+}
+
+static int run_plan(struct plan plan, struct program* program, struct failure* failure) {
+  struct tree tree = {.root = -1, .detached = -1, .mask_file = -1, .mask_folder = -1};
+  struct plan_record record;
+  int more;
+  while ((more = plan_next(&plan, &record)) == 1) {
+    const char* text = plan_text(&record, 0);
+    if (record.op < PLAN_OVERLAY) continue;
+    int outcome;
+    if (record.op == PLAN_HOSTNAME) {
+      outcome = sethostname(text, strlen(text));
+      if (outcome != 0) failed(failure, "setting the hostname", "sethostname", text);
+    } else if (record.op == PLAN_DOMAINNAME) {
+      outcome = setdomainname(text, strlen(text));
+      if (outcome != 0) failed(failure, "setting the domain name", "setdomainname", text);
+    } else if (record.op >= PLAN_RLIMIT) {
+      outcome = program_step(program, &record, failure);
+    } else {
+      outcome = tree_step(&tree, &record, failure);
+    }
+    if (outcome != 0) return -1;
+  }
+  return more == 0 ? 0 : failed_as(failure, EBADMSG, "reading the plan", "plan", "");
+}
+
+/** stdin is /dev/null, stdout and stderr the pipes; every other descriptor closes at exec. */
+static int place_stdio(const struct init_start* start, struct failure* failure) {
+  if (dup2(start->out, 1) < 0 || dup2(start->err, 2) < 0) return failed(failure, "placing stdio", "dup2", "");
+  if (sys_close_range(3, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */) != 0)
+    return failed(failure, "closing", "close_range", "");
+  return 0;
+}
+
+void init_main(struct init_start start) {
+  static struct program program;
+  struct failure failure = {.error = 0};
+  char go;
+  if (enter_namespaces(&start, &failure) != 0) give_up(start.door, &failure);
+  if (run_plan(start.plan, &program, &failure) != 0) give_up(start.door, &failure);
+  if (become(&program, 1, &failure) != 0) give_up(start.door, &failure);
+  if (place_stdio(&start, &failure) != 0) give_up(start.door, &failure);
+  // After the last change of identity, which clears it: without the shim nobody would record the exit.
+  prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  if (write(start.door, "r", 1) != 1) _exit(126);
+  if (read(start.door, &go, 1) != 1) _exit(126);
+  reset_signals();
+  char* empty[] = {NULL};
+  execve(program.file, program.args, program.env ? program.env : empty);
+  failed(&failure, "running the command", "execve", program.file);
+  give_up(start.door, &failure);
+}

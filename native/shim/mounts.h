@@ -1,0 +1,19 @@
+// The container's file system, built by descriptor: every target is resolved beneath the new root, so that no
+// link in an image or volume leads a mount elsewhere.
+#pragma once
+
+#include "failure.h"
+#include "plan.h"
+
+/** The tree being built. `root` is an O_PATH descriptor once PLAN_ROOT_AT has run; the others are made when
+ * needed. */
+struct tree {
+  int root;
+  int detached;     // the root file system before it is attached
+  int mask_file;    // clone source of masks: /dev/null
+  int mask_folder;  // clone source of masks: an empty read-only tmpfs
+};
+
+/** Runs one operation from PLAN_OVERLAY to PLAN_PIVOT that concerns the tree. 0, or -1 with `failure` filled.
+ */
+int tree_step(struct tree* tree, const struct plan_record* record, struct failure* failure);

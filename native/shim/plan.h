@@ -1,0 +1,102 @@
+// The plan: what the addon tells the shim, compiled from an OCI config. Shared by C (the shim reads) and C++
+// (the addon writes), so both sides change together; they also ship together, a plan is never stored.
+//
+// Layout, little-endian: u32 magic, u32 bytes of all records, then records { u16 op, u16 fields, u32 bytes }
+// with fields { u32 length, bytes, NUL, padding to 4 }. A number is a field of 8 bytes; a list is one field
+// of texts that each end in NUL. Settings come first in any order; operations of the first process follow in
+// the order of execution.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PLAN_MAGIC 0x31565643u /* "CVV1" */
+#define PLAN_BYTES_MAX (8u << 20)
+#define PLAN_FIELDS_MAX 8
+#define PLAN_FIELD_ALIGN 4
+
+enum plan_op {
+  // Settings, read by the shim.
+  PLAN_STATE_DIR = 1,   // text folder
+  PLAN_BOOT_ID,         // text
+  PLAN_LOG,             // text path, number bytes a file, number files
+  PLAN_CLONE_FLAGS,     // number
+  PLAN_NETNS,           // text path of a prepared network namespace
+  PLAN_DIR,             // text path, number mode: made when missing
+  PLAN_CGROUP_DIR,      // text path: made, removed again when creating fails
+  PLAN_CGROUP_WRITE,    // text path, text value, number optional
+  PLAN_CGROUP_TASKS,    // text path of a v1 `tasks` file: the first process writes 0
+  PLAN_CGROUP_UNIFIED,  // text folder: CLONE_INTO_CGROUP
+  PLAN_CGROUP_DEVICES,  // list of rules "a|b|c MAJOR:MINOR rwm", first "deny" or "allow" the default; v2 only
+  PLAN_OOM_FILE,        // text path of memory.oom_control or memory.events
+  PLAN_TIMEOUT,         // number ms: exec only
+  PLAN_OUTPUT_MAX,      // number bytes: exec only
+  PLAN_TREE_DIR,  // text folder, text name: the cgroup made in it for the whole tree of the command: exec
+                  // only
+  // Operations, run by the container's first process.
+  PLAN_OVERLAY = 64,  // number mode, list lower (topmost first), text upper, text work, number volatile, text
+                      // links, text at
+  PLAN_ROOT_BIND,     // text source
+  PLAN_ROOT_AT,       // text folder the root is attached to; must precede every mount
+  PLAN_MOUNT,     // text type, text source, text target, number attributes, list options, number propagation
+  PLAN_BIND,      // text source, text target, number set, number clear, number flags, number propagation
+  PLAN_NODE,      // text path, number mode, number major, number minor, number uid, number gid
+  PLAN_LINK,      // text target, text path
+  PLAN_SYSCTL,    // text path below proc/sys, text value
+  PLAN_MASK,      // text path
+  PLAN_READONLY,  // text path
+  PLAN_ROOT_READONLY,  //
+  PLAN_HOSTNAME,       // text
+  PLAN_DOMAINNAME,     // text
+  PLAN_PIVOT,          //
+  PLAN_RLIMIT,         // number resource, number soft, number hard, text name
+  PLAN_OOM_SCORE,      // number
+  PLAN_USER,           // number uid, number gid, number umask, bytes u32 gids
+  PLAN_CAPS,           // numbers bounding, effective, permitted, inheritable, ambient
+  PLAN_NO_NEW_PRIVS,   //
+  PLAN_CWD,            // text
+  PLAN_ENV,            // list
+  PLAN_ARGS            // list
+};
+
+/** How PLAN_OVERLAY mounts. */
+enum plan_overlay_mode { OVERLAY_AUTO = 0, OVERLAY_FSCONFIG = 1, OVERLAY_MOUNT = 2 };
+
+/** Flags of PLAN_BIND. */
+enum plan_bind_flags { BIND_RECURSIVE = 1, BIND_FILE = 2, BIND_RECURSIVE_ATTRIBUTES = 4 };
+
+struct plan_field {
+  uint32_t length;  // without the closing NUL
+  const char* at;
+};
+
+struct plan_record {
+  uint16_t op;
+  uint16_t count;
+  struct plan_field field[PLAN_FIELDS_MAX];
+};
+
+struct plan {
+  const char* at;
+  const char* end;
+};
+
+/** 1 = a record, 0 = the end, -1 = broken. Never reads outside the plan; every field is NUL-terminated. */
+int plan_next(struct plan* plan, struct plan_record* record);
+
+/** The number in a field; 0 when the field is not there or not a number. */
+uint64_t plan_number(const struct plan_record* record, unsigned index);
+
+/** The text of a field; "" when it is not there. */
+const char* plan_text(const struct plan_record* record, unsigned index);
+
+/** The next text of a list, NULL at its end; `at` starts as NULL. */
+const char* plan_each(const struct plan_field* list, const char* at);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,212 @@
+#include "program.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "sys.h"
+
+// Of the kernel's own choosing when PATH is not set. Source: execvp(3), Docker's default.
+#define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+/** A NULL-ended array of the list's texts, which stay where they are. */
+static char** texts(const struct plan_field* list) {
+  size_t count = 0;
+  for (const char* at = plan_each(list, NULL); at; at = plan_each(list, at)) count++;
+  char** array =
+      mmap(NULL, (count + 1) * sizeof(char*), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (array == MAP_FAILED) return NULL;
+  count = 0;
+  for (const char* at = plan_each(list, NULL); at; at = plan_each(list, at)) array[count++] = (char*)at;
+  return array;
+}
+
+static int set_limit(const struct plan_record* record, struct failure* failure) {
+  struct rlimit limit = {.rlim_cur = plan_number(record, 1), .rlim_max = plan_number(record, 2)};
+  if (setrlimit((int)plan_number(record, 0), &limit) == 0) return 0;
+  return failed(failure, "setting a resource limit", "setrlimit", plan_text(record, 3));
+}
+
+static int set_oom_score(const struct plan_record* record, struct failure* failure) {
+  char text[24];
+  int length = snprintf(text, sizeof text, "%lld", (long long)plan_number(record, 0));
+  int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (fd < 0 || write(fd, text, (size_t)length) < 0) {
+    return failed(failure, "setting the OOM score", "write", "/proc/self/oom_score_adj");
+  }
+  close(fd);
+  return 0;
+}
+
+int program_step(struct program* p, const struct plan_record* record, struct failure* failure) {
+  switch (record->op) {
+    case PLAN_RLIMIT:
+      return set_limit(record, failure);
+    case PLAN_OOM_SCORE:
+      return set_oom_score(record, failure);
+    case PLAN_NO_NEW_PRIVS:
+      return p->no_new_privs = 1, 0;
+    case PLAN_CWD:
+      return p->cwd = plan_text(record, 0), 0;
+    case PLAN_ENV:
+      return p->env = texts(&record->field[0]), 0;
+    case PLAN_ARGS:
+      return p->args = texts(&record->field[0]), 0;
+    case PLAN_USER:
+      p->uid = (uint32_t)plan_number(record, 0);
+      p->gid = (uint32_t)plan_number(record, 1);
+      p->umask = (uint32_t)plan_number(record, 2);
+      p->gids = plan_text(record, 3);
+      p->gid_count = record->field[3].length / sizeof(uint32_t);
+      return 0;
+    case PLAN_CAPS:
+      p->bounding = plan_number(record, 0);
+      p->effective = plan_number(record, 1);
+      p->permitted = plan_number(record, 2);
+      p->inheritable = plan_number(record, 3);
+      p->ambient = plan_number(record, 4);
+      return 0;
+    default:
+      return failed_as(failure, ENOSYS, "reading the plan", "plan", "unknown operation");
+  }
+}
+
+/** The folder exists afterwards; made as root when the image lacks it, as Docker does. */
+static int make_cwd_folders(const char* cwd, struct failure* failure) {
+  char prefix[4096];
+  if (chdir(cwd) == 0) return 0;
+  if (errno != ENOENT)
+    return errno == EACCES ? 0 : failed(failure, "entering the working directory", "chdir", cwd);
+  for (size_t i = 1; i < sizeof prefix; i++) {
+    if (cwd[i] != '/' && cwd[i] != '\0') continue;
+    memcpy(prefix, cwd, i);
+    prefix[i] = '\0';
+    if (mkdir(prefix, 0755) != 0 && errno != EEXIST) {
+      return failed(failure, "making the working directory", "mkdir", prefix);
+    }
+    if (cwd[i] == '\0') return 0;
+  }
+  return failed_as(failure, ENAMETOOLONG, "making the working directory", "mkdir", cwd);
+}
+
+/** chdir, and proof that the folder is inside: a leaked descriptor must not lead out (CVE-2024-21626). */
+static int enter_cwd(const char* cwd, struct failure* failure) {
+  static const char step[] = "entering the working directory";
+  char real[4096];
+  if (chdir(cwd) != 0) return failed(failure, step, "chdir", cwd);
+  long length = syscall(SYS_getcwd, real, sizeof real);
+  if (length < 0) return failed(failure, step, "getcwd", cwd);
+  if (real[0] != '/') return failed_as(failure, EPERM, step, "getcwd", cwd);
+  return 0;
+}
+
+static int drop_bounding(uint64_t keep, struct failure* failure) {
+  for (int cap = 0; cap < 64; cap++) {
+    if (keep >> cap & 1) continue;
+    if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) != 0) {
+      if (errno == EINVAL) return 0;  // beyond the last one this kernel knows
+      return failed(failure, "dropping capabilities", "prctl", "PR_CAPBSET_DROP");
+    }
+  }
+  return 0;
+}
+
+static int set_user(const struct program* p, struct failure* failure) {
+  static const char step[] = "becoming the user";
+  char who[32];
+  snprintf(who, sizeof who, "%u:%u", p->uid, p->gid);
+  if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0) return failed(failure, step, "prctl", "PR_SET_KEEPCAPS");
+  if (setgroups(p->gid_count, (const gid_t*)(const void*)p->gids) != 0)
+    return failed(failure, step, "setgroups", who);
+  if (setresgid(p->gid, p->gid, p->gid) != 0) return failed(failure, step, "setresgid", who);
+  if (setresuid(p->uid, p->uid, p->uid) != 0) return failed(failure, step, "setresuid", who);
+  return 0;
+}
+
+static int set_capabilities(const struct program* p, struct failure* failure) {
+  static const char step[] = "setting capabilities";
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  struct __user_cap_data_struct sets[2];
+  for (int i = 0; i < 2; i++) {
+    sets[i].effective = (uint32_t)(p->effective >> (32 * i));
+    sets[i].permitted = (uint32_t)(p->permitted >> (32 * i));
+    sets[i].inheritable = (uint32_t)(p->inheritable >> (32 * i));
+  }
+  if (syscall(SYS_capset, &header, sets) != 0) return failed(failure, step, "capset", "");
+  prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+  for (int cap = 0; cap < 64; cap++) {
+    if (!(p->ambient >> cap & 1)) continue;
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) != 0)
+      return failed(failure, step, "prctl", "ambient");
+  }
+  return 0;
+}
+
+/** 0 when `path` is a file this user may run. */
+static int runnable(const char* path) {
+  struct stat st;
+  if (stat(path, &st) != 0) return -1;
+  if (S_ISDIR(st.st_mode)) return errno = EISDIR, -1;
+  // With the effective ids; access(2) would ask for the real ones, which are the same here, but ignores
+  // AT_EACCESS.
+  return faccessat(AT_FDCWD, path, X_OK, AT_EACCESS);
+}
+
+static int find_command(struct program* p, struct failure* failure) {
+  static const char step[] = "finding the command";
+  const char* name = p->args && p->args[0] ? p->args[0] : "";
+  if (*name == '\0') return failed_as(failure, EINVAL, step, "execve", "");
+  if (strchr(name, '/')) {
+    if (snprintf(p->file, sizeof p->file, "%s", name) >= (int)sizeof p->file)
+      errno = ENAMETOOLONG;
+    else if (runnable(p->file) == 0)
+      return 0;
+    return failed(failure, step, "execve", name);
+  }
+  const char* path = DEFAULT_PATH;
+  for (char** env = p->env; env && *env; env++) {
+    if (strncmp(*env, "PATH=", 5) == 0) path = *env + 5;
+  }
+  int error = ENOENT;
+  for (const char* at = path;; at++) {
+    int length = (int)strcspn(at, ":");
+    int n = snprintf(p->file, sizeof p->file, "%.*s/%s", length, length ? at : ".", name);
+    if (n < (int)sizeof p->file) {
+      if (runnable(p->file) == 0) return 0;
+      if (errno == EACCES || errno == EISDIR) error = EACCES;
+    }
+    at += length;
+    if (*at == '\0') break;
+  }
+  return failed_as(failure, error, step, "execve", name);
+}
+
+int become(struct program* p, int make_cwd, struct failure* failure) {
+  const char* cwd = p->cwd && *p->cwd ? p->cwd : "/";
+  if (make_cwd && make_cwd_folders(cwd, failure) != 0) return -1;
+  if (drop_bounding(p->bounding, failure) != 0) return -1;
+  if (set_user(p, failure) != 0) return -1;
+  if (enter_cwd(cwd, failure) != 0) return -1;
+  if (set_capabilities(p, failure) != 0) return -1;
+  if (p->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+    return failed(failure, "setting no_new_privs", "prctl", "PR_SET_NO_NEW_PRIVS");
+  }
+  umask(p->umask);
+  return find_command(p, failure);
+}
+
+void reset_signals(void) {
+  sigset_t none;
+  sigemptyset(&none);
+  for (int number = 1; number <= 64; number++) signal(number, SIG_DFL);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+}

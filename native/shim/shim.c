@@ -1,0 +1,288 @@
+// covey-shim: the parent of one container. It makes the container from a plan, pumps its log, answers on a control
+// socket, records the exit and ends. It outlives the agent; nothing but SIGKILL ends it early, and then the container's
+// first process dies with it.
+//
+//   covey-shim ID         make and keep a container: plan on descriptor 3; the id is for people who look at ps
+//   covey-shim --exec     run one more command in a container: plan on descriptor 3, its first process' pidfd on 4
+//   covey-shim --hold     keep a cgroup scope alive: sleeps until SIGTERM
+#include "shim.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "cgroup.h"
+#include "init.h"
+#include "sys.h"
+
+static int read_all(int fd, void* to, size_t bytes) {
+  char* at = to;
+  while (bytes > 0) {
+    ssize_t n = read(fd, at, bytes);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return -1;
+    at += n;
+    bytes -= (size_t)n;
+  }
+  return 0;
+}
+
+int read_plan(int fd, struct plan* plan) {
+  uint32_t header[2];
+  if (read_all(fd, header, sizeof header) != 0 || header[0] != PLAN_MAGIC || header[1] > PLAN_BYTES_MAX)
+    return -1;
+  char* memory = mmap(NULL, header[1] + 1u, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED || read_all(fd, memory, header[1]) != 0) return -1;
+  plan->at = memory;
+  plan->end = memory + header[1];
+  return 0;
+}
+
+int read_start_time(pid_t pid, unsigned long long* ticks) {
+  char path[32], text[1024];
+  snprintf(path, sizeof path, "/proc/%d/stat", pid);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return -1;
+  ssize_t n = read(fd, text, sizeof text - 1);
+  close(fd);
+  if (n <= 0) return -1;
+  text[n] = '\0';
+  const char* at = strrchr(text, ')');
+  for (int field = 2; at && field < 22; field++) at = strchr(at + 1, ' ');
+  if (!at) return -1;
+  *ticks = strtoull(at + 1, NULL, 10);
+  return 0;
+}
+
+int write_record(int folder, const char* name, const char* text) {
+  char fresh[32];
+  snprintf(fresh, sizeof fresh, ".%s.new", name);
+  int fd = openat(folder, fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0) return -1;
+  ssize_t n = write(fd, text, strlen(text));
+  close(fd);
+  if (n != (ssize_t)strlen(text)) return -1;
+  return renameat(folder, fresh, folder, name);
+}
+
+void say(int fd, const char* text) {
+  if (send(fd, text, strlen(text), MSG_NOSIGNAL) < 0) return;
+}
+
+static void say_failure(int fd, const struct failure* failure) {
+  char text[400];
+  failure_text(failure, text, sizeof text);
+  say(fd, text);
+}
+
+static int take_settings(struct shim* shim, struct failure* failure) {
+  static const char step[] = "preparing the container";
+  struct plan plan = shim->plan;
+  struct plan_record record;
+  int more;
+  while ((more = plan_next(&plan, &record)) == 1) {
+    const char* text = plan_text(&record, 0);
+    switch (record.op) {
+      case PLAN_STATE_DIR:
+        shim->folder = open(text, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (shim->folder < 0) return failed(failure, step, "open", text);
+        break;
+      case PLAN_BOOT_ID:
+        snprintf(shim->boot_id, sizeof shim->boot_id, "%s", text);
+        break;
+      case PLAN_CLONE_FLAGS:
+        shim->clone_flags = plan_number(&record, 0);
+        break;
+      case PLAN_DIR:
+        if (mkdir(text, (mode_t)plan_number(&record, 1)) != 0 && errno != EEXIST)
+          return failed(failure, step, "mkdir", text);
+        break;
+      case PLAN_NETNS:
+        shim->netns = open(text, O_RDONLY | O_CLOEXEC);
+        if (shim->netns < 0) return failed(failure, step, "open", text);
+        break;
+      case PLAN_LOG:
+        if (log_open(&shim->log, text, plan_number(&record, 1), (unsigned)plan_number(&record, 2)) != 0) {
+          return failed(failure, "opening the log", "open", text);
+        }
+        break;
+      default:
+        break;
+    }
+  }
+  return more == 0 ? 0 : failed_as(failure, EBADMSG, "reading the plan", "plan", "");
+}
+
+static int open_oom_file(struct shim* shim, struct failure* failure) {
+  struct plan plan = shim->plan;
+  struct plan_record record;
+  shim->oom = -1;
+  while (plan_next(&plan, &record) == 1) {
+    if (record.op != PLAN_OOM_FILE) continue;
+    shim->oom = open(plan_text(&record, 0), O_RDONLY | O_CLOEXEC);
+    if (shim->oom < 0) return failed(failure, "preparing the container", "open", plan_text(&record, 0));
+  }
+  return 0;
+}
+
+static int spawn_init(struct shim* shim, struct failure* failure) {
+  static const char step[] = "making the namespaces";
+  int door[2], out[2], err[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, door) != 0)
+    return failed(failure, step, "socketpair", "");
+  if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) return failed(failure, step, "pipe2", "");
+  int cgroup = cgroup_unified(shim->plan, failure);
+  if (failure->error != 0) return -1;
+  int pidfd = -1;
+  struct clone_arguments args = {
+      .flags = shim->clone_flags | CLONE_PIDFD_ | (cgroup >= 0 ? CLONE_INTO_CGROUP_ : 0),
+      .pidfd = (uint64_t)(uintptr_t)&pidfd,
+      .exit_signal = SIGCHLD,
+      .cgroup = cgroup >= 0 ? (uint64_t)cgroup : 0,
+  };
+  int pid = sys_clone3(&args);
+  if (pid < 0) return failed(failure, step, "clone3", "");
+  if (pid == 0) {
+    // Ours would keep the addon waiting for the end of the answer.
+    close(DOOR);
+    close(door[0]);
+    init_main((struct init_start){
+        .plan = shim->plan, .door = door[1], .out = out[1], .err = err[1], .netns = shim->netns});
+  }
+  close(door[1]);
+  close(out[1]);
+  close(err[1]);
+  if (cgroup >= 0) close(cgroup);
+  if (shim->netns >= 0) close(shim->netns);
+  fcntl(out[0], F_SETFL, O_NONBLOCK);
+  fcntl(err[0], F_SETFL, O_NONBLOCK);
+  shim->pid = pid;
+  shim->pidfd = pidfd;
+  shim->door = door[0];
+  shim->streams[0].fd = out[0];
+  shim->streams[1].fd = err[0];
+  return 0;
+}
+
+int hear_init(struct shim* shim, struct failure* failure, int ready_expected) {
+  struct failure heard;
+  ssize_t n;
+  do n = read(shim->door, &heard, sizeof heard);
+  while (n < 0 && errno == EINTR);
+  if (n == (ssize_t)sizeof heard) return *failure = heard, -1;
+  if (n == 1 && ready_expected) return 0;
+  if (n == 0 && !ready_expected) return 0;
+  return failed_as(failure, ECHILD, "waiting for the first process", "read", "it died before it was ready");
+}
+
+static int create(struct shim* shim, struct failure* failure) {
+  if (take_settings(shim, failure) != 0) return -1;
+  if (cgroup_make(shim->plan, failure) != 0) return -1;
+  if (open_oom_file(shim, failure) != 0) return -1;
+  if (control_open(shim, failure) != 0) return -1;
+  if (spawn_init(shim, failure) != 0) return -1;
+  if (hear_init(shim, failure, 1) != 0) return -1;
+  if (read_start_time(shim->pid, &shim->start_time) != 0)
+    return failed(failure, "reading the start time", "open", "");
+  unsigned long long own = 0;
+  read_start_time(getpid(), &own);
+  char text[320];
+  snprintf(text, sizeof text,
+           "{\"version\":%d,\"bootId\":\"%s\",\"pid\":%d,\"startTime\":%llu,\"shimPid\":%d,\"shimStartTime\":"
+           "%llu}\n",
+           CONTROL_VERSION, shim->boot_id, shim->pid, shim->start_time, getpid(), own);
+  shim->own_start_time = own;
+  if (write_record(shim->folder, "state.json", text) != 0)
+    return failed(failure, "recording the state", "write", "state.json");
+  return 0;
+}
+
+static void undo(struct shim* shim) {
+  int status;
+  if (shim->pid > 0) {
+    kill(shim->pid, SIGKILL);
+    while (waitpid(shim->pid, &status, __WALL) < 0 && errno == EINTR) continue;
+  }
+  cgroup_unmake(shim->plan);
+  if (shim->folder >= 0) {
+    unlinkat(shim->folder, CONTROL_NAME, 0);
+    unlinkat(shim->folder, "state.json", 0);
+  }
+}
+
+static void harden(void) {
+  // Whoever shares a pid namespace with us must not reach our memory or our executable (CVE-2019-5736).
+  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  prctl(PR_SET_NAME, "covey-shim", 0, 0, 0);
+  for (int number = 1; number <= 31; number++) {
+    if (number != SIGKILL && number != SIGSTOP && number != SIGCHLD && number != SIGSEGV)
+      signal(number, SIG_IGN);
+  }
+  // Losing the shim loses the container. Not everyone may lower it; then it stays as it is.
+  int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (fd >= 0) {
+    if (write(fd, "-999", 4) < 0) errno = 0;
+    close(fd);
+  }
+  if (chdir("/") != 0) _exit(125);
+}
+
+static int run(void) {
+  static struct shim shim = {
+      .folder = -1, .netns = -1, .streams = {{.fd = -1, .name = "stdout"}, {.fd = -1, .name = "stderr"}}};
+  struct failure failure = {.error = 0};
+  char text[128];
+  harden();
+  sys_close_range(DOOR + 1, ~0u, 0);
+  fcntl(DOOR, F_SETFD, FD_CLOEXEC);
+  if (read_plan(DOOR, &shim.plan) != 0) {
+    failed_as(&failure, EBADMSG, "reading the plan", "read", "");
+    say_failure(DOOR, &failure);
+    return 125;
+  }
+  int made = create(&shim, &failure);
+  if (made == 0) {
+    snprintf(text, sizeof text, "ok\n%d\n%llu\n%d\n%llu", shim.pid, shim.start_time, getpid(),
+             shim.own_start_time);
+    // The agent is gone: nobody has learnt of this container, so it is not made.
+    if (send(DOOR, text, strlen(text), MSG_NOSIGNAL) < 0) made = failed(&failure, "answering", "send", "");
+  }
+  if (made != 0) {
+    undo(&shim);
+    say_failure(DOOR, &failure);
+    return 125;
+  }
+  close(DOOR);
+  munmap((void*)shim.plan.at, (size_t)(shim.plan.end - shim.plan.at) + 1u);
+  watch(&shim);
+  return 0;
+}
+
+static int hold(void) {
+  sigset_t set;
+  int number;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigprocmask(SIG_BLOCK, &set, NULL);
+  while (sigwait(&set, &number) != 0 || number != SIGTERM) continue;
+  return 0;
+}
+
+int main(int argc, char** argv) {
+  if (argc > 1 && strcmp(argv[1], "--hold") == 0) return hold();
+  struct stat st;
+  int has_door = fstat(DOOR, &st) == 0 && S_ISSOCK(st.st_mode);
+  if (has_door && argc > 1 && strcmp(argv[1], "--exec") == 0) return exec_main();
+  if (!has_door) {
+    static const char usage[] = "covey-shim is started by covey-agent; it takes a plan on descriptor 3\n";
+    return write(2, usage, sizeof usage - 1) < 0 ? 1 : 2;
+  }
+  return run();
+}

@@ -1,0 +1,68 @@
+// What the parts of the shim share.
+#pragma once
+
+#include <sys/stat.h>
+
+#include "failure.h"
+#include "log.h"
+#include "plan.h"
+
+/** The descriptor the addon speaks to us on. */
+#define DOOR 3
+/** Of the control socket's language; a new agent must understand every old one. */
+#define CONTROL_VERSION 1
+#define CONTROL_NAME "control"
+#define CLIENTS_MAX 4
+
+enum life { LIFE_CREATED, LIFE_RUNNING, LIFE_EXITED };
+
+struct shim {
+  struct plan plan;
+  int folder;  // state folder
+  int netns;
+  int door;  // to the first process, until exec
+  int pidfd;
+  int oom;
+  int listener;
+  int clients[CLIENTS_MAX];
+  pid_t pid;
+  unsigned long long start_time, own_start_time;
+  uint64_t clone_flags;
+  char boot_id[64];
+  enum life life;
+  int64_t started_seconds;
+  long started_nanoseconds;
+  struct log_file log;
+  struct log_stream streams[2];
+};
+
+/** Reads a plan from a socket into memory of its own. 0 or -1. */
+int read_plan(int fd, struct plan* plan);
+
+/** Field 22 of /proc/PID/stat. 0 or -1. */
+int read_start_time(pid_t pid, unsigned long long* ticks);
+
+/** Puts a small file in place by rename. 0 or -1 with errno. */
+int write_record(int folder, const char* name, const char* text);
+
+/** Sends one message, whole or not at all; a peer that is gone is no matter. */
+void say(int fd, const char* text);
+
+/** Reads the next word of the first process: ready (`ready_expected`), or the end by exec. 0, or -1 with its
+ * failure. */
+int hear_init(struct shim* shim, struct failure* failure, int ready_expected);
+
+/** Opens the control socket in the state folder. */
+int control_open(struct shim* shim, struct failure* failure);
+
+/** Takes a new client. */
+void control_accept(struct shim* shim);
+
+/** Answers one request of a client, or forgets the client. */
+void control_serve(struct shim* shim, int index);
+
+/** Pumps, answers and waits until the container has ended and its exit is on disk. */
+void watch(struct shim* shim);
+
+/** `covey-shim --exec`; gives the exit status of this program. */
+int exec_main(void);

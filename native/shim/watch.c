@@ -1,0 +1,81 @@
+// The shim's life after the container was made: one poll loop, then the exit record.
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "cgroup.h"
+#include "shim.h"
+#include "sys.h"
+
+enum slot { SLOT_PIDFD, SLOT_OUT, SLOT_ERR, SLOT_LISTENER, SLOT_CLIENTS, SLOTS = SLOT_CLIENTS + CLIENTS_MAX };
+
+static void set_up(const struct shim* shim, struct pollfd* polls) {
+  polls[SLOT_PIDFD] = (struct pollfd){.fd = shim->pidfd, .events = POLLIN};
+  polls[SLOT_OUT] = (struct pollfd){.fd = shim->streams[0].fd, .events = POLLIN};
+  polls[SLOT_ERR] = (struct pollfd){.fd = shim->streams[1].fd, .events = POLLIN};
+  polls[SLOT_LISTENER] = (struct pollfd){.fd = shim->listener, .events = POLLIN};
+  for (int i = 0; i < CLIENTS_MAX; i++)
+    polls[SLOT_CLIENTS + i] = (struct pollfd){.fd = shim->clients[i], .events = POLLIN};
+}
+
+static void record_exit(struct shim* shim, int status) {
+  char started[40], finished[40], code[16] = "null", number[16] = "null", text[320];
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  log_time(finished, now.tv_sec, now.tv_nsec);
+  // Never started: both times are the same.
+  if (shim->started_seconds)
+    log_time(started, shim->started_seconds, shim->started_nanoseconds);
+  else
+    log_time(started, now.tv_sec, now.tv_nsec);
+  if (WIFEXITED(status))
+    snprintf(code, sizeof code, "%d", WEXITSTATUS(status));
+  else
+    snprintf(number, sizeof number, "%d", WTERMSIG(status));
+  int killed = oom_kills(shim->oom) > 0;
+  snprintf(text, sizeof text,
+           "{\"code\":%s,\"signal\":%s,\"oomKilled\":%s,\"startedAt\":\"%s\",\"finishedAt\":\"%s\"}\n", code,
+           number, killed ? "true" : "false", started, finished);
+  // A full disk must not lose an exit; a file of this size soon fits again, or the agent removes us.
+  for (int tries = 0; write_record(shim->folder, "exit.json", text) != 0 && tries < 3000; tries++)
+    usleep(100000);
+}
+
+static int reap(const struct shim* shim) {
+  int status = 0;
+  while (waitpid(shim->pid, &status, __WALL) < 0 && errno == EINTR) continue;
+  return status;
+}
+
+/** Everything of the container is dead, so what is in the pipes is all there will be. */
+static void drain(struct shim* shim) {
+  for (int i = 0; i < 2; i++) {
+    while (shim->streams[i].fd >= 0 && log_pump(&shim->log, &shim->streams[i]) > 0) continue;
+    if (shim->streams[i].fd < 0) continue;
+    log_end(&shim->log, &shim->streams[i]);
+  }
+}
+
+void watch(struct shim* shim) {
+  struct pollfd polls[SLOTS];
+  for (;;) {
+    set_up(shim, polls);
+    if (poll(polls, SLOTS, -1) < 0) continue;
+    for (int i = 0; i < 2; i++) {
+      if (polls[SLOT_OUT + i].revents) log_pump(&shim->log, &shim->streams[i]);
+    }
+    for (int i = 0; i < CLIENTS_MAX; i++) {
+      if (polls[SLOT_CLIENTS + i].revents) control_serve(shim, i);
+    }
+    if (polls[SLOT_LISTENER].revents) control_accept(shim);
+    if (polls[SLOT_PIDFD].revents) break;
+  }
+  int status = reap(shim);
+  shim->life = LIFE_EXITED;
+  drain(shim);
+  record_exit(shim, status);
+  unlinkat(shim->folder, CONTROL_NAME, 0);
+}

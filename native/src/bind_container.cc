@@ -1,0 +1,261 @@
+#include <napi.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <memory>
+#include <string>
+
+#include "async.h"
+#include "cgroup.h"
+#include "container.h"
+#include "poll.h"
+#include "process.h"
+#include "sys_error.h"
+#include "user_lookup.h"
+
+namespace covey {
+namespace {
+
+std::string Text(const Napi::Value& value) { return value.As<Napi::String>().Utf8Value(); }
+
+std::vector<std::string> Texts(const Napi::Value& value) {
+  const auto array = value.As<Napi::Array>();
+  std::vector<std::string> texts;
+  for (uint32_t i = 0; i < array.Length(); i++) texts.push_back(Text(array.Get(i)));
+  return texts;
+}
+
+uint64_t Whole(const Napi::Value& value) {
+  return static_cast<uint64_t>(value.As<Napi::Number>().Int64Value());
+}
+
+int OverlayMode(const std::string& name) {
+  if (name == "auto") return OVERLAY_AUTO;
+  if (name == "fsconfig") return OVERLAY_FSCONFIG;
+  if (name == "mount") return OVERLAY_MOUNT;
+  throw InvalidInput("overlayMode", "must be auto, fsconfig or mount");
+}
+
+CreateOptions OptionsFrom(const Napi::Object& from) {
+  CreateOptions options;
+  options.id = Text(from.Get("id"));
+  options.state_dir = Text(from.Get("stateDir"));
+  options.layers = Texts(from.Get("layers"));
+  options.overlay_mode = OverlayMode(Text(from.Get("overlayMode")));
+  options.is_volatile = from.Get("volatile").As<Napi::Boolean>();
+  options.log_path = Text(from.Get("logPath"));
+  options.log_max_bytes = Whole(from.Get("logMaxBytes"));
+  options.log_files = static_cast<uint32_t>(Whole(from.Get("logFiles")));
+  options.shim_path = Text(from.Get("shimPath"));
+  return options;
+}
+
+Napi::Value IdentityToJs(Napi::Env env, const ContainerIdentity& identity) {
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("pid", Napi::Number::New(env, identity.pid));
+  out.Set("startTime", Napi::Number::New(env, static_cast<double>(identity.start_time)));
+  out.Set("shimPid", Napi::Number::New(env, identity.shim_pid));
+  out.Set("shimStartTime", Napi::Number::New(env, static_cast<double>(identity.shim_start_time)));
+  out.Set("life", Napi::String::New(env, identity.life));
+  return out;
+}
+
+Napi::Value ContainerCreate(const Napi::CallbackInfo& info) {
+  return Sync(info.Env(), [&]() -> Napi::Value {
+    return Async(
+        info.Env(),
+        [config = Text(info[0]), options = OptionsFrom(info[1].As<Napi::Object>())] {
+          return CreateContainer(config, options);
+        },
+        [](Napi::Env env, const ContainerIdentity& made) { return IdentityToJs(env, made); });
+  });
+}
+
+Napi::Value ContainerStart(const Napi::CallbackInfo& info) {
+  return Async(info.Env(), [dir = Text(info[0])] { StartContainer(dir); });
+}
+
+Napi::Value ContainerIdentify(const Napi::CallbackInfo& info) {
+  return Async(
+      info.Env(), [dir = Text(info[0])] { return IdentifyContainer(dir); },
+      [](Napi::Env env, const std::optional<ContainerIdentity>& found) {
+        return found ? IdentityToJs(env, *found) : env.Null();
+      });
+}
+
+/** { ended: Promise<boolean>, cancel(): void }; ended is false when cancelled. */
+Napi::Value WatchProcess(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return Sync(env, [&]() -> Napi::Value {
+    const pid_t pid = info[0].As<Napi::Number>().Int32Value();
+    const auto deferred = Napi::Promise::Deferred::New(env);
+    Napi::Object out = Napi::Object::New(env);
+    out.Set("ended", deferred.Promise());
+    // Shared with `cancel`, which may be called at any time: empty once the wait is over.
+    auto live = std::make_shared<Poll*>(nullptr);
+    Fd fd = OpenProcess(pid, Whole(info[1]));
+    if (!fd) {
+      Reap(pid, false);
+      deferred.Resolve(Napi::Boolean::New(env, true));
+    } else {
+      *live = Poll::Start(env, std::move(fd), [live, deferred, pid, raw = napi_env(env)](int) {
+        Reap(pid, false);
+        *live = nullptr;
+        deferred.Resolve(Napi::Boolean::New(raw, true));
+        return false;
+      });
+    }
+    out.Set("cancel", Napi::Function::New(env, [live, deferred](const Napi::CallbackInfo& call) {
+              if (*live == nullptr) return;
+              (*live)->Stop();
+              *live = nullptr;
+              deferred.Resolve(Napi::Boolean::New(call.Env(), false));
+            }));
+    return out;
+  });
+}
+
+Napi::Value ExecToJs(Napi::Env env, const ExecResult& result) {
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("exitCode", Napi::Number::New(env, result.exit_code));
+  out.Set("timedOut", Napi::Boolean::New(env, result.timed_out));
+  out.Set("output", Napi::Buffer<char>::Copy(env, result.output.data(), result.output.size()));
+  return out;
+}
+
+/** Collects the helper's answer on the loop, then settles the promise. */
+void AwaitAnswer(Napi::Env env, ExecHandle handle, const Napi::Promise::Deferred& deferred) {
+  auto text = std::make_shared<std::string>();
+  const pid_t helper = handle.helper;
+  Poll::Start(env, std::move(handle.answer), [text, helper, deferred, raw = napi_env(env)](int fd) {
+    char chunk[16384];
+    ssize_t n = 0;
+    while ((n = read(fd, chunk, sizeof chunk)) > 0) text->append(chunk, static_cast<size_t>(n));
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return true;
+    // The helper has closed its end as its last act, so this does not wait.
+    Reap(helper, true);
+    try {
+      deferred.Resolve(ExecToJs(raw, ParseExecAnswer(*text)));
+    } catch (...) {
+      deferred.Reject(JsError(raw, std::current_exception()).Value());
+    }
+    return false;
+  });
+}
+
+Napi::Value ContainerExec(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return Sync(env, [&]() -> Napi::Value {
+    const auto options = info[3].As<Napi::Object>();
+    ExecOptions exec;
+    exec.cgroup = Text(options.Get("cgroup"));
+    exec.timeout_ms = Whole(options.Get("timeoutMs"));
+    exec.output_max = Whole(options.Get("outputMaxBytes"));
+    const auto deferred = Napi::Promise::Deferred::New(env);
+    auto started = [pid = info[0].As<Napi::Number>().Int32Value(), ticks = Whole(info[1]),
+                    process = Text(info[2]), exec, shim = Text(options.Get("shimPath"))] {
+      return StartExec(pid, ticks, process, exec, shim);
+    };
+    // A promise of a promise: the first ends when the helper runs, the second, which is given out, when it has answered.
+    return Async(env, started, [deferred](Napi::Env e, ExecHandle handle) -> Napi::Value {
+      AwaitAnswer(e, std::move(handle), deferred);
+      return deferred.Promise();
+    });
+  });
+}
+
+Napi::Value CgroupEnsureParent(const Napi::CallbackInfo& info) {
+  return Async(info.Env(), [path = Text(info[0])] { EnsureCgroupParent(path); });
+}
+
+Napi::Value CgroupKill(const Napi::CallbackInfo& info) {
+  return Async(info.Env(), [path = Text(info[0])] { KillCgroup(path); });
+}
+
+Napi::Value CgroupRemove(const Napi::CallbackInfo& info) {
+  return Async(info.Env(), [path = Text(info[0])] { RemoveCgroup(path); });
+}
+
+Napi::Value CgroupEnter(const Napi::CallbackInfo& info) {
+  return Sync(info.Env(), [&]() -> Napi::Value {
+    EnterCgroup(Text(info[0]));
+    return info.Env().Undefined();
+  });
+}
+
+Napi::Value CgroupList(const Napi::CallbackInfo& info) {
+  return Async(
+      info.Env(), [path = Text(info[0])] { return ListCgroups(path); },
+      [](Napi::Env env, const std::vector<std::string>& names) -> Napi::Value {
+        Napi::Array out = Napi::Array::New(env, names.size());
+        for (uint32_t i = 0; i < names.size(); i++) out.Set(i, Napi::String::New(env, names[i]));
+        return out;
+      });
+}
+
+Napi::Value CgroupStatsOf(const Napi::CallbackInfo& info) {
+  return Async(
+      info.Env(), [path = Text(info[0])] { return ReadCgroupStats(path); },
+      [](Napi::Env env, const CgroupStats& stats) -> Napi::Value {
+        Napi::Object out = Napi::Object::New(env);
+        out.Set("cpuNanos", Napi::Number::New(env, static_cast<double>(stats.cpu_nanos)));
+        out.Set("memoryBytes", Napi::Number::New(env, static_cast<double>(stats.memory_bytes)));
+        out.Set("pids", Napi::Number::New(env, static_cast<double>(stats.pids)));
+        out.Set("oomKills", Napi::Number::New(env, static_cast<double>(stats.oom_kills)));
+        return out;
+      });
+}
+
+Napi::Value CgroupFolder(const Napi::CallbackInfo& info) {
+  return Sync(info.Env(), [&]() -> Napi::Value {
+    const std::string folder = HostCgroups().FolderOf(Text(info[0]), Text(info[1]));
+    return folder.empty() ? info.Env().Null() : Napi::String::New(info.Env(), folder).As<Napi::Value>();
+  });
+}
+
+Napi::Value ResolveUser(const Napi::CallbackInfo& info) {
+  return Async(
+      info.Env(), [layers = Texts(info[0]), user = Text(info[1])] { return LookUpUser(layers, user); },
+      [](Napi::Env env, const ImageUser& user) -> Napi::Value {
+        Napi::Object out = Napi::Object::New(env);
+        Napi::Array gids = Napi::Array::New(env, user.additional_gids.size());
+        for (uint32_t i = 0; i < user.additional_gids.size(); i++) {
+          gids.Set(i, Napi::Number::New(env, user.additional_gids[i]));
+        }
+        out.Set("uid", Napi::Number::New(env, user.uid));
+        out.Set("gid", Napi::Number::New(env, user.gid));
+        out.Set("additionalGids", gids);
+        out.Set("home", Napi::String::New(env, user.home));
+        return out;
+      });
+}
+
+Napi::Value HoldScope(const Napi::CallbackInfo& info) {
+  return Sync(info.Env(),
+              [&]() -> Napi::Value { return Napi::Number::New(info.Env(), SpawnHolder(Text(info[0]))); });
+}
+
+}  // namespace
+
+void RegisterContainer(Napi::Env env, Napi::Object exports) {
+  const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
+    exports.Set(name, Napi::Function::New(env, function, name));
+  };
+  add("containerCreate", ContainerCreate);
+  add("containerStart", ContainerStart);
+  add("containerIdentify", ContainerIdentify);
+  add("containerExec", ContainerExec);
+  add("watchProcess", WatchProcess);
+  add("resolveUser", ResolveUser);
+  add("holdScope", HoldScope);
+  add("cgroupEnsureParent", CgroupEnsureParent);
+  add("cgroupEnter", CgroupEnter);
+  add("cgroupKill", CgroupKill);
+  add("cgroupRemove", CgroupRemove);
+  add("cgroupList", CgroupList);
+  add("cgroupStats", CgroupStatsOf);
+  add("cgroupFolder", CgroupFolder);
+}
+
+}  // namespace covey

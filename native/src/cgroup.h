@@ -1,0 +1,67 @@
+// Control groups of the host: where they are mounted, a container's folders and limits in them, and their end.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "plan_writer.h"
+
+namespace covey {
+
+/** How this host mounts cgroups; read from /proc/self/mountinfo. */
+struct CgroupLayout {
+  struct Hierarchy {
+    std::string mount;                     // such as /sys/fs/cgroup/memory
+    std::vector<std::string> controllers;  // such as cpu, cpuacct when mounted together
+    bool Has(const std::string& controller) const;
+  };
+  /** Pure v2. False on v1 and hybrid hosts, where the unified mount has no useful controller. */
+  bool unified = false;
+  std::string unified_mount;  // "" when there is none
+  std::vector<Hierarchy> v1;  // only the controllers Covey uses
+
+  /** Every folder that is, or would be, the cgroup `path` (absolute, such as /covey/abc). */
+  std::vector<std::string> FoldersOf(const std::string& path) const;
+  /** The folder of one v1 controller, or of the unified cgroup; "" when the host lacks it. */
+  std::string FolderOf(const std::string& controller, const std::string& path) const;
+};
+
+/** The layout of this host; read once. Throws SysError ENOENT when no cgroup is mounted. */
+const CgroupLayout& HostCgroups();
+
+/** Parses mountinfo; for tests. Source: proc(5). */
+CgroupLayout ParseMountInfo(const std::string& text);
+
+/** Makes `path` and its parents ready to hold containers: cpuset filled, v2 controllers switched on. Idempotent. */
+void EnsureCgroupParent(const std::string& path);
+
+/** Writes folders, limits, device rules and entry of a container's cgroup into a plan. `resources` is linux.resources. */
+void PlanCgroup(PlanWriter& plan, const CgroupLayout& layout, const std::string& path,
+                const nlohmann::json& resources);
+
+/** Kills every process in the cgroup and below it. Nothing happens when there is none. */
+void KillCgroup(const std::string& path);
+
+/** Kills, then removes the cgroup and everything below it from every hierarchy. Idempotent. Throws SysError EBUSY when
+ * processes do not die in time. */
+void RemoveCgroup(const std::string& path);
+
+/** Names of the cgroups directly below `path`, from all hierarchies, each once. */
+std::vector<std::string> ListCgroups(const std::string& path);
+
+struct CgroupStats {
+  uint64_t cpu_nanos = 0;
+  uint64_t memory_bytes = 0;
+  uint64_t pids = 0;
+  uint64_t oom_kills = 0;
+};
+
+/** What the cgroup has used. Throws SysError ENOENT when there is no such cgroup. */
+CgroupStats ReadCgroupStats(const std::string& path);
+
+/** Enters the cgroup with the calling process, all of its threads, in every hierarchy; makes it when missing. */
+void EnterCgroup(const std::string& path);
+
+}  // namespace covey

@@ -1,0 +1,67 @@
+// Containers through their shims: made, started, recognised again, given one more command. Every function may block
+// for as long as a disk does; none touches the main thread.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "fd.h"
+#include "oci_plan.h"
+
+namespace covey {
+
+/** A container's first process and its shim; each pid with its start time. */
+struct ContainerIdentity {
+  pid_t pid = 0;
+  uint64_t start_time = 0;
+  pid_t shim_pid = 0;
+  uint64_t shim_start_time = 0;
+  /** "created" or "running"; what ended is told by exit.json, not from here. */
+  std::string life;
+};
+
+/**
+ * Makes a container up to, but not including, exec: namespaces, cgroups, root file system, user, command found. Its
+ * first process waits for StartContainer, and its network namespace can be furnished meanwhile. On failure
+ * everything but the folder `state_dir` is undone. Throws SysError with the step inside the container, InvalidInput.
+ */
+ContainerIdentity CreateContainer(const std::string& config, const CreateOptions& options);
+
+/** Lets the command run; returns when exec has succeeded. Throws SysError (EALREADY, ENOENT when the shim is gone). */
+void StartContainer(const std::string& state_dir);
+
+/**
+ * Who runs in `state_dir`, proved by this boot's id, the shim's start time and the shim's own answer. Nothing when
+ * there is no live shim. Throws SysError when the shim answers what it must not.
+ */
+std::optional<ContainerIdentity> IdentifyContainer(const std::string& state_dir);
+
+/** A command on its way: its helper answers on `answer`. */
+struct ExecHandle {
+  Fd answer;
+  pid_t helper = 0;
+};
+
+struct ExecResult {
+  int exit_code = 0;
+  bool timed_out = false;
+  std::string output;
+};
+
+/** Starts a command in the container whose first process is (pid, start_time). Throws SysError ESRCH when it is gone. */
+ExecHandle StartExec(pid_t pid, uint64_t start_time, const std::string& process, const ExecOptions& options,
+                     const std::string& shim_path);
+
+/** What the helper has answered, read to its end. Throws SysError with the step that failed. */
+ExecResult ParseExecAnswer(const std::string& text);
+
+/** Takes the exit status of a child of ours, so that it is no zombie; a stranger's pid is no matter. */
+void Reap(pid_t pid, bool wait);
+
+/** Starts `covey-shim --hold`, which keeps a cgroup scope alive, and gives its pid. */
+pid_t SpawnHolder(const std::string& shim_path);
+
+}  // namespace covey

@@ -1,0 +1,45 @@
+// An OCI runtime-spec config.json becomes a plan for the shim. Pure but for one look at this host's limits and cgroups.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cgroup.h"
+
+namespace covey {
+
+/** What a container needs beyond its config. Paths are absolute. */
+struct CreateOptions {
+  std::string id;
+  /** The container's own folder; exists; everything of its run lies in it. */
+  std::string state_dir;
+  /** Layer folders, topmost first; empty = bind root.path. */
+  std::vector<std::string> layers;
+  int overlay_mode = OVERLAY_AUTO;
+  /** No sync of the writable layer; it is lost with a crash of the host, as the container is. */
+  bool is_volatile = true;
+  std::string log_path;
+  uint64_t log_max_bytes = 0;
+  uint32_t log_files = 0;
+  std::string shim_path;
+};
+
+/** How a command is run in a container that lives. */
+struct ExecOptions {
+  std::string cgroup;
+  uint64_t timeout_ms = 0;
+  uint64_t output_max = 0;
+};
+
+/**
+ * The plan of a whole container. Everything the core does not honour yet is refused by name, never ignored: a
+ * container must not be less closed than its config says.
+ * Throws InvalidInput with the field. Source: OCI runtime-spec 1.2, config.md and config-linux.md.
+ */
+std::string PlanContainer(const std::string& config, const CreateOptions& options, const CgroupLayout& layout,
+                          const std::string& boot_id);
+
+/** The plan of one more command; `process` is the `process` object of an OCI config. Throws InvalidInput. */
+std::string PlanExec(const std::string& process, const ExecOptions& options, const CgroupLayout& layout);
+
+}  // namespace covey

@@ -1,0 +1,40 @@
+#include "poll.h"
+
+#include <utility>
+
+#include "sys_error.h"
+
+namespace covey {
+
+Poll::Poll(Napi::Env env, Fd fd, std::function<bool(int fd)> ready)
+    : env_(env), context_(env, "covey:poll"), fd_(std::move(fd)), ready_(std::move(ready)) {}
+
+Poll* Poll::Start(Napi::Env env, Fd fd, std::function<bool(int fd)> ready) {
+  uv_loop_t* loop = nullptr;
+  napi_get_uv_event_loop(env, &loop);
+  auto* poll = new Poll(env, std::move(fd), std::move(ready));
+  poll->handle_.data = poll;
+  const int error = uv_poll_init(loop, &poll->handle_, poll->fd_.get());
+  if (error != 0) {
+    delete poll;
+    throw SysError{-error, "uv_poll_init"};
+  }
+  uv_poll_start(&poll->handle_, UV_READABLE | UV_DISCONNECT, OnEvent);
+  return poll;
+}
+
+void Poll::Stop() {
+  uv_poll_stop(&handle_);
+  // The handle must be closed by the loop before its memory and descriptor may go.
+  uv_close(reinterpret_cast<uv_handle_t*>(&handle_),
+           [](uv_handle_t* handle) { delete static_cast<Poll*>(handle->data); });
+}
+
+void Poll::OnEvent(uv_poll_t* handle, int, int) {
+  auto* self = static_cast<Poll*>(handle->data);
+  const Napi::HandleScope handles(self->env_);
+  const Napi::CallbackScope scope(self->env_, self->context_);
+  if (!self->ready_(self->fd_.get())) self->Stop();
+}
+
+}  // namespace covey

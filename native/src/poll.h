@@ -1,0 +1,35 @@
+// Waiting for descriptors on Node's own loop: no thread per container, none at all.
+#pragma once
+
+#include <napi.h>
+#include <uv.h>
+
+#include <functional>
+
+#include "fd.h"
+
+namespace covey {
+
+/**
+ * Calls `ready` on the main thread whenever `fd` can be read, until `ready` returns false or Stop is called; then the
+ * descriptor is closed and the object deletes itself. Keeps the process alive meanwhile.
+ */
+class Poll {
+ public:
+  /** Throws SysError when the descriptor cannot be polled. */
+  static Poll* Start(Napi::Env env, Fd fd, std::function<bool(int fd)> ready);
+  /** Ends the wait; `ready` is not called again. The object must not be used afterwards. */
+  void Stop();
+
+ private:
+  Poll(Napi::Env env, Fd fd, std::function<bool(int fd)> ready);
+  static void OnEvent(uv_poll_t* handle, int status, int events);
+
+  uv_poll_t handle_{};
+  napi_env env_;
+  Napi::AsyncContext context_;
+  Fd fd_;
+  std::function<bool(int fd)> ready_;
+};
+
+}  // namespace covey

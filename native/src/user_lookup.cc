@@ -1,0 +1,154 @@
+#include "user_lookup.h"
+
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <optional>
+#include <sstream>
+
+#include "fd.h"
+#include "sys_error.h"
+
+// After the C library's own, whose names the kernel's header repeats.
+#include <sys/mount.h>
+
+namespace covey {
+namespace {
+
+constexpr size_t kFileMax = 1 << 20;
+
+std::vector<std::string> Columns(const std::string& line) {
+  std::vector<std::string> columns(1);
+  for (const char c : line) {
+    if (c == ':')
+      columns.emplace_back();
+    else
+      columns.back().push_back(c);
+  }
+  return columns;
+}
+
+/** A whole number up to the largest id, or nothing. */
+std::optional<uint32_t> Id(const std::string& text) {
+  if (text.empty() || text.size() > 10 || text.find_first_not_of("0123456789") != std::string::npos)
+    return std::nullopt;
+  const uint64_t number = std::stoull(text);
+  if (number > 4294967294) return std::nullopt;
+  return static_cast<uint32_t>(number);
+}
+
+bool Holds(const std::string& list, const std::string& name) {
+  std::istringstream in(list);
+  for (std::string item; std::getline(in, item, ',');) {
+    if (item == name) return true;
+  }
+  return false;
+}
+
+/** The image's merged root without mounting it anywhere: a detached overlay, read-only, gone with its descriptor. */
+Fd MergedRoot(const std::vector<std::string>& layers) {
+  if (layers.size() == 1) {
+    Fd fd{open(layers[0].c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
+    if (!fd) throw SysError{errno, "open", layers[0]};
+    return fd;
+  }
+  const Fd fs{fsopen("overlay", FSOPEN_CLOEXEC)};
+  if (!fs) throw SysError{errno, "fsopen", "overlay"};
+  bool each = true;
+  std::string joined;
+  for (const std::string& layer : layers) {
+    joined += (joined.empty() ? "" : ":") + layer;
+    if (each && fsconfig(fs.get(), FSCONFIG_SET_STRING, "lowerdir+", layer.c_str(), 0) != 0) each = false;
+  }
+  // Kernels before 6.7 take only the one joined option.
+  if (!each && fsconfig(fs.get(), FSCONFIG_SET_STRING, "lowerdir", joined.c_str(), 0) != 0) {
+    throw SysError{errno, "fsconfig", layers[0]};
+  }
+  if (fsconfig(fs.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0)
+    throw SysError{errno, "fsconfig", layers[0]};
+  Fd root{fsmount(fs.get(), FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY)};
+  if (!root) throw SysError{errno, "fsmount", layers[0]};
+  return root;
+}
+
+std::string ReadBeneath(const Fd& root, const char* path) {
+  open_how how{};
+  how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
+  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+  const Fd fd{static_cast<int>(syscall(SYS_openat2, root.get(), path, &how, sizeof how))};
+  if (!fd) {
+    if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP) return "";
+    throw SysError{errno, "openat2", path};
+  }
+  struct stat st {};
+  // A device or pipe under this name would block us or worse.
+  if (fstat(fd.get(), &st) != 0 || !S_ISREG(st.st_mode)) return "";
+  std::string text;
+  char chunk[8192];
+  for (ssize_t n = 0; text.size() < kFileMax && (n = read(fd.get(), chunk, sizeof chunk)) > 0;) {
+    text.append(chunk, static_cast<size_t>(n));
+  }
+  return text;
+}
+
+}  // namespace
+
+ImageUser FindUser(const std::string& passwd, const std::string& group, const std::string& user) {
+  ImageUser found;
+  found.home = "/";
+  const size_t colon = user.find(':');
+  const std::string name = user.substr(0, colon);
+  const std::string group_name = colon == std::string::npos ? "" : user.substr(colon + 1);
+  const std::optional<uint32_t> number = Id(name);
+  std::string known_as;
+  bool seen = false;
+  std::istringstream people(passwd);
+  for (std::string line; !seen && std::getline(people, line);) {
+    const std::vector<std::string> columns = Columns(line);
+    if (columns.size() < 6) continue;
+    const std::optional<uint32_t> uid = Id(columns[2]), gid = Id(columns[3]);
+    if (!uid || !gid || (columns[0] != name && (!number || *uid != *number))) continue;
+    seen = true;
+    known_as = columns[0];
+    found.uid = *uid;
+    found.gid = *gid;
+    if (!columns[5].empty() && columns[5][0] == '/') found.home = columns[5];
+  }
+  if (!seen && !number) throw InvalidInput("user", "\"" + name + "\" is not in the image's /etc/passwd");
+  if (!seen) found.uid = *number;
+  bool group_seen = group_name.empty();
+  if (const std::optional<uint32_t> gid = Id(group_name)) {
+    found.gid = *gid;
+    group_seen = true;
+  }
+  std::istringstream groups(group);
+  for (std::string line; std::getline(groups, line);) {
+    const std::vector<std::string> columns = Columns(line);
+    if (columns.size() < 4) continue;
+    const std::optional<uint32_t> gid = Id(columns[2]);
+    if (!gid) continue;
+    if (!group_name.empty() && columns[0] == group_name) {
+      found.gid = *gid;
+      group_seen = true;
+    }
+    // With a group of one's own choosing there are no others. Source: Docker's USER.
+    if (group_name.empty() && !known_as.empty() && Holds(columns[3], known_as))
+      found.additional_gids.push_back(*gid);
+  }
+  if (!group_seen)
+    throw InvalidInput("user", "group \"" + group_name + "\" is not in the image's /etc/group");
+  return found;
+}
+
+ImageUser LookUpUser(const std::vector<std::string>& layers, const std::string& user) {
+  if (layers.empty()) throw InvalidInput("layers", "there are none");
+  const Fd root = MergedRoot(layers);
+  return FindUser(ReadBeneath(root, "etc/passwd"), ReadBeneath(root, "etc/group"), user);
+}
+
+}  // namespace covey
