@@ -1,0 +1,208 @@
+/**
+ * The leader's log broker. In: what a user wants to read, and the lines that nodes publish. Out: one stream with the
+ * lines of all matching tasks, and at its end what could not be reached. It keeps no line: what nobody reads yet holds up
+ * the node that sends it.
+ */
+import type { Clock } from '../../common/clock.ts';
+import { ClusterError } from '../../common/errors.ts';
+import { newId } from '../../common/ids.ts';
+import type { NodeId, TaskId } from '../../common/model/ids.ts';
+import type { Task } from '../../common/model/task.ts';
+import { rank } from '../../common/model/task.ts';
+import type { covey } from '../../proto/messages.ts';
+import { isNodeGone, nodeNameOf, serviceNameOf } from '../control/names.ts';
+import type { Store } from '../store/store.ts';
+import { Funnel } from './funnel.ts';
+import { type Choice, chosenTasks, joins } from './selection.ts';
+
+export type LogLine = covey.v1.LogLine.$Properties;
+
+/** Lines between nodes and one reader: a few screens, whatever their length (a line is at most 16 KiB). */
+const LINES_MAX = 1_024;
+/** A node that has not begun to answer after so long is reported as not reached. */
+export const ANSWER_MS = 10_000;
+
+/** The way to the nodes' sessions. False: the node has none. */
+export type Send = (nodeId: NodeId, message: covey.v1.ManagerMessage.$Properties) => boolean;
+
+export interface LogWish {
+  /** Services or tasks. */
+  readonly refs: readonly string[];
+  readonly follow: boolean;
+  /** Lines per task; -1 = all. */
+  readonly tail: number;
+  /** Milliseconds since the epoch; 0 = all. */
+  readonly since: number;
+}
+
+/** One request to one node. */
+interface Errand {
+  readonly id: string;
+  readonly nodeId: NodeId;
+  readonly tasks: ReadonlySet<TaskId>;
+  state: 'asked' | 'answering' | 'done';
+}
+
+/** One reader. */
+interface Reading {
+  readonly wish: LogWish;
+  readonly choice: Choice;
+  readonly funnel: Funnel<LogLine>;
+  readonly errands: Map<string, Errand>;
+  /** Tasks asked for, or found impossible to ask for. */
+  readonly seen: Set<TaskId>;
+  readonly missing: Set<string>;
+}
+
+export class LogBroker {
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #send: Send;
+  readonly #readings = new Set<Reading>();
+
+  constructor(store: Store, clock: Clock, send: Send) {
+    this.#store = store;
+    this.#clock = clock;
+    this.#send = send;
+  }
+
+  /**
+   * The lines of all tasks that match, from whichever nodes; with `follow` until `signal`, and with tasks that appear
+   * later. Lines of one task are in order, those of different tasks are not.
+   * @throws ClusterError `not_found`, `invalid` for refs that name nothing or much
+   */
+  async *read(wish: LogWish, signal: AbortSignal): AsyncIterable<LogLine> {
+    const choice = chosenTasks(this.#store.view, wish.refs);
+    const stop = new AbortController();
+    const ending = AbortSignal.any([signal, stop.signal]);
+    const funnel = new Funnel<LogLine>(LINES_MAX, ending);
+    const reading: Reading = { wish, choice, funnel, errands: new Map(), seen: new Set(), missing: new Set() };
+    const changes = this.#store.changes(ending);
+    this.#readings.add(reading);
+    try {
+      for (const id of choice.tasks) this.#include(reading, this.#store.view.get('task', id)?.value, wish.tail);
+      if (wish.follow) this.#follow(reading, changes);
+      else this.#finishIfDone(reading);
+      yield* funnel.read();
+      if (!signal.aborted) yield* lastWords(reading);
+    } finally {
+      stop.abort();
+      this.#readings.delete(reading);
+      for (const { id, nodeId, state } of reading.errands.values()) {
+        if (state !== 'done') this.#send(nodeId, { logsEnd: { id } });
+      }
+    }
+  }
+
+  /**
+   * A node's answer to one request. Lines of tasks that it was not asked for are dropped (A19.5).
+   * @throws ClusterError `not_found` for a request that nobody waits for
+   */
+  async publish(nodeId: NodeId, messages: AsyncIterable<covey.v1.IPublishedLog>): Promise<void> {
+    let found: { readonly reading: Reading; readonly errand: Errand } | undefined;
+    let whole = false;
+    try {
+      for await (const { requestId, lines } of messages) {
+        found ??= this.#errand(nodeId, requestId ?? '');
+        const { reading, errand } = found;
+        errand.state = 'answering';
+        const own = (lines ?? []).filter((line) => errand.tasks.has((line.taskId ?? '') as TaskId));
+        if (!(await reading.funnel.put(own.map((line) => this.#described(line, nodeId))))) return;
+      }
+      whole = true;
+    } finally {
+      if (found !== undefined) this.#settle(found.reading, found.errand, whole);
+    }
+  }
+
+  #errand(nodeId: NodeId, id: string): { readonly reading: Reading; readonly errand: Errand } {
+    for (const reading of this.#readings) {
+      const errand = reading.errands.get(id);
+      if (errand?.nodeId === nodeId && errand.state === 'asked') return { reading, errand };
+    }
+    throw new ClusterError('not_found', `nobody waits for logs of request "${id}"`);
+  }
+
+  #follow(reading: Reading, changes: ReturnType<Store['changes']>): void {
+    const pump = async (): Promise<void> => {
+      for await (const batch of changes) {
+        const { view } = this.#store;
+        const tasks: Iterable<Task | undefined> =
+          batch === 'resync'
+            ? [...view.all('task')].map(({ value }) => value)
+            : batch.changes.flatMap(({ kind, id }) => (kind === 'task' ? [view.get('task', id)?.value] : []));
+        for (const task of tasks)
+          if (task !== undefined && joins(reading.choice, task)) this.#include(reading, task, -1);
+      }
+    };
+    pump().then(
+      () => reading.funnel.end(),
+      () => reading.funnel.end(),
+    );
+  }
+
+  /** Asks the task's node for its lines, once. A task without a node is asked for when it gets one. */
+  #include(reading: Reading, task: Task | undefined, tail: number): void {
+    if (task === undefined || task.nodeId === undefined || reading.seen.has(task.id)) return;
+    const { view } = this.#store;
+    const state = view.get('task-status', task.id)?.value.state;
+    // Before it starts there is no line; it is asked for when it has one to give, or now with `follow`.
+    if (!reading.wish.follow && (state === undefined || rank(state) < rank('starting') || state === 'rejected')) return;
+    reading.seen.add(task.id);
+    const errand: Errand = { id: newId(), nodeId: task.nodeId, tasks: new Set([task.id]), state: 'asked' };
+    const { follow, since } = reading.wish;
+    const sent =
+      !isNodeGone(view, task) &&
+      this.#send(task.nodeId, { logs: { id: errand.id, tasks: [task.id], follow, tail, since } });
+    if (!sent) {
+      reading.missing.add(this.#unreached(task));
+      return;
+    }
+    reading.errands.set(errand.id, errand);
+    this.#clock.after(ANSWER_MS, () => {
+      if (errand.state !== 'asked' || !this.#readings.has(reading)) return;
+      this.#settle(reading, errand, false);
+    });
+  }
+
+  #settle(reading: Reading, errand: Errand, whole: boolean): void {
+    errand.state = 'done';
+    reading.errands.delete(errand.id);
+    if (!whole) {
+      for (const id of errand.tasks) {
+        const task = this.#store.view.get('task', id)?.value;
+        if (task !== undefined) reading.missing.add(this.#unreached(task));
+      }
+    }
+    if (!reading.wish.follow) this.#finishIfDone(reading);
+  }
+
+  #finishIfDone(reading: Reading): void {
+    if (reading.errands.size === 0) reading.funnel.end();
+  }
+
+  #unreached(task: Task): string {
+    const { view } = this.#store;
+    return `${serviceNameOf(view, task)}.${task.slot}.${task.id} on node ${nodeNameOf(view, task.nodeId)}`;
+  }
+
+  #described(line: covey.v1.ILogLine, nodeId: NodeId): LogLine {
+    const { view } = this.#store;
+    const task = view.get('task', line.taskId ?? '')?.value;
+    return {
+      taskId: line.taskId ?? '',
+      serviceName: task === undefined ? '' : serviceNameOf(view, task),
+      slot: task?.slot ?? 0,
+      nodeName: nodeNameOf(view, nodeId),
+      stream: line.stream ?? 'stdout',
+      time: line.time ?? '',
+      text: line.text ?? new Uint8Array(),
+      partial: line.partial ?? false,
+    };
+  }
+}
+
+function* lastWords(reading: Reading): Iterable<LogLine> {
+  if (reading.missing.size === 0) return;
+  yield { incomplete: `could not be read: ${[...reading.missing].sort().join(', ')}` };
+}
