@@ -33,6 +33,13 @@ export function keyOf(write: { readonly kind: string; readonly id: string }): st
   return `${write.kind}/${write.id}`;
 }
 
+/** Fails for a unit that no transaction can hold: a bug of who planned it. */
+export function assertUnit(unit: Unit): void {
+  assert(unit.length <= UNIT_WRITES_MAX, `a unit of ${unit.length} writes was planned; ${UNIT_WRITES_MAX} fit`);
+  const written = unit.filter(writes).map(keyOf);
+  assert(new Set(written).size === written.length, `a unit writes one key twice: ${written.join(', ')}`);
+}
+
 /**
  * Units keep their order within a transaction; a unit that would see another one's key goes into a later stage.
  * @param bytesOf  size of a unit on the wire
@@ -41,9 +48,7 @@ export function pack(units: readonly Unit[], bytesOf: (unit: Unit, index: number
   const stages: OpenStage[] = [];
   const order = new KeyOrder();
   for (const [index, unit] of units.entries()) {
-    assert(unit.length <= UNIT_WRITES_MAX, `a unit of ${unit.length} writes was planned; ${UNIT_WRITES_MAX} fit`);
-    const written = unit.filter(writes).map(keyOf);
-    assert(new Set(written).size === written.length, `a unit writes one key twice: ${written.join(', ')}`);
+    assertUnit(unit);
     const at = order.place(unit);
     const stage = stages[at] ?? new OpenStage();
     stages[at] = stage;
