@@ -1,0 +1,90 @@
+/** `covey image …`. */
+import { createReadStream, statSync } from 'node:fs';
+import type { Command } from 'commander';
+import { ClusterError, messageOf } from '../../common/errors.ts';
+import { formatAge, formatBytes } from '../../common/units.ts';
+import type { covey } from '../../proto/messages.ts';
+import { brief, interruptible, withCluster } from '../client.ts';
+import { type Column, type Row, render } from '../format/table.ts';
+
+const CHUNK_BYTES = 512 * 1024;
+
+const COLUMNS: readonly Column[] = [
+  { key: 'Repository', title: 'REPOSITORY' },
+  { key: 'Tag', title: 'TAG' },
+  { key: 'ID', title: 'IMAGE ID' },
+  { key: 'CreatedSince', title: 'LOADED' },
+  { key: 'Size', title: 'SIZE' },
+];
+
+/** Adds `image` and its commands. */
+export function addImageCommands(program: Command): void {
+  const image = program.command('image').description('Manage images');
+  image
+    .command('load [file]')
+    .description('Load an OCI layout or `docker save` archive (plain or gzip) into the cluster')
+    .option('-i, --input <file>', 'the archive; `-` or nothing: standard input')
+    .option('-q, --quiet', 'no output')
+    .action(loadImage);
+  image
+    .command('ls')
+    .alias('list')
+    .description('List images')
+    .option('--format <format>', 'table, json, or a template of {{.Key}}s')
+    .option('-q, --quiet', 'ids only')
+    .action(listImages);
+  image.command('rm <image...>').alias('remove').description('Remove images that no service uses').action(removeImages);
+}
+
+async function loadImage(argument: string | undefined, flags: { input?: string; quiet?: boolean }): Promise<void> {
+  const file = argument ?? flags.input ?? '-';
+  if (file === '-' && process.stdin.isTTY === true) {
+    throw new ClusterError('invalid', 'no archive given', {
+      field: '--input',
+      hint: 'name a file, or pipe the archive in',
+    });
+  }
+  if (file !== '-') checkFile(file);
+  const signal = interruptible();
+  const { images } = await withCluster((control) => control.loadImage(chunks(file), { signal }));
+  if (flags.quiet !== true) for (const one of images) process.stdout.write(`Loaded image: ${one.reference}\n`);
+}
+
+function checkFile(file: string): void {
+  try {
+    if (!statSync(file).isFile()) throw new Error('it is not a file; pack an OCI layout directory with tar first');
+  } catch (cause) {
+    throw new ClusterError('invalid', `cannot read ${file}: ${messageOf(cause)}`, { field: '--input', cause });
+  }
+}
+
+async function* chunks(file: string): AsyncGenerator<covey.v1.LoadImageRequest.$Properties> {
+  const stream = file === '-' ? process.stdin : createReadStream(file, { highWaterMark: CHUNK_BYTES });
+  for await (const chunk of stream) yield { chunk: chunk as Buffer };
+}
+
+async function listImages(flags: { format?: string; quiet?: boolean }): Promise<void> {
+  const { images } = await withCluster((control) => control.listImages({}, brief()));
+  const now = Date.now();
+  const rows = images.map((one): Row => {
+    const colon = one.reference.lastIndexOf(':');
+    return {
+      Repository: one.reference.slice(0, colon),
+      Tag: one.reference.slice(colon + 1),
+      ID: one.digest.replace('sha256:', '').slice(0, 12),
+      CreatedSince: `${formatAge(now - one.loadedAt)} ago`,
+      Size: formatBytes(one.size),
+    };
+  });
+  const ids = rows.map((row) => `${row['ID']}\n`).join('');
+  process.stdout.write(flags.quiet === true ? ids : render(COLUMNS, rows, flags.format));
+}
+
+async function removeImages(refs: readonly string[]): Promise<void> {
+  await withCluster(async (control) => {
+    for (const ref of refs) {
+      await control.removeImage({ ref }, brief());
+      process.stdout.write(`Untagged: ${ref}\n`);
+    }
+  });
+}

@@ -1,0 +1,80 @@
+/** Docker's flags that Covey does not have: refused by name, so that none is ever ignored. */
+
+const SERVICE = [
+  'cap-add',
+  'cap-drop',
+  'config',
+  'credential-spec',
+  'dns',
+  'dns-option',
+  'dns-search',
+  'endpoint-mode',
+  'generic-resource',
+  'group',
+  'host',
+  'init',
+  'isolation',
+  'log-driver',
+  'log-opt',
+  'max-concurrent',
+  'memory-swap',
+  'memory-swappiness',
+  'mode',
+  'mount',
+  'network',
+  'no-resolve-image',
+  'oom-score-adj',
+  'placement-pref',
+  'secret',
+  'sysctl',
+  'tty',
+  'ulimit',
+  'with-registry-auth',
+  'config-add',
+  'config-rm',
+  'dns-add',
+  'dns-rm',
+  'dns-option-add',
+  'dns-option-rm',
+  'dns-search-add',
+  'dns-search-rm',
+  'generic-resource-add',
+  'generic-resource-rm',
+  'group-add',
+  'group-rm',
+  'host-add',
+  'host-rm',
+  'mount-add',
+  'mount-rm',
+  'network-add',
+  'network-rm',
+  'placement-pref-add',
+  'placement-pref-rm',
+  'secret-add',
+  'secret-rm',
+  'sysctl-add',
+  'sysctl-rm',
+  'ulimit-add',
+  'ulimit-rm',
+  'role',
+  'pretty',
+  'details',
+  'no-task-ids',
+  'raw',
+  'no-trunc',
+  'no-resolve',
+  'filter',
+];
+const SHORT = new Map([
+  ['-t', 'tty'],
+  ['-f', 'filter'],
+]);
+
+/** What to say about commander's "unknown option" when it is Docker's; undefined when nobody knows it. */
+export function refusalOf(message: string): string | undefined {
+  const option = /unknown option '([^']+)'/.exec(message)?.[1]?.split('=')[0];
+  if (option === undefined) return undefined;
+  const name = SHORT.get(option) ?? option.replace(/^--/, '');
+  if (!SERVICE.includes(name)) return undefined;
+  return `the flag ${option} is Docker's, but Covey does not have it here; nothing was done`;
+}

@@ -1,0 +1,70 @@
+#!/usr/bin/env node
+/** `covey`: what users type. It knows the cluster only through the Control service; exit codes are in exit.ts. */
+import { Command, CommanderError } from 'commander';
+import { type ClusterError, explain, toClusterError } from '../common/errors.ts';
+import { VERSION } from '../common/version.ts';
+import { addClusterCommands } from './commands/cluster.ts';
+import { addEventsCommand } from './commands/events.ts';
+import { addImageCommands } from './commands/image.ts';
+import { addNodeCommands } from './commands/node.ts';
+import { addServiceCommands } from './commands/service.ts';
+import { EXIT } from './exit.ts';
+import { refusalOf } from './flags/refused.ts';
+
+function build(): Command {
+  const program = new Command('covey')
+    .description('Runs services on a cluster of hosts. A Swarm user needs no manual.')
+    .version(VERSION, '-v, --version')
+    .option('--context <file>', 'context file of the cluster (default: $COVEY_CONTEXT or ~/.covey/context.json)')
+    .enablePositionalOptions()
+    .showSuggestionAfterError(true);
+  program.hook('preAction', (_program, action) => {
+    const file = action.optsWithGlobals()['context'];
+    if (typeof file === 'string') process.env['COVEY_CONTEXT'] = file;
+  });
+  addServiceCommands(program);
+  addNodeCommands(program);
+  addImageCommands(program);
+  addClusterCommands(program);
+  addEventsCommand(program);
+  overrideExits(program);
+  return program;
+}
+
+/** Every command throws instead of ending the process, so that one place gives the exit code. */
+function overrideExits(command: Command): void {
+  command.exitOverride();
+  command.configureOutput({ writeErr: () => {} });
+  for (const child of command.commands) overrideExits(child);
+}
+
+function report(error: unknown): number {
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return EXIT.done;
+    if (error.code === 'commander.help') process.stderr.write('covey: a command is missing; see covey --help\n');
+    else process.stderr.write(`covey: ${refusalOf(error.message) ?? error.message.replace(/^error: /, '')}\n`);
+    return EXIT.usage;
+  }
+  const known = toClusterError(error);
+  process.stderr.write(`covey: ${explain(known)}\n`);
+  if (process.env['COVEY_DEBUG'] !== undefined) process.stderr.write(`${known.stack}\n`);
+  return isUsage(known) ? EXIT.usage : EXIT.error;
+}
+
+/** An `invalid` that names a flag was found in what the user typed, before any manager was asked. */
+function isUsage(error: ClusterError): boolean {
+  return error.code === 'invalid' && error.field?.startsWith('--') === true;
+}
+
+// A reader that has had enough (`covey … | head`) is no error.
+process.stdout.on('error', (cause: NodeJS.ErrnoException) =>
+  process.exit(cause.code === 'EPIPE' ? EXIT.done : EXIT.error),
+);
+
+try {
+  await build().parseAsync();
+} catch (error) {
+  process.exitCode = report(error);
+}
+// Channels may still be closing: nothing of them is worth waiting for.
+process.exit();
