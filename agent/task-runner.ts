@@ -1,0 +1,371 @@
+/**
+ * Carries out what the task machine decides for one task, one step at a time.
+ *
+ * Comes in: assignments, contact gained and lost, and what the container does. Goes out: calls to runtime, images and
+ * network, and statuses. It decides nothing but when to try a failed step again. Stopping the runner leaves the container.
+ */
+import { ClusterError, explain, toClusterError } from '../common/errors.ts';
+import type { Instant, NodeId, TaskId } from '../common/model/ids.ts';
+import { isTerminal, type Run, type TaskStatus } from '../common/model/task.ts';
+import type { Assignment, ManagerContact } from './assignment.ts';
+import { Bell } from './bell.ts';
+import { attachmentOf, containerId, createRequest, noteOf, stopRequest } from './container-request.ts';
+import { ContainerWatch, type WatchTools } from './container-watch.ts';
+import { readinessOf } from './health/readiness.ts';
+import type { Images, UnpackedImage } from './image/image.ts';
+import type { Network } from './network/network.ts';
+import type { Container, Exit, PlacedFile, Runtime } from './runtime/runtime.ts';
+import type { TaskRecord } from './state.ts';
+import { type Action, isLeaving, next, type Said, type Seen, type SeenContainer } from './task-machine.ts';
+import { endOf, LOST_EXIT, seenFrom, statusFrom } from './task-status.ts';
+
+/** A step that failed for a passing reason is tried again after this. Source: swarm.md A1.8. */
+export const RETRY_MS = 1_000;
+
+export interface RunnerTools extends WatchTools {
+  readonly nodeId: NodeId;
+  readonly runtime: Runtime;
+  readonly images: Images;
+  readonly network: Network;
+  readonly contact: () => ManagerContact;
+  /** /etc/hosts and its like. */
+  readonly filesFor: (held: Assignment) => Promise<readonly PlacedFile[]>;
+  /** Resolves once the record is durable. */
+  readonly keep: (record: TaskRecord) => Promise<void>;
+  readonly drop: (id: TaskId) => Promise<void>;
+  readonly onStatus: (status: TaskStatus) => void;
+}
+
+/** Why a step was given up: the task is to go. */
+const INTERRUPTED = new ClusterError('unavailable', 'the task is to go');
+
+export class TaskRunner {
+  readonly #tools: RunnerTools;
+  readonly #bell = new Bell();
+  readonly #stop = new AbortController();
+  #step = new AbortController();
+  #held: Assignment;
+  #status: TaskStatus | undefined;
+  #runs: readonly Run[];
+  #run: number;
+  #container: SeenContainer = { kind: 'none' };
+  #handle: Container | undefined;
+  #watch: ContainerWatch | undefined;
+  #image: UnpackedImage | undefined;
+  #fault: string | undefined;
+  #retryAt: Instant | undefined;
+  #withdrawnAt: Instant | undefined;
+  #drainingSince: Instant | undefined;
+  #connections: number | undefined;
+  #isForgotten = false;
+
+  /** @param survivors  this task's containers that were found on the host */
+  constructor(tools: RunnerTools, record: TaskRecord, survivors: readonly Container[]) {
+    this.#tools = tools;
+    this.#held = record.held;
+    this.#status = record.status;
+    this.#runs = record.status?.runs ?? [];
+    this.#run = this.#runs.at(-1)?.number ?? 1;
+    this.#adopt(survivors);
+  }
+
+  get held(): Assignment {
+    return this.#held;
+  }
+
+  /** What was last said; undefined before `accepted`. */
+  get status(): TaskStatus | undefined {
+    return this.#status;
+  }
+
+  /** Has a container that is linked to the network and is to stay so. */
+  get isAttached(): boolean {
+    return this.#container.kind === 'running' || (this.#container.kind === 'created' && this.#container.attached);
+  }
+
+  /** May get connections at this moment. */
+  get serves(): boolean {
+    return this.#status?.state === 'running' && this.#status.healthy && this.#withdrawnAt === undefined;
+  }
+
+  /** Takes a newer assignment. What is wanted never moves back. */
+  update(held: Assignment): void {
+    const wasLeaving = isLeaving(this.#held.task);
+    this.#held = wasLeaving && !isLeaving(held.task) ? { ...held, task: this.#held.task } : held;
+    if (!wasLeaving && isLeaving(this.#held.task)) this.#step.abort(INTERRUPTED);
+    this.#bell.ring();
+  }
+
+  /** Lets the task go in good order, then removes its containers, logs and record; `work` ends after that. */
+  forget(): void {
+    this.#isForgotten = true;
+    this.update({ ...this.#held, released: true, task: { ...this.#held.task, desired: 'remove' } });
+  }
+
+  /** Contact with a manager was gained or lost. */
+  contactChanged(): void {
+    this.#bell.ring();
+  }
+
+  /** Ends `work` and leaves the container as it is. */
+  stop(): void {
+    const reason = new ClusterError('unavailable', 'the agent is stopping');
+    this.#stop.abort(reason);
+    this.#step.abort(reason);
+    this.#bell.ring();
+  }
+
+  /** Works until the task is forgotten and gone, or `stop` is called. Never rejects. */
+  async work(): Promise<void> {
+    if (this.#container.kind === 'running') this.#beginWatch(this.#handle as Container);
+    while (!this.#stop.signal.aborted) {
+      const action = next(this.#held, this.#seen(), this.#status, this.#tools.clock.now());
+      if (action.kind === 'end' && this.#isForgotten) {
+        if (await this.#erase()) return;
+      } else {
+        await this.#carryOut(action);
+      }
+    }
+    this.#watch?.end();
+  }
+
+  #adopt(survivors: readonly Container[]): void {
+    const found = survivors.map((container) => ({ container, run: noteOf(container.labels)?.run ?? 1 }));
+    const newest = found.toSorted((a, b) => a.run - b.run).at(-1);
+    if (newest !== undefined && newest.run >= this.#run) {
+      this.#run = newest.run;
+      this.#handle = newest.container;
+      this.#container = seenFrom(newest.container, this.#status);
+      const isStarted = newest.container.state !== 'created';
+      if (isStarted && this.#runs.at(-1)?.number !== newest.run) this.#beginRun(newest.container.createdAt);
+      if (newest.container.exit !== undefined) this.#endRun(newest.container.exit);
+      return;
+    }
+    const wasStarted = this.#status?.state === 'starting' || this.#status?.state === 'running';
+    if (!wasStarted) return;
+    const now = this.#tools.clock.now();
+    const exit = { ...LOST_EXIT, startedAt: this.#status?.at ?? now, finishedAt: now };
+    this.#container = { kind: 'exited', exit, attached: false };
+    this.#endRun(exit);
+  }
+
+  #seen(): Seen {
+    return {
+      run: this.#run,
+      hasImage: this.#image !== undefined,
+      container: this.#container,
+      manager: this.#tools.contact(),
+      ...(this.#fault === undefined ? {} : { fault: this.#fault }),
+      ...(this.#retryAt === undefined ? {} : { retryAt: this.#retryAt }),
+      ...(this.#withdrawnAt === undefined ? {} : { withdrawnAt: this.#withdrawnAt }),
+      ...(this.#drainingSince === undefined ? {} : { drainingSince: this.#drainingSince }),
+      ...(this.#connections === undefined ? {} : { openConnections: this.#connections }),
+    };
+  }
+
+  async #carryOut(action: Action): Promise<void> {
+    const { clock, log } = this.#tools;
+    if (this.#step.signal.aborted && !this.#stop.signal.aborted) this.#step = new AbortController();
+    try {
+      await this.#perform(action, this.#step.signal);
+      if (action.kind !== 'wait') this.#retryAt = undefined;
+    } catch (cause) {
+      if (this.#stop.signal.aborted || cause === INTERRUPTED) return;
+      const taskId = this.#held.task.id;
+      const error = toClusterError(cause);
+      const isPassing = error.code === 'unavailable' || error.code === 'exhausted';
+      log.warn({ taskId, step: action.kind, cause }, 'a step of a task failed');
+      if (!isBuilding(action)) {
+        await clock.sleep(RETRY_MS, this.#stop.signal).catch(() => {});
+      } else if (isPassing) {
+        this.#retryAt = clock.now() + RETRY_MS;
+        this.#mention(`${action.kind}: ${explain(error)}; trying again`);
+      } else {
+        this.#fault = explain(error);
+      }
+    }
+  }
+
+  async #perform(action: Action, signal: AbortSignal): Promise<void> {
+    const { runtime, images, network, clock } = this.#tools;
+    const { task, revision } = this.#held;
+    const id = containerId(task.id, this.#run);
+    switch (action.kind) {
+      case 'report':
+        return await this.#say(action.said);
+      case 'pull': {
+        const { image, imageDigest } = revision.template.container;
+        if (imageDigest === undefined)
+          throw new ClusterError('invalid', `image "${image}" was not resolved to a digest`);
+        this.#mention(`pulling ${image}`);
+        this.#image = await images.ensure(image, imageDigest, signal);
+        return;
+      }
+      case 'create':
+        return await this.#create(id, signal);
+      case 'attach': {
+        const attachment = attachmentOf(this.#held);
+        if (attachment === undefined) throw new ClusterError('invalid', `task ${task.id} was given no address`);
+        await network.attach(attachment, this.#handle?.pid ?? 0);
+        this.#container = { kind: 'created', attached: true };
+        return;
+      }
+      case 'start':
+        return await this.#start(id, signal);
+      case 'withdraw':
+        await network.withdraw(task.id);
+        this.#withdrawnAt = clock.now();
+        return this.#announce();
+      case 'drain':
+        this.#drainingSince = clock.now();
+        return this.#watch?.drain();
+      case 'stop':
+        return this.#onExit(
+          await runtime.stop(id, stopRequest(this.#held, this.#handle as Container), this.#stop.signal),
+        );
+      case 'detach':
+        await network.detach(task.id);
+        if (this.#container.kind === 'exited') this.#container = { ...this.#container, attached: false };
+        return;
+      case 'discard':
+        await runtime.remove(id);
+        await network.detach(task.id);
+        this.#container = { kind: 'none' };
+        return;
+      case 'run-again':
+        this.#run += 1;
+        this.#container = { kind: 'none' };
+        this.#fault = undefined;
+        this.#withdrawnAt = undefined;
+        return;
+      case 'wait':
+        return await this.#bell.wait(clock, action.until);
+      case 'end':
+        return await this.#bell.wait(clock);
+    }
+  }
+
+  async #create(id: string, signal: AbortSignal): Promise<void> {
+    const { runtime, filesFor } = this.#tools;
+    const files = await filesFor(this.#held);
+    const request = createRequest(this.#held, this.#run, this.#image as UnpackedImage, files);
+    try {
+      this.#handle = await runtime.create(request, signal);
+    } catch (cause) {
+      if (toClusterError(cause).code !== 'exists') throw cause;
+      // Left by an agent that died while it made it; it never ran, else it had been adopted.
+      await runtime.remove(id);
+      this.#handle = await runtime.create(request, signal);
+    }
+    this.#container = { kind: 'created', attached: false };
+  }
+
+  async #start(id: string, signal: AbortSignal): Promise<void> {
+    const container = await this.#tools.runtime.start(id, signal);
+    this.#handle = container;
+    this.#beginRun(this.#tools.clock.now());
+    this.#container = seenFrom(container, undefined);
+    if (container.exit !== undefined) this.#endRun(container.exit);
+    if (this.#container.kind === 'running') this.#beginWatch(container);
+  }
+
+  #beginWatch(container: Container): void {
+    const { template } = this.#held.revision;
+    const wasReady = this.#container.kind === 'running' && this.#container.ready;
+    this.#watch = new ContainerWatch(
+      {
+        containerId: container.id,
+        address: this.#held.task.address ?? '',
+        rule: readinessOf(this.#held, noteOf(container.labels)?.imageCheck),
+        startedAt: this.#runs.at(-1)?.startedAt ?? container.createdAt,
+        startTimeoutMs: template.container.startTimeoutMs,
+        wasReady,
+      },
+      this.#tools,
+      {
+        onReady: () => this.#onReady(),
+        onUnwell: (why) => {
+          this.#fault = why;
+          this.#bell.ring();
+        },
+        onExit: (exit) => this.#onExit(exit),
+        onConnections: (open) => {
+          this.#connections = open;
+          this.#bell.ring();
+        },
+      },
+    );
+  }
+
+  #onReady(): void {
+    if (this.#container.kind === 'running') this.#container = { ...this.#container, ready: true };
+    this.#bell.ring();
+  }
+
+  #onExit(exit: Exit): void {
+    this.#watch?.end();
+    if (this.#container.kind !== 'running') return;
+    this.#container = { kind: 'exited', exit, attached: true };
+    this.#endRun(exit);
+    this.#bell.ring();
+  }
+
+  #beginRun(startedAt: Instant): void {
+    this.#runs = [...this.#runs, { number: this.#run, startedAt }];
+  }
+
+  #endRun(exit: Exit): void {
+    const last = this.#runs.at(-1);
+    if (last === undefined || last.number !== this.#run || last.endedAt !== undefined) return;
+    this.#runs = [...this.#runs.slice(0, -1), endOf(last, exit)];
+  }
+
+  async #say(said: Said): Promise<void> {
+    const status = statusFrom(said, this.#status, {
+      taskId: this.#held.task.id,
+      nodeId: this.#tools.nodeId,
+      at: this.#tools.clock.now(),
+      runs: this.#runs,
+      container: this.#container,
+    });
+    const kept = this.#tools.keep({ held: this.#held, status });
+    // Nothing is started that a crash could make us start again; for the rest the container itself is the witness.
+    if (status.state === 'starting' && this.#status?.state !== 'starting') await kept;
+    else
+      kept.catch((cause: unknown) => this.#tools.log.warn({ taskId: status.taskId, cause }, 'a status was not kept'));
+    this.#status = status;
+    this.#announce();
+  }
+
+  /** Says what is going on without moving on. */
+  #mention(message: string): void {
+    const status = this.#status;
+    if (status === undefined || status.message === message || isTerminal(status.state)) return;
+    this.#status = { ...status, message };
+    this.#announce();
+  }
+
+  #announce(): void {
+    if (this.#status !== undefined) this.#tools.onStatus(this.#status);
+  }
+
+  /** True when everything of the task is gone. */
+  async #erase(): Promise<boolean> {
+    const { runtime, network, drop, clock, log } = this.#tools;
+    const { id } = this.#held.task;
+    try {
+      for (let run = 1; run <= this.#run; run += 1) await runtime.remove(containerId(id, run));
+      await network.detach(id);
+      await drop(id);
+      return true;
+    } catch (cause) {
+      log.warn({ taskId: id, cause }, 'a task could not be removed');
+      await clock.sleep(RETRY_MS, this.#stop.signal).catch(() => {});
+      return false;
+    }
+  }
+}
+
+function isBuilding(action: Action): boolean {
+  return ['pull', 'create', 'attach', 'start'].includes(action.kind);
+}
