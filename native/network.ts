@@ -28,12 +28,13 @@ export interface Link {
   readonly addresses: readonly string[];
 }
 
+/** With neither gateway nor device it leads nowhere: packets are refused with "unreachable". */
 export interface Route {
   /** `ADDRESS/LENGTH` */
   readonly destination: string;
   /** null: on the link itself. */
   readonly gateway: string | null;
-  readonly device: string;
+  readonly device: string | null;
   /** 254 = main. */
   readonly table: number;
   /** null: the kernel chooses. */
@@ -76,7 +77,7 @@ export interface NetworkAddon {
   deleteLink(name: string): Promise<boolean>;
   links(): Promise<readonly Link[]>;
   routes(protocol: number): Promise<readonly Route[]>;
-  /** Removes, then adds or replaces; resolves with what was refused. */
+  /** Adds or replaces, then removes; resolves with what of `set` was refused. */
   changeRoutes(protocol: number, set: readonly Route[], remove: readonly Route[]): Promise<readonly RouteRefusal[]>;
   rules(protocol: number): Promise<readonly Rule[]>;
   /** Adds, then removes. */

@@ -1,0 +1,271 @@
+/**
+ * The host's network in the kernel. Comes in: the calls of network.ts. It works out what routes, rules, table and sysctls
+ * that means (paths.ts, table.ts, sysctls.ts), and lets the addon do it. What it must never do: leave a moment without a
+ * complete table, or touch what does not carry our names and numbers (owned.ts).
+ */
+import { join } from 'node:path';
+import { ClusterError, messageOf } from '../../common/errors.ts';
+import type { TaskId } from '../../common/model/ids.ts';
+import type { Link, NetworkAddon } from '../../native/network.ts';
+import { Balance } from './balance.ts';
+import { forwardObstacle } from './forward-policy.ts';
+import { type MarkNumbers, numberPeers } from './marks.ts';
+import { forget, recall, remember } from './memory.ts';
+import type { Attachment, HostNetwork, Network, NetworkState, Peer, PublishedPort } from './network.ts';
+import { containerMac, GATEWAY, GATEWAY_MAC, LINK_PREFIX, linkName, ROUTE_PROTOCOL } from './owned.ts';
+import { difference, type LinkRoute, routesFor, routesToLinks, routeText, rulesFor, ruleText } from './paths.ts';
+import { REMOVE_TABLE } from './table.ts';
+import { differing, neededSysctls, type Sysctls, writeSysctls } from './sysctls.ts';
+
+/** UDP counts as open for so long after its last packet. */
+const UDP_RECENT_SECONDS = 5;
+
+/** What `start` has found out. */
+interface Standing {
+  readonly host: HostNetwork;
+  readonly uplink: Link;
+  readonly sysctls: Sysctls;
+}
+
+export class NativeNetwork implements Network {
+  readonly #addon: NetworkAddon;
+  readonly #memoryPath: string;
+  readonly #balance: Balance;
+  readonly #attached = new Map<TaskId, Attachment>();
+  #standing: Standing | undefined;
+  #peers: readonly Peer[] = [];
+  #numbers: MarkNumbers = {};
+  /** A line per peer that cannot be routed to. */
+  #refused: readonly string[] = [];
+  #tail: Promise<unknown> = Promise.resolve();
+
+  /** @param stateDir  the agent's; one file is kept there, so that sysctls and marks outlive us */
+  constructor(addon: NetworkAddon, stateDir: string) {
+    this.#addon = addon;
+    this.#memoryPath = join(stateDir, 'network.json');
+    this.#balance = new Balance(addon);
+  }
+
+  start(state: NetworkState): Promise<void> {
+    return this.#inTurn('take the host over', async () => {
+      const uplink = await this.#uplinkOf(state.host.address);
+      const memory = await recall(this.#memoryPath);
+      const sysctls = await neededSysctls(uplink.name);
+      // On disk before the first write: a crash in between must not make our values look like the host's.
+      const found = await differing(sysctls);
+      this.#numbers = numberPeers(
+        memory.marks,
+        state.peers.map((peer) => peer.nodeId),
+      );
+      await remember(this.#memoryPath, { sysctls: { ...found, ...memory.sysctls }, marks: this.#numbers });
+      await writeSysctls(found);
+      this.#standing = { host: state.host, uplink, sysctls };
+      this.#peers = state.peers;
+      this.#attached.clear();
+      for (const attachment of state.attached) this.#attached.set(attachment.taskId, attachment);
+      await this.#route(await this.#addon.links());
+      this.#balance.setPorts(state.ports);
+      await this.#applyBalance();
+    });
+  }
+
+  applyPeers(peers: readonly Peer[]): Promise<void> {
+    return this.#inTurn('apply the peers', async () => {
+      this.#stand();
+      const numbers = numberPeers(
+        this.#numbers,
+        peers.map((peer) => peer.nodeId),
+      );
+      if (JSON.stringify(numbers) !== JSON.stringify(this.#numbers)) {
+        const { sysctls } = await recall(this.#memoryPath);
+        await remember(this.#memoryPath, { sysctls, marks: numbers });
+      }
+      this.#numbers = numbers;
+      this.#peers = peers;
+      await this.#route(await this.#addon.links());
+      await this.#applyBalance();
+    });
+  }
+
+  applyPorts(ports: readonly PublishedPort[]): Promise<void> {
+    return this.#inTurn('apply the published ports', async () => {
+      this.#stand();
+      this.#balance.setPorts(ports);
+      await this.#applyBalance();
+    });
+  }
+
+  attach(attachment: Attachment, pid: number): Promise<void> {
+    return this.#inTurn(`attach task ${attachment.taskId}`, async () => {
+      const { host, uplink } = this.#stand();
+      const { taskId, address } = attachment;
+      await this.#addon.forgetConnections({ address, bothDirections: true, protocol: 0, published: 0 });
+      await this.#addon.attachVeth({
+        name: linkName(taskId),
+        pid,
+        address,
+        gateway: GATEWAY,
+        mtu: uplink.mtu,
+        hostMac: GATEWAY_MAC,
+        containerMac: containerMac(address),
+        hostAddress: host.address,
+        protocol: ROUTE_PROTOCOL,
+      });
+      this.#attached.set(taskId, attachment);
+      this.#balance.readmit(taskId);
+      await this.#applyBalance();
+    });
+  }
+
+  withdraw(taskId: TaskId): Promise<void> {
+    return this.#inTurn(`withdraw task ${taskId}`, async () => {
+      this.#stand();
+      this.#balance.withdraw(taskId);
+      await this.#applyBalance();
+    });
+  }
+
+  detach(taskId: TaskId): Promise<void> {
+    return this.#inTurn(`detach task ${taskId}`, async () => {
+      const { host } = this.#stand();
+      const attachment = this.#attached.get(taskId);
+      this.#attached.delete(taskId);
+      if (attachment === undefined) return;
+      await this.#applyBalance();
+      const { address } = attachment;
+      const route = routesToLinks(host, [{ address, device: linkName(taskId) }]);
+      await this.#addon.changeRoutes(ROUTE_PROTOCOL, [], route);
+      await this.#addon.forgetConnections({ address, bothDirections: true, protocol: 0, published: 0 });
+      // The link goes with the container's namespace, asynchronously; what is left of it falls to the audit.
+    });
+  }
+
+  async openConnections(address: string): Promise<number> {
+    return await this.#addon.countConnections(address, UDP_RECENT_SECONDS);
+  }
+
+  audit(): Promise<readonly string[]> {
+    return this.#inTurn('audit the network', async () => {
+      const { sysctls } = this.#stand();
+      const repaired: string[] = [];
+      const wrong = await differing(sysctls);
+      for (const [name, value] of Object.entries(wrong)) repaired.push(`sysctl ${name} was ${value}`);
+      await writeSysctls(Object.fromEntries(Object.keys(wrong).map((name) => [name, sysctls[name] ?? ''])));
+      const links = await this.#addon.links();
+      const ours = new Set([...this.#attached.keys()].map(linkName));
+      for (const link of links) {
+        if (!link.name.startsWith(LINK_PREFIX) || ours.has(link.name)) continue;
+        if (await this.#addon.deleteLink(link.name)) repaired.push(`link ${link.name} belonged to nobody`);
+      }
+      repaired.push(...(await this.#route(links)));
+      if (await this.#balance.isForeign()) {
+        this.#balance.distrust();
+        await this.#applyBalance();
+        repaired.push('nftables changed by others: table laid down again');
+      }
+      return repaired;
+    });
+  }
+
+  unfit(): Promise<string> {
+    return this.#inTurn('look for obstacles', async () => {
+      if (this.#standing === undefined) return 'the network has not been started; next: wait for the first assignments';
+      const [refused] = this.#refused;
+      if (refused !== undefined) return refused;
+      const { host } = this.#standing;
+      return forwardObstacle(await this.#addon.runNft('list ruleset', true), host.pool);
+    });
+  }
+
+  async stop(): Promise<void> {
+    await this.#tail;
+  }
+
+  clean(): Promise<void> {
+    return this.#inTurn('clean the network up', async () => {
+      this.#standing = undefined;
+      this.#attached.clear();
+      await this.#addon.runNft(REMOVE_TABLE, false);
+      this.#balance.distrust();
+      await this.#addon.changeRules(ROUTE_PROTOCOL, [], await this.#addon.rules(ROUTE_PROTOCOL));
+      await this.#addon.changeRoutes(ROUTE_PROTOCOL, [], await this.#addon.routes(ROUTE_PROTOCOL));
+      for (const link of await this.#addon.links()) {
+        if (link.name.startsWith(LINK_PREFIX)) await this.#addon.deleteLink(link.name);
+      }
+      const memory = await recall(this.#memoryPath);
+      await writeSysctls(memory.sysctls);
+      await forget(this.#memoryPath);
+    });
+  }
+
+  /** Makes the kernel's routes and rules those that we need; what it had to change, a line each. */
+  async #route(links: readonly Link[]): Promise<readonly string[]> {
+    const { host, uplink } = this.#stand();
+    const present = new Set(links.map((link) => link.name));
+    const linkRoutes = [...this.#attached.values()]
+      .map(({ taskId, address }): LinkRoute => ({ address, device: linkName(taskId) }))
+      .filter((route) => present.has(route.device));
+    const toPeers = routesFor(host, uplink.name, this.#peers, this.#numbers);
+    const wanted = [...toPeers, ...routesToLinks(host, linkRoutes)];
+    const routes = difference(wanted, await this.#addon.routes(ROUTE_PROTOCOL), routeText);
+    const refusals = await this.#addon.changeRoutes(ROUTE_PROTOCOL, routes.missing, routes.surplus);
+    const refusedRoutes = new Map(refusals.map((refusal) => [routes.missing[refusal.index]?.gateway, refusal]));
+    this.#refused = this.#peers.flatMap((peer) => {
+      const refusal = refusedRoutes.get(peer.address);
+      if (refusal === undefined) return [];
+      const why = refusal.text === '' ? refusal.code : refusal.text;
+      return [
+        `node ${peer.nodeId} at ${peer.address} cannot be routed to through ${uplink.name}: ${why}; next: give both hosts addresses on one segment`,
+      ];
+    });
+    const wantedRules = rulesFor(host, this.#peers, this.#numbers);
+    const rules = difference(wantedRules, await this.#addon.rules(ROUTE_PROTOCOL), ruleText);
+    if (rules.missing.length + rules.surplus.length > 0) {
+      await this.#addon.changeRules(ROUTE_PROTOCOL, rules.missing, rules.surplus);
+    }
+    return [
+      ...routes.missing.map((route) => `route ${routeText(route)} was missing`),
+      ...routes.surplus.map((route) => `route ${routeText(route)} was surplus`),
+      ...rules.missing.map((rule) => `rule ${ruleText(rule)} was missing`),
+      ...rules.surplus.map((rule) => `rule ${ruleText(rule)} was surplus`),
+    ];
+  }
+
+  async #applyBalance(): Promise<void> {
+    const { host } = this.#stand();
+    await this.#balance.apply({
+      host,
+      peers: this.#peers,
+      numbers: this.#numbers,
+      attached: [...this.#attached.values()],
+    });
+  }
+
+  async #uplinkOf(address: string): Promise<Link> {
+    const links = await this.#addon.links();
+    const uplink = links.find((link) => link.addresses.some((own) => own.split('/')[0] === address));
+    if (uplink !== undefined) return uplink;
+    throw new ClusterError('invalid', `no interface of this host has the address ${address}`, {
+      field: 'address',
+      hint: `advertise one of: ${links.flatMap((link) => link.addresses).join(', ')}`,
+    });
+  }
+
+  #stand(): Standing {
+    if (this.#standing !== undefined) return this.#standing;
+    throw new ClusterError('unavailable', 'the network of this host has not been started');
+  }
+
+  #inTurn<T>(what: string, work: () => Promise<T>): Promise<T> {
+    const turn = this.#tail.then(async () => {
+      try {
+        return await work();
+      } catch (cause) {
+        if (cause instanceof ClusterError) throw cause;
+        throw new ClusterError('internal', `cannot ${what}: ${messageOf(cause)}`, { cause });
+      }
+    });
+    this.#tail = turn.catch(() => undefined);
+    return turn;
+  }
+}
