@@ -36,6 +36,8 @@ export interface ServiceOptions {
   readonly ports?: readonly Port[];
   readonly labels?: Readonly<Record<string, string>>;
   readonly failoverAfterMs?: number;
+  readonly stopGraceMs?: number;
+  readonly maxReplicasPerNode?: number;
   readonly revision?: number;
 }
 
@@ -57,7 +59,7 @@ export function aSpec(name: string, options: ServiceOptions = {}): ServiceSpec {
       env: [],
       labels: {},
       readOnly: false,
-      stopGraceMs: 10_000,
+      stopGraceMs: options.stopGraceMs ?? 10_000,
       health: { kind: 'image' },
       startTimeoutMs: 60_000,
       drainMs: 0,
@@ -65,7 +67,7 @@ export function aSpec(name: string, options: ServiceOptions = {}): ServiceSpec {
     limits: { nanoCpus: 0, memoryBytes: 0, pids: 0 },
     reservations: { nanoCpus: 0, memoryBytes: 0, ...options.reservations },
     restart: { ...DEFAULT_RESTART, ...options.restart },
-    placement: { constraints: options.constraints ?? [], maxReplicasPerNode: 0 },
+    placement: { constraints: options.constraints ?? [], maxReplicasPerNode: options.maxReplicasPerNode ?? 0 },
     forceUpdate: 0,
   };
   return {
@@ -135,7 +137,15 @@ export class ClusterBuilder {
   node(name: string, node: Partial<Node> = {}, status: Partial<NodeStatus> = {}): this {
     const nodeId = name as NodeId;
     const description = { hostname: name, address: '', mac: '', os: 'linux', arch: 'amd64', version: '1' };
-    this.put('node', name, { id: nodeId, availability: 'active', role: 'worker', labels: {}, createdAt: 0, ...node });
+    this.put('node', name, {
+      id: nodeId,
+      availability: 'active',
+      role: 'worker',
+      labels: {},
+      createdAt: 0,
+      block: blockOf(name),
+      ...node,
+    });
     return this.put('node-status', name, {
       nodeId,
       state: 'ready',
@@ -325,4 +335,9 @@ function taskLine(before: Task | undefined, task: Task): string {
   if (task.replaces !== undefined) parts.push(`after ${task.replaces}`);
   if (task.rollout !== undefined) parts.push(`rollout ${task.rollout}`);
   return parts.join(', ');
+}
+
+/** The block of `n7` is 10.64.7.0/24. */
+function blockOf(name: string): string {
+  return `10.64.${Number.parseInt(name.replace(/\D/g, ''), 10) || 250}.0/24`;
 }
