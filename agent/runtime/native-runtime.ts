@@ -1,0 +1,322 @@
+/**
+ * The runtime of real hosts: containers through the native core, one shim each.
+ *
+ * Comes in: the agent's requests. Goes out: containers whose identity lies on disk, so that another agent process finds
+ * them again. It keeps in memory only what it can read again: a container's life is its shim's.
+ */
+import { constants } from 'node:os';
+import type { Clock } from '../../common/clock.ts';
+import { ClusterError } from '../../common/errors.ts';
+import { untilAborted, withResolvers } from '../../common/iterate.ts';
+import type { ContainerIdentity, ProcessWatch } from '../../native/container.ts';
+import { isNativeError } from '../../native/error.ts';
+import { type Addon, builtFile } from '../../native/index.ts';
+import { ContainerFolder, type ContainerNote, folderIds } from './container-folder.ts';
+import { execProcess, ociConfig, type ResolvedUser } from './oci-config.ts';
+import type {
+  Container,
+  ContainerState,
+  CreateRequest,
+  ExecRequest,
+  ExecResult,
+  Exit,
+  Runtime,
+  Stats,
+  StopRequest,
+} from './runtime.ts';
+import { runtimeError } from './runtime-error.ts';
+import { signalNumber } from './signal.ts';
+
+export interface NativeRuntimeOptions {
+  /** Made when missing; on the file system that holds the writable layers. */
+  readonly stateDir: string;
+  /** Absolute cgroup path below which each container gets its own; see cgroup-parent.ts. */
+  readonly cgroupParent: string;
+  readonly clock: Clock;
+  readonly addon: Addon;
+  /** Default 10 MiB. */
+  readonly logMaxBytes?: number;
+  /** Default 5. */
+  readonly logFiles?: number;
+  /** Default `auto`; the others are for tests. */
+  readonly overlayMode?: 'auto' | 'fsconfig' | 'mount';
+}
+
+const LOG_MAX_BYTES = 10 << 20;
+const LOG_FILES = 5;
+const ID = /^[0-9a-z][0-9a-z._-]{0,63}$/;
+
+/** A container we know of; `ended` never rejects. */
+interface Held {
+  readonly note: ContainerNote;
+  readonly folder: ContainerFolder;
+  readonly identity: ContainerIdentity;
+  state: ContainerState;
+  exit: Exit | undefined;
+  readonly watch: ProcessWatch | undefined;
+  ended: Promise<Exit>;
+}
+
+export class NativeRuntime implements Runtime {
+  readonly #options: NativeRuntimeOptions;
+  readonly #addon: Addon;
+  readonly #held = new Map<string, Held>();
+  /** Ids whose folder is being made; `list` must not take them for leftovers. */
+  readonly #making = new Set<string>();
+  #parentReady: Promise<void> | undefined;
+
+  constructor(options: NativeRuntimeOptions) {
+    this.#options = options;
+    this.#addon = options.addon;
+  }
+
+  async create(request: CreateRequest, signal: AbortSignal): Promise<Container> {
+    const { id } = request;
+    signal.throwIfAborted();
+    if (!ID.test(id)) throw new ClusterError('invalid', `container id "${id}" is not 1–64 characters of a-z 0-9 . _ -`);
+    if (this.#making.has(id) || this.#held.has(id)) throw taken(id);
+    this.#making.add(id);
+    try {
+      const held = await this.#make(request);
+      this.#held.set(id, held);
+      if (!signal.aborted) return containerOf(held);
+      await this.remove(id);
+      throw signal.reason;
+    } finally {
+      this.#making.delete(id);
+    }
+  }
+
+  async start(id: string, signal: AbortSignal): Promise<Container> {
+    const held = this.#find(id);
+    signal.throwIfAborted();
+    try {
+      await this.#addon.containerStart(held.folder.path);
+    } catch (cause) {
+      if (isNativeError(cause) && cause.step === 'running the command') await held.ended;
+      throw runtimeError(cause, `container ${id}`);
+    }
+    if (held.state === 'created') held.state = 'running';
+    return containerOf(held);
+  }
+
+  wait(id: string, signal: AbortSignal): Promise<Exit> {
+    return untilAborted(this.#find(id).ended, signal);
+  }
+
+  async kill(id: string, number: number): Promise<boolean> {
+    const held = this.#find(id);
+    if (held.state === 'exited') return false;
+    if (number === constants.signals.SIGKILL) await this.#addon.cgroupKill(held.note.cgroup);
+    return (
+      this.#addon.signal(held.identity.pid, held.identity.startTime, number) || number === constants.signals.SIGKILL
+    );
+  }
+
+  async stop(id: string, request: StopRequest, signal: AbortSignal): Promise<Exit> {
+    const held = this.#find(id);
+    signal.throwIfAborted();
+    // One that waits to be started has no handlers; its command never ran.
+    if (held.state === 'running') await this.kill(id, signalNumber(request.stopSignal));
+    const graceMs = held.state === 'running' ? request.graceMs : 0;
+    const overdue = new AbortController();
+    const cancel = this.#options.clock.after(graceMs, () => overdue.abort());
+    try {
+      return await untilAborted(held.ended, AbortSignal.any([signal, overdue.signal]));
+    } catch (cause) {
+      signal.throwIfAborted();
+      if (!overdue.signal.aborted) throw cause;
+    } finally {
+      cancel();
+    }
+    await this.kill(id, constants.signals.SIGKILL);
+    return untilAborted(held.ended, signal);
+  }
+
+  async exec(id: string, request: ExecRequest, signal: AbortSignal): Promise<ExecResult> {
+    const held = this.#find(id);
+    signal.throwIfAborted();
+    if (held.state !== 'running')
+      throw new ClusterError('conflict', `container ${id} is not running but ${held.state}`);
+    const config = await held.folder.config();
+    if (config === undefined) throw new ClusterError('internal', `container ${id}: its config.json is gone`);
+    const { pid, startTime } = held.identity;
+    try {
+      const process = JSON.stringify(execProcess(config, request.args, request.env));
+      const result = await this.#addon.containerExec(pid, startTime, process, {
+        cgroup: held.note.cgroup,
+        timeoutMs: request.timeoutMs,
+        outputMaxBytes: request.outputMaxBytes,
+        shimPath: builtFile('covey-shim'),
+      });
+      signal.throwIfAborted();
+      return { exitCode: result.exitCode, timedOut: result.timedOut, output: result.output.toString('utf8') };
+    } catch (cause) {
+      signal.throwIfAborted();
+      throw runtimeError(cause, `command in container ${id}`);
+    }
+  }
+
+  async stats(id: string): Promise<Stats> {
+    const held = this.#find(id);
+    try {
+      const { cpuNanos, memoryBytes, pids } = await this.#addon.cgroupStats(held.note.cgroup);
+      return { cpuNanos, memoryBytes, pids };
+    } catch (cause) {
+      throw runtimeError(cause, `container ${id}`);
+    }
+  }
+
+  async remove(id: string): Promise<void> {
+    if (!ID.test(id)) return;
+    const held = this.#held.get(id);
+    const folder = held?.folder ?? new ContainerFolder(this.#options.stateDir, id);
+    const identity = held?.identity ?? (await this.#addon.containerIdentify(folder.path));
+    // The shim first: it would go on to write a log and a record that nobody will read. Its first process dies with it.
+    if (identity !== null) this.#addon.signal(identity.shimPid, identity.shimStartTime, constants.signals.SIGKILL);
+    try {
+      await this.#addon.cgroupRemove(`${this.#options.cgroupParent}/${id}`);
+      if (identity !== null) await this.#addon.watchProcess(identity.shimPid, identity.shimStartTime).ended;
+      await folder.remove();
+    } catch (cause) {
+      throw runtimeError(cause, `container ${id}`);
+    }
+    this.#held.delete(id);
+  }
+
+  async list(signal: AbortSignal): Promise<readonly Container[]> {
+    for (const id of await folderIds(this.#options.stateDir)) {
+      signal.throwIfAborted();
+      if (this.#held.has(id) || this.#making.has(id)) continue;
+      await this.#readopt(id);
+    }
+    await this.#sweepCgroups();
+    return [...this.#held.values()].map(containerOf);
+  }
+
+  /** Stops watching, so that the process can end; the containers live on. */
+  close(): void {
+    for (const held of this.#held.values()) held.watch?.cancel();
+    this.#held.clear();
+  }
+
+  async #make(request: CreateRequest): Promise<Held> {
+    const { id, image } = request;
+    const folder = new ContainerFolder(this.#options.stateDir, id);
+    const cgroup = `${this.#options.cgroupParent}/${id}`;
+    const layers = image.layers.toReversed();
+    await folderIds(this.#options.stateDir);
+    try {
+      await folder.make();
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === 'EEXIST') throw taken(id);
+      throw runtimeError(cause, `container ${id}`);
+    }
+    try {
+      const user = await this.#userOf(request, layers);
+      const config = ociConfig({ ...request, user, cgroup, files: await folder.place(request.files) });
+      const note = { id, cgroup, createdAt: this.#options.clock.now(), labels: request.labels };
+      await folder.write(note, config);
+      this.#parentReady ??= this.#addon.cgroupEnsureParent(this.#options.cgroupParent);
+      await this.#parentReady;
+      const identity = await this.#addon.containerCreate(JSON.stringify(config), {
+        id,
+        stateDir: folder.path,
+        layers,
+        overlayMode: this.#options.overlayMode ?? 'auto',
+        volatile: true,
+        logPath: folder.logPath,
+        logMaxBytes: this.#options.logMaxBytes ?? LOG_MAX_BYTES,
+        logFiles: this.#options.logFiles ?? LOG_FILES,
+        shimPath: builtFile('covey-shim'),
+      });
+      return this.#hold(note, folder, identity);
+    } catch (cause) {
+      this.#parentReady = undefined;
+      await folder.remove();
+      throw runtimeError(cause, `container ${id}`);
+    }
+  }
+
+  async #userOf(request: CreateRequest, layers: readonly string[]): Promise<ResolvedUser> {
+    const user = request.template.user ?? request.image.user;
+    if (user === '' || user === '0' || user === 'root') return { uid: 0, gid: 0, additionalGids: [], home: '/root' };
+    return this.#addon.resolveUser(layers, user);
+  }
+
+  #hold(note: ContainerNote, folder: ContainerFolder, identity: ContainerIdentity): Held {
+    const watch = this.#addon.watchProcess(identity.shimPid, identity.shimStartTime);
+    const state = identity.life === 'exited' ? 'running' : identity.life;
+    const held: Held = { note, folder, identity, state, exit: undefined, watch, ended: Promise.resolve(lost(note, 0)) };
+    held.ended = this.#endOf(held, watch);
+    return held;
+  }
+
+  async #endOf(held: Held, watch: ProcessWatch): Promise<Exit> {
+    // Cancelled by `close`: it goes on living, so nothing has ended.
+    if (!(await watch.ended)) return withResolvers<Exit>().promise;
+    const exit = (await held.folder.exit()) ?? lost(held.note, this.#options.clock.now());
+    held.exit = exit;
+    held.state = 'exited';
+    return exit;
+  }
+
+  /** A container of an earlier agent process, or what a crash has left of one. */
+  async #readopt(id: string): Promise<void> {
+    const folder = new ContainerFolder(this.#options.stateDir, id);
+    const note = await folder.note();
+    const identity = await this.#addon.containerIdentify(folder.path);
+    if (note === undefined) {
+      await this.remove(id);
+      return;
+    }
+    if (identity !== null) {
+      this.#held.set(id, this.#hold(note, folder, identity));
+      return;
+    }
+    // Nobody proves to be it any more: whatever is left of its processes is nobody's.
+    await this.#addon.cgroupKill(note.cgroup);
+    const exit = (await folder.exit()) ?? lost(note, this.#options.clock.now());
+    const gone: ContainerIdentity = { pid: 0, startTime: 0, shimPid: 0, shimStartTime: 0, life: 'exited' };
+    const ended = Promise.resolve(exit);
+    this.#held.set(id, { note, folder, identity: gone, state: 'exited', exit, watch: undefined, ended });
+  }
+
+  /** Cgroups whose folder is gone: a crash between the two steps of `remove`. */
+  async #sweepCgroups(): Promise<void> {
+    for (const name of await this.#addon.cgroupList(this.#options.cgroupParent)) {
+      if (!ID.test(name) || name === 'hold' || this.#held.has(name) || this.#making.has(name)) continue;
+      await this.#addon.cgroupRemove(`${this.#options.cgroupParent}/${name}`);
+    }
+  }
+
+  #find(id: string): Held {
+    const held = this.#held.get(id);
+    if (held === undefined) throw new ClusterError('not_found', `container ${id} does not exist on this host`);
+    return held;
+  }
+}
+
+function containerOf(held: Held): Container {
+  const { note, folder, identity, state, exit } = held;
+  return {
+    id: note.id,
+    state,
+    pid: identity.pid,
+    startTime: identity.startTime,
+    netnsPath: `/proc/${identity.pid}/ns/net`,
+    logPath: folder.logPath,
+    createdAt: note.createdAt,
+    labels: note.labels,
+    ...(exit === undefined ? {} : { exit }),
+  };
+}
+
+/** The record of a container whose shim was killed or whose host restarted: that it ended is all we know. */
+function lost(note: ContainerNote, now: number): Exit {
+  return { code: null, signal: null, oomKilled: false, startedAt: note.createdAt, finishedAt: now };
+}
+
+function taken(id: string): ClusterError {
+  return new ClusterError('exists', `container ${id} exists already`, { hint: 'remove it first, or take another id' });
+}

@@ -1,0 +1,47 @@
+/** What the native core's failures mean to whoever asked for a container. */
+import { ClusterError, type ErrorCode, toClusterError } from '../../common/errors.ts';
+import { isNativeError, type NativeError } from '../../native/error.ts';
+
+/** Steps that fail because of what the image or the template says; trying again cannot help. */
+const HOPELESS: ReadonlySet<string> = new Set([
+  'finding the command',
+  'running the command',
+  'entering the working directory',
+  'making the working directory',
+  'setting a resource limit',
+  'setting a sysctl',
+]);
+const EXHAUSTED: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE', 'EAGAIN', 'ENOMEM']);
+
+/** `what` names the object: `container abc`. A ClusterError stays itself. */
+export function runtimeError(cause: unknown, what: string): ClusterError {
+  if (!isNativeError(cause)) return toClusterError(cause);
+  const code = codeOf(cause);
+  return new ClusterError(code, `${what}: ${sentence(cause)}`, { cause, ...hintFor(cause) });
+}
+
+function codeOf(error: NativeError): ErrorCode {
+  if (error.syscall === 'validate' || (error.step !== null && HOPELESS.has(error.step))) return 'invalid';
+  return EXHAUSTED.has(error.code) ? 'exhausted' : 'internal';
+}
+
+function sentence(error: NativeError): string {
+  const path = error.path ?? '';
+  if (error.step === 'finding the command' || error.step === 'running the command') {
+    if (error.code === 'ENOENT') return `command "${path}" does not exist in the image`;
+    if (error.code === 'EACCES' || error.code === 'EISDIR') return `command "${path}" is not executable for this user`;
+    if (error.code === 'ENOEXEC') return `command "${path}" is not a program for this machine`;
+  }
+  if (error.step?.endsWith('the working directory') === true) {
+    return `working directory "${path}" cannot be entered: ${error.code}`;
+  }
+  return error.message;
+}
+
+function hintFor(error: NativeError): { readonly hint?: string } {
+  if (error.step === 'finding the command')
+    return { hint: 'check the command, --entrypoint and the PATH of the image' };
+  if (error.step?.endsWith('the working directory') === true) return { hint: 'check --workdir and --user' };
+  if (error.code === 'ENOSPC') return { hint: 'free space on the file system of the agent’s state directory' };
+  return {};
+}

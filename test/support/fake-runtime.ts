@@ -1,0 +1,196 @@
+/** Containers without a kernel: deterministic, scripted by the test, nothing ends unless told to. */
+import type {
+  Container,
+  CreateRequest,
+  ExecRequest,
+  ExecResult,
+  Exit,
+  Runtime,
+  Stats,
+  StopRequest,
+} from '../../agent/runtime/runtime.ts';
+import { signalNumber } from '../../agent/runtime/signal.ts';
+import type { Clock } from '../../common/clock.ts';
+import { ClusterError } from '../../common/errors.ts';
+import { type PromiseWithResolvers, untilAborted, withResolvers } from '../../common/iterate.ts';
+
+const SIGKILL = 9;
+const FIRST_PID = 1_000;
+
+interface Pretend {
+  container: Container;
+  readonly request: CreateRequest;
+  readonly ended: PromiseWithResolvers<Exit>;
+  startedAt: number;
+}
+
+/** What a container does when a signal arrives. Default: ends with 0 on any signal. */
+export type OnSignal = (signal: number) => 'ignore' | { readonly code: number };
+
+export class FakeRuntime implements Runtime {
+  /** Every call that changes something, as `create web.1`, `kill web.1 15`, in order. */
+  readonly calls: string[] = [];
+  readonly #clock: Clock;
+  readonly #containers = new Map<string, Pretend>();
+  readonly #failures = new Map<string, unknown[]>();
+  readonly #gates = new Map<string, PromiseWithResolvers<void>>();
+  #nextPid = FIRST_PID;
+  #onSignal: OnSignal = () => ({ code: 0 });
+  #onExec: (id: string, request: ExecRequest) => ExecResult = () => ({ exitCode: 0, output: '', timedOut: false });
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** The next `create` or `start` of this id rejects with `cause`; several queue up. */
+  failNext(call: 'create' | 'start', id: string, cause: unknown): void {
+    const key = `${call} ${id}`;
+    this.#failures.set(key, [...(this.#failures.get(key) ?? []), cause]);
+  }
+
+  /** Holds `create` or `start` of this id back until the returned function is called: a slow start. */
+  hold(call: 'create' | 'start', id: string): () => void {
+    const gate = withResolvers<void>();
+    this.#gates.set(`${call} ${id}`, gate);
+    return () => gate.resolve();
+  }
+
+  /** What containers do on signals other than SIGKILL, which always ends them. */
+  onSignal(answer: OnSignal): void {
+    this.#onSignal = answer;
+  }
+
+  /** What commands inside containers answer. */
+  onExec(answer: (id: string, request: ExecRequest) => ExecResult): void {
+    this.#onExec = answer;
+  }
+
+  /** Ends a container by itself. */
+  end(id: string, how: Partial<Pick<Exit, 'code' | 'signal' | 'oomKilled'>> = { code: 0 }): void {
+    const pretend = this.#find(id);
+    if (pretend.container.state === 'exited') return;
+    const exit: Exit = {
+      code: how.code ?? null,
+      signal: how.signal ?? null,
+      oomKilled: how.oomKilled ?? false,
+      startedAt: pretend.startedAt,
+      finishedAt: this.#clock.now(),
+    };
+    pretend.container = { ...pretend.container, state: 'exited', exit };
+    pretend.ended.resolve(exit);
+  }
+
+  /** The request a container was made from. */
+  requestOf(id: string): CreateRequest {
+    return this.#find(id).request;
+  }
+
+  /** Ids in order of creation. */
+  get ids(): readonly string[] {
+    return [...this.#containers.keys()];
+  }
+
+  async create(request: CreateRequest, signal: AbortSignal): Promise<Container> {
+    const { id } = request;
+    await this.#enter('create', id, signal);
+    if (this.#containers.has(id)) throw new ClusterError('exists', `container ${id} exists already`);
+    const pid = this.#nextPid++;
+    const container: Container = {
+      id,
+      state: 'created',
+      pid,
+      startTime: pid * 10,
+      netnsPath: `/proc/${pid}/ns/net`,
+      logPath: `/fake/${id}/log`,
+      createdAt: this.#clock.now(),
+      labels: request.labels,
+    };
+    this.#containers.set(id, { container, request, ended: withResolvers<Exit>(), startedAt: container.createdAt });
+    return container;
+  }
+
+  async start(id: string, signal: AbortSignal): Promise<Container> {
+    try {
+      await this.#enter('start', id, signal);
+    } catch (cause) {
+      // As the real one: a command that cannot run has ended with 127.
+      if (!signal.aborted) this.end(id, { code: 127 });
+      throw cause;
+    }
+    const pretend = this.#find(id);
+    pretend.startedAt = this.#clock.now();
+    if (pretend.container.state === 'created') pretend.container = { ...pretend.container, state: 'running' };
+    return pretend.container;
+  }
+
+  async wait(id: string, signal: AbortSignal): Promise<Exit> {
+    return untilAborted(this.#find(id).ended.promise, signal);
+  }
+
+  async kill(id: string, signalNumberSent: number): Promise<boolean> {
+    const pretend = this.#find(id);
+    this.calls.push(`kill ${id} ${signalNumberSent}`);
+    if (pretend.container.state === 'exited') return false;
+    if (signalNumberSent === SIGKILL) {
+      this.end(id, { signal: SIGKILL });
+      return true;
+    }
+    const answer = this.#onSignal(signalNumberSent);
+    if (answer !== 'ignore') this.end(id, { code: answer.code });
+    return true;
+  }
+
+  async stop(id: string, request: StopRequest, signal: AbortSignal): Promise<Exit> {
+    const pretend = this.#find(id);
+    signal.throwIfAborted();
+    await this.kill(id, pretend.container.state === 'running' ? signalNumber(request.stopSignal) : SIGKILL);
+    const cancel = this.#clock.after(request.graceMs, () => this.end(id, { signal: SIGKILL }));
+    try {
+      return await untilAborted(pretend.ended.promise, signal);
+    } finally {
+      cancel();
+    }
+  }
+
+  async exec(id: string, request: ExecRequest, signal: AbortSignal): Promise<ExecResult> {
+    const pretend = this.#find(id);
+    signal.throwIfAborted();
+    if (pretend.container.state !== 'running') throw new ClusterError('conflict', `container ${id} is not running`);
+    return this.#onExec(id, request);
+  }
+
+  async stats(id: string): Promise<Stats> {
+    this.#find(id);
+    return { cpuNanos: 0, memoryBytes: 0, pids: 1 };
+  }
+
+  async remove(id: string): Promise<void> {
+    this.calls.push(`remove ${id}`);
+    if (!this.#containers.has(id)) return;
+    this.end(id, { signal: SIGKILL });
+    this.#containers.delete(id);
+  }
+
+  async list(signal: AbortSignal): Promise<readonly Container[]> {
+    signal.throwIfAborted();
+    return [...this.#containers.values()].map((pretend) => pretend.container);
+  }
+
+  async #enter(call: 'create' | 'start', id: string, signal: AbortSignal): Promise<void> {
+    const key = `${call} ${id}`;
+    signal.throwIfAborted();
+    this.calls.push(key);
+    const gate = this.#gates.get(key);
+    if (gate !== undefined) await untilAborted(gate.promise, signal);
+    const queued = this.#failures.get(key) ?? [];
+    if (queued.length === 0) return;
+    this.#failures.set(key, queued.slice(1));
+    throw queued[0];
+  }
+
+  #find(id: string): Pretend {
+    const pretend = this.#containers.get(id);
+    if (pretend === undefined) throw new ClusterError('not_found', `container ${id} does not exist on this host`);
+    return pretend;
+  }
+}
