@@ -7,6 +7,7 @@ import { Scope } from '../../common/lifecycle.ts';
 import type { Log } from '../../common/log.ts';
 import type { Manager } from '../../common/model/cluster.ts';
 import type { Revision } from '../../common/model/ids.ts';
+import { retry } from '../../common/retry.ts';
 import { Cache } from './cache.ts';
 import { Committer } from './committer.ts';
 import { announce, campaign, type ElectionParts } from './election.ts';
@@ -82,6 +83,22 @@ export class EtcdStore implements Store {
 
   reached(revision: Revision, signal: AbortSignal): Promise<void> {
     return this.#feed.reached(revision, AbortSignal.any([signal, this.#scope.signal]));
+  }
+
+  async caughtUp(signal: AbortSignal): Promise<void> {
+    const { etcd, keys, clock, log } = this.#election;
+    const stop = AbortSignal.any([signal, this.#scope.signal]);
+    // Reading etcd's revision would not do: the newest may be another cluster's, which this view never shows.
+    const mark = [{ compares: [], ops: [{ op: 'put', key: keys.mark, value: new Uint8Array() } as const] }];
+    const { revision } = await retry(() => etcd.txn(mark, undefined, stop), {
+      clock,
+      signal: stop,
+      firstMs: 50,
+      maxMs: 1_000,
+      jitter: 0.2,
+      onFailure: (cause, delayMs) => log.warn({ cause, delayMs }, 'waiting for etcd'),
+    });
+    await this.#feed.reached(revision, stop);
   }
 
   reign(candidate: Candidate, signal: AbortSignal): Promise<Reign> {

@@ -29,6 +29,11 @@ export class Keys {
     this.root = `/${prefix}/`;
   }
 
+  /** A key of no kind: its writing moves every view on and changes nothing in it. */
+  get mark(): string {
+    return `${this.root}mark`;
+  }
+
   /** Where the object is. @throws ClusterError `internal` for an id that cannot be a key */
   of(kind: Kind, id: string): string {
     if (id === '' || id.length > ID_MAX) {

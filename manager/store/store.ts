@@ -107,6 +107,11 @@ export interface Store {
   changes(signal: AbortSignal): AsyncIterable<Batch | 'resync'>;
   /** Resolves when the view has reached `revision`: reading your own writes. */
   reached(revision: Revision, signal: AbortSignal): Promise<void>;
+  /**
+   * Resolves when the view shows everything that etcd had taken when this was called, also commits whose outcome came back
+   * unknown. Waits for as long as etcd is away.
+   */
+  caughtUp(signal: AbortSignal): Promise<void>;
   /** Campaigns for the lead; resolves when it is won and the view has reached the reign's first revision. */
   reign(candidate: Candidate, signal: AbortSignal): Promise<Reign>;
   /** Keeps `manager/<id>` there, bound to a lease, until `signal` is aborted or the store is closed; resolves then. */

@@ -249,6 +249,10 @@ export class MemoryStore implements Store {
     return this.#feed.reached(revision, signal);
   }
 
+  caughtUp(signal: AbortSignal): Promise<void> {
+    return this.#feed.reached(this.etcd.truth.revision, signal);
+  }
+
   async reign(candidate: Candidate, signal: AbortSignal): Promise<MemoryReign> {
     await this.etcd.vacancy(signal);
     signal.throwIfAborted();
