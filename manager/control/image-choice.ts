@@ -1,6 +1,7 @@
 /** From the image that a user names to the one manifest that every task of the revision runs (T25: resolved once, here). */
-import { ClusterError } from '../../common/errors.ts';
+import { parseReference } from '../../common/oci/reference.ts';
 import type { ContainerTemplate } from '../../common/model/service.ts';
+import { findImage } from '../images/manager-images.ts';
 import type { View } from '../store/store.ts';
 
 /**
@@ -16,19 +17,9 @@ export function pinned(
   if (before?.imageDigest !== undefined && before.image === container.image) {
     return { ...container, imageDigest: before.imageDigest };
   }
-  const [name = '', digest] = container.image.split('@');
-  const reference = withTag(name);
-  const image = view.get('image', reference)?.value;
-  if (image === undefined || (digest !== undefined && digest !== image.digest)) {
-    throw new ClusterError('not_found', `image "${container.image}" is not in the cluster`, {
-      field: 'template.container.image',
-      hint: image === undefined ? 'load it: covey image load FILE' : `"${reference}" has the digest ${image.digest}`,
-    });
-  }
-  return { ...container, image: `${reference}@${image.digest}`, imageDigest: image.digest };
-}
-
-/** A name without tag means `latest`. A colon before the last slash belongs to a registry's port. */
-export function withTag(name: string): string {
-  return name.lastIndexOf(':') > name.lastIndexOf('/') ? name : `${name}:latest`;
+  const { reference, digest } = findImage(view, container.image);
+  const { reference: named } = parseReference(container.image);
+  // An older image that only its digest names is stored under a key that is no NAME:TAG.
+  const shown = reference.includes('@') ? `${named}@${digest}` : `${reference}@${digest}`;
+  return { ...container, image: shown, imageDigest: digest };
 }

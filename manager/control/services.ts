@@ -17,6 +17,7 @@ import {
   portKey,
 } from '../allocator/ports.ts';
 import { isSame } from '../orchestrator/dirty.ts';
+import { rolledBack } from '../updater/rollback.ts';
 import { put, remove, type Stored, type Unit, type View, type Write } from '../store/store.ts';
 import { caughtUp, commitUnit, type Context, refusal } from './context.ts';
 import { pinned } from './image-choice.ts';
@@ -120,21 +121,14 @@ export async function rollbackService(
   const plan = (): Unit => {
     const { view } = store;
     const before = current(view, request.id, request.version);
-    const { previous, spec, revision, id } = before.value;
-    if (previous === undefined) {
+    const { spec, id } = before.value;
+    const after = rolledBack(before.value, clock.now());
+    if (after === undefined) {
       throw new ClusterError('not_found', `service "${spec.name}" has no previous spec`, {
         hint: 'a rollback is possible after an update that changed the tasks',
       });
     }
-    refusePortsOfOthers(view, previous.spec, id);
-    const after: Service = {
-      ...before.value,
-      spec: previous.spec,
-      revision: previous.revision,
-      previous: { spec, revision },
-      rolledBack: true,
-      updatedAt: clock.now(),
-    };
+    refusePortsOfOthers(view, after.spec, id);
     const key = revisionKey(id, after.revision);
     return [
       put('service', id, after, before.rev),

@@ -1,0 +1,123 @@
+/** Control over gRPC: messages in, one verb each, messages out. Nothing is decided here. */
+import { fromServiceSpec } from '../../common/wire/service.ts';
+import { present } from '../../common/wire/fields.ts';
+import type { covey } from '../../proto/messages.ts';
+import type { Control } from '../../proto/methods.ts';
+import type { Handlers } from '../../proto/rpc.ts';
+import type { LogLine, LogWish } from '../logs/broker.ts';
+import type { ManagerImages } from '../images/manager-images.ts';
+import { type CertificateRegister, clusterReport, joinToken, type StoreHealth } from './cluster.ts';
+import type { Context } from './context.ts';
+import type { EventFeed } from './event-feed.ts';
+import { findNode, findService } from './lookup.ts';
+import {
+  clusterMessage,
+  imageMessages,
+  nodeMessage,
+  nodeMessages,
+  progressMessage,
+  serviceMessage,
+  taskMessage,
+} from './messages.ts';
+import { pictureOfNode, removeNode, updateNode } from './nodes.ts';
+import { watchProgress } from './progress-stream.ts';
+import { createService, listServices, removeService, rollbackService, updateService } from './services.ts';
+import { listTasks } from './tasks.ts';
+
+/** Everything that the verbs need besides the store. */
+export interface ControlParts extends Context {
+  readonly images: ManagerImages;
+  readonly events: EventFeed;
+  readonly health: StoreHealth;
+  readonly certificates: CertificateRegister;
+  /** Lines from wherever the leader is. */
+  readonly logs: (wish: LogWish, signal: AbortSignal) => AsyncIterable<LogLine>;
+}
+
+/** The handlers of the service. */
+export function controlService(parts: ControlParts): Handlers<typeof Control> {
+  return { ...services(parts), ...nodes(parts), ...images(parts), ...streams(parts), ...cluster(parts) };
+}
+
+type Part<Name extends keyof Handlers<typeof Control>> = Pick<Handlers<typeof Control>, Name>;
+
+function services(
+  parts: ControlParts,
+): Part<
+  'createService' | 'updateService' | 'rollbackService' | 'removeService' | 'getService' | 'listServices' | 'listTasks'
+> {
+  const { store, clock } = parts;
+  return {
+    createService: async ({ spec }, { signal }) =>
+      serviceMessage(store.view, await createService(parts, specOf(spec), signal)),
+    updateService: async ({ id, version, spec }, { signal }) =>
+      serviceMessage(store.view, await updateService(parts, { id, version, spec: specOf(spec) }, signal)),
+    rollbackService: async ({ id, version }, { signal }) =>
+      serviceMessage(store.view, await rollbackService(parts, { id, version }, signal)),
+    removeService: async ({ ref }, { signal }) => {
+      await removeService(parts, ref, signal);
+      return {};
+    },
+    getService: async ({ ref }) => serviceMessage(store.view, findService(store.view, ref)),
+    listServices: async ({ names, ids, labels }) => ({
+      services: listServices(store.view, { names, ids, labels }).map((each) => serviceMessage(store.view, each)),
+    }),
+    listTasks: async ({ services, nodes }) => ({
+      tasks: listTasks(store.view, { services, nodes }, clock.now()).map(taskMessage),
+    }),
+  };
+}
+
+function nodes(parts: ControlParts): Part<'getNode' | 'listNodes' | 'updateNode' | 'removeNode'> {
+  const { store } = parts;
+  return {
+    getNode: async ({ ref }) => nodeMessage(store.view, pictureOfNode(store.view, findNode(store.view, ref))),
+    listNodes: async () => ({ nodes: nodeMessages(store.view) }),
+    updateNode: async (request, { signal }) => {
+      const node = await updateNode(parts, request, signal);
+      return nodeMessage(store.view, pictureOfNode(store.view, node));
+    },
+    removeNode: async ({ ref, force }, { signal }) => {
+      await removeNode(parts, { ref, force }, signal);
+      return {};
+    },
+  };
+}
+
+function images(parts: ControlParts): Part<'loadImage' | 'listImages' | 'removeImage'> {
+  return {
+    loadImage: async (requests, { signal }) => imageMessages(await parts.images.load(chunksOf(requests), signal)),
+    listImages: async () => imageMessages(parts.images.list()),
+    removeImage: async ({ ref }, { signal }) => {
+      await parts.images.remove(ref, signal);
+      return {};
+    },
+  };
+}
+
+function streams(parts: ControlParts): Part<'watchProgress' | 'watch' | 'logs'> {
+  return {
+    watchProgress: async function* ({ id, version }, { signal }) {
+      for await (const progress of watchProgress(parts, { id, version }, signal)) yield progressMessage(progress);
+    },
+    watch: ({ types, sinceMs }, { signal }) => parts.events.watch({ types, sinceMs }, signal) as AsyncIterable<object>,
+    logs: ({ refs, follow, tail, since }, { signal }) => parts.logs({ refs, follow, tail, since }, signal),
+  };
+}
+
+function cluster(parts: ControlParts): Part<'getCluster' | 'getJoinToken'> {
+  const { store } = parts;
+  return {
+    getCluster: async (_request, { signal }) =>
+      clusterMessage(store.view, await clusterReport(store.view, parts, signal)),
+    getJoinToken: async ({ rotate }, { signal }) => ({ token: await joinToken(parts, { rotate }, signal) }),
+  };
+}
+
+function specOf(spec: covey.v1.ServiceSpec.$Properties | null | undefined) {
+  return fromServiceSpec(present(spec, 'spec'));
+}
+
+async function* chunksOf(requests: AsyncIterable<covey.v1.LoadImageRequest>): AsyncIterable<Uint8Array> {
+  for await (const { chunk } of requests) yield chunk;
+}
