@@ -8,13 +8,13 @@
  */
 import type { Instant, Revision } from '../../common/model/ids.ts';
 import { isSettled, type Rollout } from '../../common/model/rollout.ts';
-import type { UpdatePolicy } from '../../common/model/service.ts';
+import type { Service, UpdatePolicy } from '../../common/model/service.ts';
 import { NO_RESTARTS } from '../../common/model/task.ts';
 import { allServices, servicesOf } from '../orchestrator/keys.ts';
 import { isServing, type Scene, type Slot, sceneOf } from '../orchestrator/scene.ts';
 import { succession } from '../orchestrator/successor.ts';
 import { NOTHING, type Plan, type Reconciler } from '../reconcile.ts';
-import { check, put, type Unit } from '../store/store.ts';
+import { check, put, type Unit, type View } from '../store/store.ts';
 import { begin } from './begin.ts';
 import { failureAction, isTooMany } from './fail.ts';
 import { dueAt, newFailures, type Stand, standOf } from './progress.ts';
@@ -28,12 +28,21 @@ export const update: Reconciler = {
   decide(view, key, tick) {
     const service = view.get('service', key);
     if (service === undefined) return NOTHING;
+    const rollout = view.get('rollout', key);
+    const isNew = rollout?.value.target !== service.value.revision;
+    // Most services are not being updated; for them this must cost next to nothing.
+    if (isNew ? rollout === undefined && isUniform(view, service.value) : isSettled(rollout.value.state))
+      return NOTHING;
     const scene = sceneOf(view, service, tick);
-    const { rollout } = scene;
-    if (rollout === undefined || rollout.value.target !== service.value.revision) return begin(scene);
-    return isSettled(rollout.value.state) ? NOTHING : advance(scene, rollout.value, rollout.rev);
+    return isNew ? begin(scene) : advance(scene, rollout.value, rollout.rev);
   },
 };
+
+/** True when all tasks were made from the revision in force, as since a service's creation. */
+function isUniform(view: View, service: Service): boolean {
+  for (const task of view.tasksOf(service.id)) if (task.value.revision !== service.revision) return false;
+  return true;
+}
 
 /** The policy that is in force while a rollout is in this state. */
 function policyOf(scene: Scene, rollout: Rollout): UpdatePolicy {
@@ -108,6 +117,9 @@ function overdue(scene: Scene, rollout: Rollout, rev: Revision, { policy, stands
   return undefined;
 }
 
+/** Slots a plan starts at most; the next plan starts the rest of a huge service. */
+const STARTS_MAX = 1_000;
+
 /** Starts as many slots as there are places, or says when to look again. */
 function pace(scene: Scene, rollout: Rollout, rev: Revision, { policy, stands }: Standing): Plan {
   const places = policy.parallelism === 0 ? Number.POSITIVE_INFINITY : policy.parallelism;
@@ -116,7 +128,7 @@ function pace(scene: Scene, rollout: Rollout, rev: Revision, { policy, stands }:
   const from = rollout.lastDoneAt === undefined ? scene.now : rollout.lastDoneAt + policy.delayMs;
   const wakes = stands.flatMap((stand) => wakesOf(rollout, policy, stand));
   if (waiting.length > 0 && open > 0 && from <= scene.now) {
-    const chosen = waiting.sort((a, b) => worth(a) - worth(b) || a.number - b.number).slice(0, open);
+    const chosen = waiting.sort((a, b) => worth(a) - worth(b) || a.number - b.number).slice(0, Math.min(open, STARTS_MAX));
     const units = chosen.map((slot) => replaced(scene, slot, policy, rev));
     return { units };
   }
