@@ -12,7 +12,7 @@ export const MANAGER_SETTINGS = {
   'etcd-ca': { kind: 'string', default: '', text: 'PEM file: CA of the outside etcd' },
   'etcd-cert': { kind: 'string', default: '', text: 'PEM file: our certificate for it' },
   'etcd-key': { kind: 'string', default: '', text: 'PEM file: our key for it' },
-  'etcd-prefix': { kind: 'string', default: '/covey', text: 'first part of every key', matches: /^\/[a-z0-9-]+$/ },
+  'etcd-prefix': { kind: 'string', default: 'covey', text: 'first part of every key', matches: /^[a-z0-9-]+$/ },
   'etcd-quota-bytes': {
     kind: 'integer',
     default: 2_147_483_648,
