@@ -56,4 +56,6 @@ if (built < newest(sources)) {
   mkdirSync(join(root, 'dist', 'proto', 'gen'), { recursive: true });
   cpSync(join(root, 'proto', 'gen', 'covey.js'), join(root, 'dist', 'proto', 'gen', 'covey.js'));
 }
+// The demo images are compiled from these where they are needed.
+cpSync(join(root, 'deploy', 'dev', 'web'), join(root, 'dist', 'deploy', 'dev', 'web'), { recursive: true });
 for (const bin of bins) if (existsSync(bin)) chmodSync(bin, 0o755);

@@ -11,10 +11,10 @@ import { systemClock } from '../../common/clock.ts';
 import { ClusterError, explain, toClusterError } from '../../common/errors.ts';
 import { createCa, issue } from '../../common/tls/certificate.ts';
 import { loadImage, withControl } from './client.ts';
-import { buildImages } from './images.ts';
+import { type Answer, type Ask, readLayout, socketOf } from './door.ts';
+import { buildDemoImages } from './images.ts';
 import type { DevHost, Layout } from './layout.ts';
 import { PORT } from './layout.ts';
-import { type Answer, type Ask, readLayout, socketOf } from './door.ts';
 import { statusOf } from './status.ts';
 import { agentFlags, managerFlags, onHost, program, Supervisor } from './supervisor.ts';
 import { plugIn } from './wires.ts';
@@ -66,7 +66,9 @@ class Daemon {
       this.#supervisor.keep(host);
     }
     this.#say('loading the demo images');
-    for (const file of buildImages(join(layout.dir, 'images'))) await loadImage(layout.context, file, signal);
+    for (const image of await buildDemoImages(join(layout.dir, 'images'))) {
+      if (image.reference.startsWith('web:')) await loadImage(layout.context, image.path, signal);
+    }
     this.#say('waiting for the nodes');
     await retry(() => allReady(layout, of('agent').length, signal), signal);
     this.#ready = true;
