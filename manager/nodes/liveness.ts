@@ -27,11 +27,9 @@ export function liveness(epoch: Epoch): Reconciler {
     name: 'liveness',
     *keysOf(change, view) {
       if (change.kind === 'node-status' || change.kind === 'node') yield change.id;
-      if (change.kind === 'cluster' || change.kind === 'leader') yield* this.allKeys(view);
+      if (change.kind === 'cluster' || change.kind === 'leader') yield* allNodes(view);
     },
-    *allKeys(view) {
-      for (const status of view.all('node-status')) yield status.value.nodeId;
-    },
+    allKeys: allNodes,
     decide(view, key, tick) {
       const status = view.get('node-status', key);
       if (status === undefined) return NOTHING;
@@ -42,6 +40,10 @@ export function liveness(epoch: Epoch): Reconciler {
       return step === undefined ? NOTHING : take(status, step, tick);
     },
   };
+}
+
+function* allNodes(view: View): Iterable<string> {
+  for (const status of view.all('node-status')) yield status.value.nodeId;
 }
 
 function take(status: Stored<NodeStatus>, step: Step, tick: Tick): Plan {

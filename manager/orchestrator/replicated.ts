@@ -40,7 +40,7 @@ export function plan(units: readonly Unit[], wakeAt: Instant | undefined): Plan 
 }
 
 /** The earlier of two instants, either of which may be missing. */
-export function earliest(a: Instant | undefined, b: Instant | undefined): Instant | undefined {
+function earliest(a: Instant | undefined, b: Instant | undefined): Instant | undefined {
   if (a === undefined || b === undefined) return a ?? b;
   return Math.min(a, b);
 }

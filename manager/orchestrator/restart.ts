@@ -13,11 +13,11 @@ export type RestartVerdict =
   | { readonly kind: 'replace'; readonly notBefore: Instant; readonly restarts: RestartCount };
 
 /** A task that ran for so long was well: the next failure is the first of a new series. */
-export const STEADY_RUN_MS = 10_000;
+const STEADY_RUN_MS = 10_000;
 /** From the second failure in a row on, also a policy without delay waits: a crash at every exec must not become a busy loop. */
-export const BACKOFF_FLOOR_MS = 100;
+const BACKOFF_FLOOR_MS = 100;
 /** The back-off does not grow beyond this, unless the policy's own delay is longer. */
-export const BACKOFF_CAP_MS = 60_000;
+const BACKOFF_CAP_MS = 60_000;
 
 /** Judges a task that has ended though it was wanted. Times are the manager's. */
 export function restartVerdict(task: Task, status: TaskStatus, policy: RestartPolicy): RestartVerdict {

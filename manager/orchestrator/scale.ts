@@ -5,13 +5,13 @@ import { isDead, type Member, type Scene, type Slot } from './scene.ts';
 import { firstTask } from './successor.ts';
 
 /** What scaling wants done; `leaving` slots are nobody else's business any more. */
-export interface Resize {
+interface Resize {
   readonly units: readonly Unit[];
   readonly leaving: ReadonlySet<number>;
 }
 
 /** New tasks a plan makes at most, so that one huge service does not hold up the loop; the next plan makes the rest. */
-export const CREATIONS_MAX = 2_000;
+const CREATIONS_MAX = 2_000;
 /** Leaves room for the checks that go with the writes of one unit. */
 const WRITES_PER_UNIT = UNIT_WRITES_MAX - 8;
 

@@ -70,7 +70,7 @@ export function sceneOf(view: View, service: Stored<Service>, tick: Tick): Scene
 }
 
 /** After how much silence the tasks of this service move. */
-export function failoverAfter(view: View, service: Service): number {
+function failoverAfter(view: View, service: Service): number {
   const cluster = view.get('cluster', 'default')?.value;
   return service.spec.failoverAfterMs ?? cluster?.failoverAfterMs ?? DEFAULT_FAILOVER_AFTER_MS;
 }

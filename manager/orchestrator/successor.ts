@@ -7,13 +7,13 @@ import { holdOn } from './release.ts';
 import { type Member, revisionFor, type Scene, type Slot } from './scene.ts';
 
 /** A task told to stop, and why. */
-export interface Farewell {
+interface Farewell {
   readonly member: Member;
   readonly because: string;
 }
 
 /** What is to come into a slot, and what it takes the place of. */
-export interface Succession {
+interface Succession {
   readonly origin: TaskOrigin;
   readonly revision: number;
   readonly restarts: RestartCount;

@@ -9,7 +9,7 @@ import { asIf, dirtySlots, rolloutTo } from './begin.ts';
 import { rolledBack } from './rollback.ts';
 
 /** Why it fails. `stranger`: it waits for a slot that it did not make. */
-export interface Trouble {
+interface Trouble {
   readonly reason: string;
   readonly policy: UpdatePolicy;
   readonly cause: 'failures' | 'deadline' | 'stranger';

@@ -128,7 +128,9 @@ function pace(scene: Scene, rollout: Rollout, rev: Revision, { policy, stands }:
   const from = rollout.lastDoneAt === undefined ? scene.now : rollout.lastDoneAt + policy.delayMs;
   const wakes = stands.flatMap((stand) => wakesOf(rollout, policy, stand));
   if (waiting.length > 0 && open > 0 && from <= scene.now) {
-    const chosen = waiting.sort((a, b) => worth(a) - worth(b) || a.number - b.number).slice(0, Math.min(open, STARTS_MAX));
+    const chosen = waiting
+      .sort((a, b) => worth(a) - worth(b) || a.number - b.number)
+      .slice(0, Math.min(open, STARTS_MAX));
     const units = chosen.map((slot) => replaced(scene, slot, policy, rev));
     return { units };
   }

@@ -144,3 +144,12 @@ describe('a slot that is being updated start-first', () => {
     expect(decide(world)).toBe('~ web.1#2 running -> shutdown (rolled back)');
   });
 });
+
+describe('a misplaced task of a paused update', () => {
+  it('leaves though its successor has no place, as both are the same', () => {
+    const world = cluster().service('web').running('web.1').update('web', { image: 'ok:2' });
+    world.rollout('web', { state: 'paused' });
+    world.task('web.1#2', { node: '', revision: 1, pending: 'no suitable node', replaces: 'web.1' as TaskId });
+    expect(decide(world, 30_000)).toBe('~ web.1 running -> shutdown (moved to another node; no suitable node)');
+  });
+});
