@@ -177,7 +177,7 @@ export class TaskRunner {
       log.warn({ taskId, step: action.kind, cause }, 'a step of a task failed');
       if (!isBuilding(action)) {
         await clock.sleep(RETRY_MS, this.#stop.signal).catch(() => {});
-      } else if (isPassing) {
+      } else if (isPassing && action.kind !== 'start') {
         this.#retryAt = clock.now() + RETRY_MS;
         this.#mention(`${action.kind}: ${explain(error)}; trying again`);
       } else {
@@ -224,12 +224,12 @@ export class TaskRunner {
           await runtime.stop(id, stopRequest(this.#held, this.#handle as Container), this.#stop.signal),
         );
       case 'detach':
-        await network.detach(task.id);
+        await this.#detach();
         if (this.#container.kind === 'exited') this.#container = { ...this.#container, attached: false };
         return;
       case 'discard':
         await runtime.remove(id);
-        await network.detach(task.id);
+        await this.#detach();
         this.#container = { kind: 'none' };
         return;
       case 'run-again':
@@ -349,13 +349,22 @@ export class TaskRunner {
     if (this.#status !== undefined) this.#tools.onStatus(this.#status);
   }
 
+  /** Before the network was ever taken over there is nothing to forget. */
+  async #detach(): Promise<void> {
+    try {
+      await this.#tools.network.detach(this.#held.task.id);
+    } catch (cause) {
+      if (toClusterError(cause).code !== 'unavailable') throw cause;
+    }
+  }
+
   /** True when everything of the task is gone. */
   async #erase(): Promise<boolean> {
-    const { runtime, network, drop, clock, log } = this.#tools;
+    const { runtime, drop, clock, log } = this.#tools;
     const { id } = this.#held.task;
     try {
       for (let run = 1; run <= this.#run; run += 1) await runtime.remove(containerId(id, run));
-      await network.detach(id);
+      await this.#detach();
       await drop(id);
       return true;
     } catch (cause) {

@@ -160,6 +160,12 @@ export class Worker {
     return this.#runners.size;
   }
 
+  /** True for a task that has ended or is not known here: its log grows no more. */
+  isOver(taskId: TaskId): boolean {
+    const status = this.#runners.get(taskId)?.status;
+    return status === undefined ? !this.#runners.has(taskId) : isTerminal(status.state);
+  }
+
   /** Lets go of everything and leaves it running. */
   async stop(): Promise<void> {
     for (const runner of this.#runners.values()) runner.stop();
@@ -178,7 +184,10 @@ export class Worker {
 
   #take(held: Assignment): void {
     const runner = this.#runners.get(held.task.id);
-    if (runner === undefined) return this.#begin({ held }, 'new');
+    if (runner === undefined) {
+      this.#begin({ held }, 'new');
+      return;
+    }
     runner.update(held);
     this.#keep({ held: runner.held, ...(runner.status === undefined ? {} : { status: runner.status }) });
   }

@@ -97,6 +97,7 @@ export class NodeStatuses {
 /** What a node hears that the cluster does not know, or no longer. */
 export function removed(nodeId: NodeId): ClusterError {
   return new ClusterError('denied', `node "${nodeId}" is not in the cluster: it never joined or has been removed`, {
+    field: 'node',
     hint: 'let it join anew: covey-agent leave --force, then covey-agent join',
   });
 }

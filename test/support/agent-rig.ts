@@ -13,10 +13,10 @@ import type { Task, TaskStatus } from '../../common/model/task.ts';
 import type { covey } from '../../proto/messages.ts';
 import { FakeClock, settle } from './fake-clock.ts';
 import { FakeImages } from './fake-images.ts';
+import { FakeNetwork } from './fake-network.ts';
+import { FakeRuntime } from './fake-runtime.ts';
 import { aRevision, aService, aSpec, aTemplate, CONTAINER } from './fixtures.ts';
 import { aTask } from './objects.ts';
-import { PretendNetwork } from './pretend-network.ts';
-import { PretendRuntime } from './pretend-runtime.ts';
 
 export const DIGEST = `sha256:${'a'.repeat(64)}` as Digest;
 export const PORT_80: Port = { protocol: 'tcp', target: 80, published: 8080, mode: 'ingress' };
@@ -57,8 +57,8 @@ export function assignments(change: covey.v1.Assignments.$Properties & { readonl
 
 export class AgentRig {
   readonly clock = new FakeClock(1_000_000);
-  readonly runtime = new PretendRuntime(this.clock);
-  readonly network = new PretendNetwork();
+  readonly runtime = new FakeRuntime(this.clock);
+  readonly network = new FakeNetwork();
   readonly images = new FakeImages();
   readonly dir: string;
   /** Every status reported, in order. */
@@ -108,6 +108,12 @@ export class AgentRig {
       await this.#state.close();
     }
     await settle();
+  }
+
+  /** Containers that run at this moment. */
+  async running(): Promise<readonly string[]> {
+    const containers = await this.runtime.list(new AbortController().signal);
+    return containers.filter((container) => container.state === 'running').map((container) => container.id);
   }
 
   /** The states a task went through, as reported. */

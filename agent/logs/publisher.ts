@@ -1,0 +1,117 @@
+/** Answers log requests: reads the containers of the tasks asked for and streams their lines to the manager that asked. */
+import type { Clock } from '../../common/clock.ts';
+import type { Log } from '../../common/log.ts';
+import type { TaskId } from '../../common/model/ids.ts';
+import type { covey } from '../../proto/messages.ts';
+import { Dispatcher } from '../../proto/methods.ts';
+import type { RpcChannel } from '../../proto/rpc-channel.ts';
+import { noteOf } from '../container-request.ts';
+import type { Container, Runtime } from '../runtime/runtime.ts';
+import { type LogEntry, readLog } from './reader.ts';
+
+type Published = covey.v1.PublishedLog.$Properties;
+
+/** Requests answered at once; a busy node has some hundred tasks, and each is one request. */
+const REQUESTS_MAX = 1_024;
+/** A followed task that has no container at the moment is looked at so often. */
+const NEXT_RUN_MS = 500;
+
+export interface PublisherTools {
+  readonly runtime: Pick<Runtime, 'list'>;
+  /** The task's log grows no more. */
+  readonly isOver: (taskId: TaskId) => boolean;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export class LogPublisher {
+  readonly #tools: PublisherTools;
+  readonly #requests = new Map<string, AbortController>();
+
+  constructor(tools: PublisherTools) {
+    this.#tools = tools;
+  }
+
+  /** Answers in the background, over a call of its own on the session's connection. */
+  begin(request: covey.v1.LogRequest.$Properties, channel: RpcChannel): void {
+    const id = request.id ?? '';
+    const { log } = this.#tools;
+    if (this.#requests.size >= REQUESTS_MAX || this.#requests.has(id)) {
+      log.warn({ requestId: id, open: this.#requests.size }, 'log request refused');
+      return;
+    }
+    const stop = new AbortController();
+    this.#requests.set(id, stop);
+    const answer = channel.service(Dispatcher).publishLogs(this.#answer(request, stop.signal), { signal: stop.signal });
+    answer
+      .catch((cause: unknown) => {
+        if (!stop.signal.aborted) log.debug({ requestId: id, cause }, 'log request ended early');
+      })
+      .finally(() => {
+        stop.abort();
+        if (this.#requests.get(id) === stop) this.#requests.delete(id);
+      });
+  }
+
+  /** The manager wants no more of it. */
+  end(id: string): void {
+    this.#requests.get(id)?.abort();
+  }
+
+  /** The session has ended. */
+  endAll(): void {
+    for (const stop of this.#requests.values()) stop.abort();
+  }
+
+  async *#answer(request: covey.v1.LogRequest.$Properties, signal: AbortSignal): AsyncIterable<Published> {
+    const requestId = request.id ?? '';
+    // Names the request at once, also when there is nothing to say for a while.
+    yield { requestId, lines: [] };
+    for (const taskId of request.tasks ?? []) {
+      for await (const entries of this.#entriesOf(taskId as TaskId, request, signal)) {
+        if (entries.length > 0) yield { requestId, lines: entries.map((entry) => ({ taskId, ...entry })) };
+      }
+    }
+  }
+
+  /** All runs of a task, in their order. With a tail only the newest run there is, and what follows. */
+  async *#entriesOf(
+    taskId: TaskId,
+    request: covey.v1.LogRequest.$Properties,
+    signal: AbortSignal,
+  ): AsyncIterable<readonly LogEntry[]> {
+    const { clock, isOver } = this.#tools;
+    const isFollowing = request.follow ?? false;
+    let tail = request.tail ?? -1;
+    for (let lastRun = 0; !signal.aborted; ) {
+      const wasOver = isOver(taskId);
+      const containers = (await this.#containersOf(taskId, signal)).filter((each) => each.run > lastRun);
+      for (const { container, run } of tail >= 0 ? containers.slice(-1) : containers) {
+        const isGrowing = (): boolean => isFollowing && !isOver(taskId) && !this.#hasEnded(container);
+        const question = { path: container.logPath, tail, since: request.since ?? 0, isGrowing, clock };
+        yield* readLog(question, signal);
+        lastRun = run;
+        tail = -1;
+      }
+      if (!isFollowing || wasOver) return;
+      await clock.sleep(NEXT_RUN_MS, signal);
+    }
+  }
+
+  async #containersOf(
+    taskId: TaskId,
+    signal: AbortSignal,
+  ): Promise<readonly { readonly container: Container; readonly run: number }[]> {
+    const containers = await this.#tools.runtime.list(signal);
+    return containers
+      .flatMap((container) => {
+        const note = noteOf(container.labels);
+        return note?.taskId === taskId ? [{ container, run: note.run }] : [];
+      })
+      .toSorted((a, b) => a.run - b.run);
+  }
+
+  #hasEnded(container: Container): boolean {
+    return container.state === 'exited';
+  }
+}
