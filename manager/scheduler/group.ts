@@ -48,8 +48,9 @@ export function groupsOf(view: View): readonly Group[] {
 export function candidatesOf(view: View, want: Want, seats: Seats, now: Instant): readonly Candidate[] {
   const standings = standingsOf(view, want, now);
   return [...seats.all()].map((seat) => {
-    const standing = standings.get(seat.node.value.id);
-    return { seat, failures: 0, slots: 0, ofService: 0, ...standing };
+    const { failures = 0, slots = 0, ofService = 0 } = standings.get(seat.node.value.id) ?? {};
+    const placed = seats.placedOn(seat, want.serviceId);
+    return { seat, failures, slots: slots + placed, ofService: ofService + placed };
   });
 }
 

@@ -51,6 +51,8 @@ interface OpenSeat extends Seat {
   tasks: number;
   readonly ports: Map<string, number>;
   addresses: Addresses | undefined;
+  /** Tasks per service that this plan has put here; the view does not know them yet. */
+  readonly placed: Map<ServiceId, number>;
 }
 
 interface Addresses {
@@ -106,8 +108,14 @@ export class Seats {
     open.addresses.held.add(address);
     open.addresses.last = address;
     open.tasks++;
+    open.placed.set(want.serviceId, this.placedOn(seat, want.serviceId) + 1);
     occupy(open, want);
     return address;
+  }
+
+  /** How many tasks of the service this plan has put on the node so far. */
+  placedOn(seat: Seat, serviceId: ServiceId): number {
+    return this.#seats.get(seat.node.value.id)?.placed.get(serviceId) ?? 0;
   }
 
   #nextAddress(nodeId: NodeId): string | undefined {
@@ -139,6 +147,7 @@ function openSeat(node: Stored<Node>, view: View): OpenSeat {
     blockProblem: node.value.block === undefined ? poolProblem(view.get('cluster', 'default')?.value, view) : '',
     ports,
     addresses: undefined,
+    placed: new Map(),
     portUsers: (port) => ports.get(port) ?? 0,
   };
 }

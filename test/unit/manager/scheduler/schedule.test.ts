@@ -205,6 +205,18 @@ describe('the scheduler', () => {
     expect(perNode(world.nodes('n4').run())).toEqual({ n4: 2 });
   });
 
+  it('counts tasks of another revision of the service that the same plan binds', () => {
+    const world = new World()
+      .nodes('n1', 'n2')
+      .service('web', { placement: { constraints: [], maxReplicasPerNode: 1 } });
+    world.store.put('revision', 'web.2', { ...world.view.get('revision', 'web.1')!.value, number: 2 });
+    expect(world.task('web.1').task('web.2', { revision: 2 }).task('web.3', { revision: 2 }).run()).toEqual([
+      'web.1 -> n1 10.64.0.2',
+      'web.2 -> n2 10.64.1.2',
+      'web.3 pending: no suitable node (max replicas per node (1) reached on 2 nodes)',
+    ]);
+  });
+
   it('counts the overlap of a task started first towards the most a node may have', () => {
     const world = new World().nodes('n1').service('web', { placement: { constraints: [], maxReplicasPerNode: 1 } });
     world.on('n1', 'web.1').task('web.1b', { createdAt: 1 });
