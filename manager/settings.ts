@@ -26,6 +26,11 @@ export const MANAGER_SETTINGS = {
     text: 'debug, info, warn or error',
     matches: /^(debug|info|warn|error)$/,
   },
+  'unsafe-skip-drain': {
+    kind: 'boolean',
+    default: false,
+    text: 'tests only: leaving tasks stop without waiting for anybody',
+  },
 } as const;
 
 export type ManagerConfig = Config<typeof MANAGER_SETTINGS>;

@@ -1,0 +1,153 @@
+/**
+ * A manager at work: everything wired to everything. In: an open store, an address. Out: the services on that address,
+ * and the cluster's lead whenever it is ours. It holds no logic of its own.
+ */
+import type { Clock } from '../common/clock.ts';
+import { aborted } from '../common/iterate.ts';
+import { Scope } from '../common/lifecycle.ts';
+import type { Log } from '../common/log.ts';
+import type { ManagerId } from '../common/model/ids.ts';
+import { rpcServer } from '../common/rpc.ts';
+import { VERSION } from '../common/version.ts';
+import { Ca, Control, Dispatcher as DispatcherTable, Images } from '../proto/methods.ts';
+import type { RpcServer } from '../proto/rpc-server.ts';
+import { Authority } from './ca/authority.ts';
+import type { CertificateReport, StoreHealth } from './control/cluster.ts';
+import { EventFeed } from './control/event-feed.ts';
+import { controlService } from './control/rpc.ts';
+import { Dispatcher } from './dispatcher/dispatcher.ts';
+import { DispatcherDoor } from './dispatcher/door.ts';
+import { blobService } from './images/blob-service.ts';
+import { ManagerImages } from './images/manager-images.ts';
+import { lead } from './leader.ts';
+import { LogBroker } from './logs/broker.ts';
+import { logRoute } from './logs/route.ts';
+import { OwnCertificate } from './own-certificate.ts';
+import { ManagerPeers } from './peers.ts';
+import { reconcileLoop } from './reconcile-loop.ts';
+import { reconcilersOf } from './reconcilers.ts';
+import type { Reign, Store } from './store/store.ts';
+
+/** Calls under way get so long at the end. Sessions never end by themselves; agents look for another manager at once. */
+const CLOSE_GRACE_MS = 500;
+
+export interface ManagerParts {
+  readonly id: ManagerId;
+  readonly store: Store;
+  readonly health: StoreHealth;
+  /** HOST:PORT; port 0 = any, for tests. */
+  readonly listen: string;
+  /** HOST:PORT for others, given the port that is listened on. */
+  readonly advertise: (port: number) => string;
+  readonly imagesDir: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Test switch: leaving tasks stop without waiting for anybody. */
+  readonly skipDrain: boolean;
+}
+
+/** A manager that serves. */
+export interface RunningManager {
+  readonly address: string;
+  /** Aborted when a part of it has failed for good; the reason says which. */
+  readonly failed: AbortSignal;
+  /** Gives the lead back, ends sessions and calls, frees the port. */
+  close(): Promise<void>;
+}
+
+/** Resolves when it answers. @throws ClusterError `not_found` when there is no cluster in the store yet */
+export async function serve(parts: ManagerParts): Promise<RunningManager> {
+  const { id, store, clock, log } = parts;
+  const certificate = await OwnCertificate.make(id, { view: () => store.view, clock });
+  const scope = new Scope('manager');
+  const peers = scope.own('peers', new ManagerPeers(() => certificate.material), (each) => each.close());
+  const door = new DispatcherDoor(store);
+  const server = rpcServer(certificate.material.ca, log);
+  try {
+    const address = await open(parts, { certificate, peers, door, server, scope });
+    const manager = { id, address, version: VERSION, startedAt: clock.now() };
+    scope.run('announcement', (signal) => store.announce(manager, signal));
+    scope.run('certificate', (signal) => certificate.keep((material) => server.renew(material), log, signal));
+    const candidate = { managerId: id, address };
+    scope.run('lead', (signal) =>
+      lead({ store, clock, candidate, log, rule: (reign, stop) => rule(parts, door, reign, stop) }, signal),
+    );
+    log.info({ managerId: id, address, version: VERSION }, 'manager serves');
+    return { address, failed: scope.signal, close: () => scope.close() };
+  } catch (cause) {
+    await scope.close();
+    throw cause;
+  }
+}
+
+interface Wiring {
+  readonly certificate: OwnCertificate;
+  readonly peers: ManagerPeers;
+  readonly door: DispatcherDoor;
+  readonly server: RpcServer;
+  readonly scope: Scope;
+}
+
+/** Puts the services on the server and listens. */
+async function open(parts: ManagerParts, wiring: Wiring): Promise<string> {
+  const { id, store, clock, log, health } = parts;
+  const { certificate, peers, door, server, scope } = wiring;
+  const images = await ManagerImages.open({ dir: parts.imagesDir, store, clock, log });
+  const events = new EventFeed(store, clock);
+  scope.run('events', (signal) => events.run(signal));
+  let ownAddress = '';
+  const ask = (address: string) => (wish: Parameters<ReturnType<typeof logRoute>>[0], signal: AbortSignal) =>
+    peers
+      .channel(address)
+      .service(Control)
+      .logs({ ...wish, refs: [...wish.refs] }, { signal });
+  const logs = logRoute({
+    store,
+    door,
+    get ownAddress() {
+      return ownAddress;
+    },
+    ask,
+  });
+  const certificates = { certificates: () => certificatesOf(id, certificate, door) };
+  server.add(Control, controlService({ store, clock, images, events, health, certificates, logs }), [
+    'client',
+    'manager',
+  ]);
+  server.add(DispatcherTable, door.handlers, ['worker']);
+  const peer = (address: string) => peers.channel(address).service(Images);
+  server.add(Images, blobService({ blobs: images.blobs, store, managerId: id, peer }), ['worker', 'manager']);
+  const authority = new Authority(store, clock);
+  server.addMethod(Ca, 'issue', authority.issue, 'anyone');
+  server.addMethod(Ca, 'renew', authority.renew, ['worker']);
+  const port = await server.listen(parts.listen, certificate.material);
+  scope.own('server', server, (each) => each.close(CLOSE_GRACE_MS));
+  ownAddress = parts.advertise(port);
+  return ownAddress;
+}
+
+/** What only the leader does: agents' sessions, and everything that is decided. */
+async function rule(parts: ManagerParts, door: DispatcherDoor, reign: Reign, stop: AbortSignal): Promise<void> {
+  const { store, clock, log, skipDrain } = parts;
+  const dispatcher = new Dispatcher({ store, reign, clock, log, skipDrain });
+  const logs = new LogBroker(store, clock, (nodeId, message) => dispatcher.send(nodeId, message));
+  const scope = new Scope('reign', stop);
+  door.lead({ dispatcher, logs });
+  try {
+    scope.run('dispatcher', (signal) => dispatcher.run(signal));
+    scope.run('reconcilers', (signal) =>
+      reconcileLoop({ store, reign, reconcilers: reconcilersOf(reign.epoch), clock, log }, signal),
+    );
+    await aborted(scope.signal);
+  } finally {
+    door.lead(undefined);
+    await scope.close();
+  }
+}
+
+function certificatesOf(id: ManagerId, own: OwnCertificate, door: DispatcherDoor): readonly CertificateReport[] {
+  const nodes = [...(door.leadership?.dispatcher.sessions.values() ?? [])]
+    .filter((session) => session.certificateExpiresAt > 0)
+    .map((session) => ({ name: session.nodeId, role: 'worker', expiresAt: session.certificateExpiresAt }));
+  return [{ name: id, role: 'manager', expiresAt: own.expiresAt }, ...nodes];
+}
