@@ -1,7 +1,7 @@
 /** What one slot needs, once it is known that the slot stays: restart, move, release (swarm.md A4, A3.2, A10.8). */
 import { proofOf } from './footing.ts';
 import { mendPair } from './pair.ts';
-import { isDead, isForUpdater, isServing, type Member, type Scene, type Slot } from './scene.ts';
+import { isDead, isForUpdater, isServing, type Member, type Scene, type Slot, unchanged } from './scene.ts';
 import { type Mending, release, restart, verdictOn } from './steps.ts';
 import { likeness, move, stopping, succession } from './successor.ts';
 
@@ -39,7 +39,7 @@ function mendOne(scene: Scene, slot: Slot, member: Member): Mending {
  * that). What does not serve yet is moved at once.
  */
 function drained(scene: Scene, slot: Slot, member: Member, because: string): Mending {
-  if (!isServing(member)) return { unit: move(scene, slot, member, because) };
+  if (!isServing(member)) return { unit: [...move(scene, slot, member, because), unchanged(member)] };
   const coming = { ...likeness(scene, member), origin: 'move', stops: [], keeps: member } as const;
   return { unit: [...succession(scene, slot, coming), ...proofOf(member.task, member.ground)] };
 }

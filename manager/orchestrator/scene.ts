@@ -8,7 +8,7 @@ import { isSettled, type Rollout } from '../../common/model/rollout.ts';
 import { revisionKey, type Service, type ServiceRevision } from '../../common/model/service.ts';
 import { isTerminal, isWanted, stateOf, type Task, type TaskState, type TaskStatus } from '../../common/model/task.ts';
 import type { Tick } from '../reconcile.ts';
-import type { Stored, View } from '../store/store.ts';
+import { check, type Stored, type View, type Write } from '../store/store.ts';
 import { type Difference, differenceOf, isDirty } from './dirty.ts';
 import { type Footing, type Ground, groundOf, type Patience } from './footing.ts';
 
@@ -137,6 +137,11 @@ export function isServing(member: Member): boolean {
 export function mayRun(member: Member): boolean {
   if (isDead(member)) return false;
   return member.footing.kind === 'firm' || member.footing.kind === 'shaky' || member.footing.kind === 'drained';
+}
+
+/** Holds only while nothing new has been reported of the task. */
+export function unchanged(member: Member): Write {
+  return check('task-status', member.task.id, member.statusRev);
 }
 
 /** A rollout that takes longer than this from slot to slot does not empty drained nodes: the orchestrator does. */

@@ -4,7 +4,7 @@ import { NO_RESTARTS, type RestartCount, type Task, type TaskOrigin } from '../.
 import { check, put, type Unit, type Write } from '../store/store.ts';
 import { proofOf } from './footing.ts';
 import { holdOn } from './release.ts';
-import { type Member, revisionFor, type Scene, type Slot } from './scene.ts';
+import { type Member, revisionFor, type Scene, type Slot, unchanged } from './scene.ts';
 
 /** A task told to stop, and why. */
 interface Farewell {
@@ -66,7 +66,7 @@ function stopOf(scene: Scene, { member, because }: Farewell): Write {
 
 /** A unit that only tells a task to stop; it holds only while `trusted`, on whom the slot then rests, is as seen. */
 export function stopping(scene: Scene, farewell: Farewell, trusted?: Member): Unit {
-  const trust = trusted === undefined ? [] : [check('task-status', trusted.task.id, trusted.statusRev)];
+  const trust = trusted === undefined ? [] : [unchanged(trusted)];
   return [stopOf(scene, farewell), ...trust];
 }
 

@@ -11,7 +11,7 @@ import { isSettled, type Rollout } from '../../common/model/rollout.ts';
 import type { Service, UpdatePolicy } from '../../common/model/service.ts';
 import { NO_RESTARTS } from '../../common/model/task.ts';
 import { allServices, servicesOf } from '../orchestrator/keys.ts';
-import { isServing, type Scene, type Slot, sceneOf } from '../orchestrator/scene.ts';
+import { isServing, type Scene, type Slot, sceneOf, unchanged } from '../orchestrator/scene.ts';
 import { succession } from '../orchestrator/successor.ts';
 import { NOTHING, type Plan, type Reconciler } from '../reconcile.ts';
 import { check, put, type Unit, type View } from '../store/store.ts';
@@ -166,7 +166,9 @@ function replaced(scene: Scene, slot: Slot, policy: UpdatePolicy, rev: Revision)
     stops: slot.wanted.filter((member) => member !== keeps).map((member) => ({ member, because })),
     keeps,
   });
-  return [...unit, check('rollout', scene.service.id, rev)];
+  // What does not serve now may do so before this is committed: then it would be the one to spare.
+  const seen = policy.order === 'start-first' ? slot.wanted.map(unchanged) : [];
+  return [...unit, check('rollout', scene.service.id, rev), ...seen];
 }
 
 function sameService(scene: Scene): Unit[number] {

@@ -100,6 +100,13 @@ describe('start-first', () => {
     );
   });
 
+  it('does not stop a task that has begun to serve meanwhile', () => {
+    const world = updating(1, { update: { order: 'start-first' } }).status('web.1', { healthy: false });
+    const [unit] = update.decide(world.view, 'web', at(0)).units;
+    world.status('web.1', { healthy: true });
+    expect(world.store.commitNow([unit ?? []])).toEqual([{ kind: 'conflict' }]);
+  });
+
   it('does not start when the old task has changed meanwhile', () => {
     const world = updating(1, { update: { order: 'start-first' } });
     const [unit] = update.decide(world.view, 'web', at(0)).units;
