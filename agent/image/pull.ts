@@ -44,20 +44,24 @@ export class Puller {
     if (await this.#blobs.has(blob.digest)) return;
     const servers = this.#servers();
     const failures: ClusterError[] = [];
-    for (let at = 0; failures.length < Math.max(FAILURES_MAX, servers.length) && servers.length > 0; at += 1) {
-      let got = 0;
+    for (let at = 0; failures.length < Math.max(FAILURES_MAX, servers.length) && servers.length > 0; ) {
+      const attempt = { got: 0, from: 0 };
       const server = servers[at % servers.length] as BlobServer;
-      const source = (offset: number): AsyncIterable<Uint8Array> =>
-        counted(fetchFrom(server, blob.digest, offset, signal), (bytes) => {
-          got += bytes;
+      const source = (offset: number): AsyncIterable<Uint8Array> => {
+        attempt.from = offset;
+        return counted(fetchFrom(server, blob.digest, offset, signal), (bytes) => {
+          attempt.got += bytes;
         });
+      };
       try {
         return await this.#blobs.fill(blob, source, signal);
       } catch (cause) {
         signal.throwIfAborted();
         const error = toClusterError(cause);
         if (error.code === 'exhausted') throw error;
-        if (got === 0 || error.code === 'invalid') failures.push(error);
+        if (attempt.got === 0 || error.code === 'invalid') failures.push(error);
+        // Bytes put behind another server's beginning prove nothing against this one: it is asked again, for all of them.
+        if (error.code !== 'invalid' || attempt.from === 0) at += 1;
         // Everybody asked and nobody has it: asking again at once tells nothing new.
         if (failures.length >= servers.length && failures.every((each) => each.code === 'not_found')) break;
       }
