@@ -1,0 +1,146 @@
+/** Real containers for tests: a state folder, an image with the test init, a cgroup parent; all of it gone afterwards. */
+import { randomBytes } from 'node:crypto';
+import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { logFilesOf, parseLogLine } from '../../agent/runtime/log-line.ts';
+import { NativeRuntime, type NativeRuntimeOptions } from '../../agent/runtime/native-runtime.ts';
+import type { Container, CreateRequest, Exit } from '../../agent/runtime/runtime.ts';
+import { type Clock, systemClock } from '../../common/clock.ts';
+import type { ContainerTemplate, Limits } from '../../common/model/service.ts';
+import { builtFile, native } from '../../native/index.ts';
+
+export const forever = new AbortController().signal;
+const LOG_FILES = 5;
+const POLL_MS = 5;
+const POLLS_MAX = 4_000;
+
+/** What a test may say of a container; the rest is plain. */
+export interface Wanted {
+  readonly template?: Partial<ContainerTemplate>;
+  readonly limits?: Partial<Limits>;
+  readonly image?: Partial<CreateRequest['image']>;
+  readonly files?: CreateRequest['files'];
+}
+
+export class NativeWorld {
+  readonly folder: string;
+  readonly layer: string;
+  readonly cgroupParent: string;
+  readonly runtime: NativeRuntime;
+  #made = 0;
+
+  constructor(options: Partial<NativeRuntimeOptions> = {}) {
+    this.folder = mkdtempSync(join(tmpdir(), 'covey-test-'));
+    this.cgroupParent = `/covey-test-${randomBytes(6).toString('hex')}`;
+    this.layer = join(this.folder, 'layer');
+    mkdirSync(join(this.layer, 'bin'), { recursive: true });
+    mkdirSync(join(this.layer, 'tmp'));
+    chmodSync(join(this.layer, 'tmp'), 0o1777);
+    cpSync(builtFile('test-init'), join(this.layer, 'bin', 'init'));
+    this.runtime = this.newRuntime(options);
+  }
+
+  /** Another agent's view of the same state. */
+  newRuntime(options: Partial<NativeRuntimeOptions> = {}): NativeRuntime {
+    return new NativeRuntime({
+      stateDir: join(this.folder, 'state'),
+      cgroupParent: this.cgroupParent,
+      clock: systemClock,
+      addon: native(),
+      logFiles: LOG_FILES,
+      ...options,
+    });
+  }
+
+  request(args: readonly string[], wanted: Wanted = {}): CreateRequest {
+    this.#made += 1;
+    return {
+      id: `c${this.#made}`,
+      image: {
+        layers: [this.layer],
+        entrypoint: ['/bin/init'],
+        cmd: [],
+        env: [],
+        workdir: '',
+        user: '',
+        stopSignal: '',
+        ...wanted.image,
+      },
+      template: {
+        image: 'test',
+        args,
+        env: [],
+        labels: {},
+        readOnly: false,
+        stopGraceMs: 1_000,
+        health: { kind: 'none' },
+        startTimeoutMs: 1_000,
+        drainMs: 0,
+        ...wanted.template,
+      },
+      limits: { nanoCpus: 0, memoryBytes: 0, pids: 0, ...wanted.limits },
+      hostname: 'test-host',
+      files: wanted.files ?? [],
+      labels: {},
+    };
+  }
+
+  async started(args: readonly string[], wanted: Wanted = {}): Promise<Container> {
+    const { id } = await this.runtime.create(this.request(args, wanted), forever);
+    return this.runtime.start(id, forever);
+  }
+
+  /** Starts it, waits for its end. */
+  async ran(
+    args: readonly string[],
+    wanted: Wanted = {},
+  ): Promise<{ container: Container; exit: Exit; output: string }> {
+    const container = await this.started(args, wanted);
+    const exit = await this.runtime.wait(container.id, forever);
+    return { container, exit, output: outputOf(container) };
+  }
+
+  /** What `init report` says from inside. */
+  async report(wanted: Wanted = {}): Promise<ReadonlyMap<string, string>> {
+    const { output } = await this.ran(['report'], wanted);
+    return new Map(
+      output.split('\n').map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]),
+    );
+  }
+
+  /** Resolves once the container has written that text. */
+  async said(container: Container, text: string): Promise<void> {
+    await until(() => outputOf(container).includes(text), `container ${container.id} says "${text}"`);
+  }
+
+  async destroy(): Promise<void> {
+    this.runtime.close();
+    const sweeper = this.newRuntime();
+    for (const { id } of await sweeper.list(forever)) await sweeper.remove(id);
+    sweeper.close();
+    await native().cgroupRemove(this.cgroupParent);
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** Looks again every few milliseconds; fails with `what` after 20 s. Real processes have no fake clock. */
+export async function until(isTrue: () => boolean, what: string, clock: Clock = systemClock): Promise<void> {
+  for (let polls = 0; !isTrue(); polls += 1) {
+    if (polls === POLLS_MAX) throw new Error(`never happened: ${what}`);
+    await clock.sleep(POLL_MS, forever);
+  }
+}
+
+/** Both streams' text from all log files, oldest first. */
+export function outputOf(container: Container): string {
+  let text = '';
+  for (const path of logFilesOf(container.logPath, LOG_FILES)) {
+    if (!existsSync(path)) continue;
+    for (const raw of readFileSync(path, 'utf8').split('\n')) {
+      const line = parseLogLine(raw);
+      if (line !== undefined) text += line.partial ? line.text : `${line.text}\n`;
+    }
+  }
+  return text;
+}
