@@ -1,6 +1,6 @@
 /** The log: one JSON object a line on stderr; facts in fields, constant messages. What is secret never gets there. */
 import pino, { type DestinationStream, type Logger } from 'pino';
-import { ClusterError } from './errors.ts';
+import { ClusterError, messageOf } from './errors.ts';
 
 export type Log = Logger;
 
@@ -20,6 +20,9 @@ const SECRET_FIELDS = ['joinSecret', 'secret', 'token', 'password', 'privateKey'
 /** As deep as an object in a log line may hold a secret: `{ cluster: { ca: { key } } }`. */
 const SECRET_PATHS = [...SECRET_FIELDS.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]), '*.key', '*.*.key'];
 
+/** Errors behind errors that a line shows; a ring of causes must end somewhere. */
+const CAUSES_MAX = 5;
+
 /** Writes synchronously, so that the last words of a dying program are there. */
 export function makeLog(options: LogOptions): Log {
   return pino(
@@ -38,14 +41,26 @@ export function makeLog(options: LogOptions): Log {
 /** A log that says nothing. */
 export const noLog: Log = pino({ level: 'silent' });
 
-/** An error as fields: ours by code and words, whose stack says nothing new; others with their stack, for they are bugs. */
+/** An error as fields: an expected one by code and words, for its stack says nothing new; a bug with its stack. */
 function plainError(cause: unknown): unknown {
   if (!(cause instanceof Error)) return cause;
-  const nested = cause.cause === undefined ? {} : { cause: plainError(cause.cause) };
   if (cause instanceof ClusterError && cause.code !== 'internal') {
     const { code, message, field, hint } = cause;
-    return { code, message, field, hint, ...nested };
+    return { code, message, field, hint, ...causesOf(cause) };
   }
-  const { code } = cause as { readonly code?: unknown };
-  return { code, message: cause.message, stack: cause.stack, ...nested };
+  return { code: codeOf(cause), message: cause.message, stack: cause.stack, ...causesOf(cause) };
+}
+
+/** The words of the errors behind an error. */
+function causesOf(error: Error): { readonly causes?: readonly string[] } {
+  const causes: string[] = [];
+  for (let cause = error.cause; cause !== undefined && causes.length < CAUSES_MAX; ) {
+    causes.push(messageOf(cause));
+    cause = cause instanceof Error ? cause.cause : undefined;
+  }
+  return causes.length === 0 ? {} : { causes };
+}
+
+function codeOf(error: Error): unknown {
+  return 'code' in error ? error.code : undefined;
 }

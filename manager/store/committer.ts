@@ -120,12 +120,11 @@ export class Committer {
   async #transact(orders: readonly Order[]): Promise<void> {
     const fence = orders[0]?.fence;
     try {
-      const answer = await this.#etcd.txn(
-        orders.map((order) => order.content),
-        fence && this.#compareOf(fence),
-        this.#signal,
-      );
-      const wrote = answer.units.some((unit) => unit.wrote);
+      const units = orders.map((order) => order.content);
+      // What only deletes goes through when etcd is full: it is what makes room.
+      const mark = units.some((unit) => unit.ops.some((op) => op.op === 'put')) ? this.#keys.mark : undefined;
+      const answer = await this.#etcd.txn({ units, mark, fence: fence && this.#compareOf(fence) }, this.#signal);
+      const wrote = mark !== undefined || answer.units.some((unit) => unit.wrote);
       for (const [index, order] of orders.entries()) {
         if (!answer.fenceHeld) order.result.resolve({ kind: 'lost' });
         else if (!answer.units[index]?.held) order.result.resolve({ kind: 'conflict' });

@@ -48,7 +48,7 @@ export async function announce(parts: ElectionParts, manager: Manager, signal: A
     const lease = await Lease.grant(parts.etcd, parts.clock, signal);
     try {
       const op: EtcdOp = { op: 'put', key, value: encode('manager', manager), lease: lease.id };
-      await parts.etcd.txn([{ compares: [], ops: [op] }], undefined, signal);
+      await parts.etcd.txn({ units: [{ compares: [], ops: [op] }] }, signal);
       await aborted(AbortSignal.any([lease.lost, signal]));
       signal.throwIfAborted();
     } finally {
@@ -98,14 +98,9 @@ async function seize(parts: ElectionParts, candidate: Candidate, signal: AbortSi
   const leader: Leader = { managerId: candidate.managerId, address: candidate.address, since: clock.now() };
   const lease = await Lease.grant(etcd, clock, signal);
   try {
+    const op: EtcdOp = { op: 'put', key, value: encode('leader', leader), lease: lease.id };
     const answer = await etcd.txn(
-      [
-        {
-          compares: [{ key, target: 'create', revision: 0 }],
-          ops: [{ op: 'put', key, value: encode('leader', leader), lease: lease.id }],
-        },
-      ],
-      undefined,
+      { units: [{ compares: [{ key, target: 'create', revision: 0 }], ops: [op] }] },
       signal,
     );
     if (answer.units[0]?.held) {

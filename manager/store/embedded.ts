@@ -153,9 +153,12 @@ class Child {
 
   constructor(options: EmbeddedOptions) {
     const wait = options.lockWaitSeconds ?? LOCK_WAIT_SECONDS;
-    // Each of the three becomes the next by exec, so that the pid, the parent's death signal and the lock are etcd's own.
+    // Each becomes the next by exec, so that the pid, the parent's death signal and the lock are etcd's own.
     const flock = ['flock', '--no-fork', '--timeout', String(wait), '--conflict-exit-code', String(LOCKED), LOCK];
-    const command = ['--pdeathsig', 'SIGKILL', '--', ...flock, options.program ?? 'etcd', ...flags(options)];
+    // A killed etcd leaves its sockets, and the next one would not listen on them; under the lock they are nobody's.
+    const clear = ['sh', '-c', `rm -f ${CLIENT_SOCKET} ${PEER_SOCKET}; exec "$0" "$@"`];
+    const etcd = [options.program ?? 'etcd', ...flags(options)];
+    const command = ['--pdeathsig', 'SIGKILL', '--', ...flock, ...clear, ...etcd];
     this.#process = spawn('setpriv', command, {
       cwd: options.directory,
       stdio: ['ignore', 'ignore', 'pipe'],
@@ -182,7 +185,7 @@ class Child {
   /** False while it still waits for the lock. */
   async isEtcd(): Promise<boolean> {
     const line = await readFile(`/proc/${this.pid}/cmdline`, 'utf8').catch(() => '');
-    return line !== '' && !/^(setpriv|flock)\0/.test(line);
+    return line !== '' && !/^(setpriv|flock|sh)\0/.test(line);
   }
 
   async stop(clock: Clock): Promise<void> {

@@ -89,8 +89,7 @@ export class EtcdStore implements Store {
     const { etcd, keys, clock, log } = this.#election;
     const stop = AbortSignal.any([signal, this.#scope.signal]);
     // Reading etcd's revision would not do: the newest may be another cluster's, which this view never shows.
-    const mark = [{ compares: [], ops: [{ op: 'put', key: keys.mark, value: new Uint8Array() } as const] }];
-    const { revision } = await retry(() => etcd.txn(mark, undefined, stop), {
+    const { revision } = await retry(() => etcd.txn({ units: [], mark: keys.mark }, stop), {
       clock,
       signal: stop,
       firstMs: 50,

@@ -49,6 +49,17 @@ export interface EtcdUnit {
   readonly ops: readonly EtcdOp[];
 }
 
+export interface EtcdTxn {
+  readonly units: readonly EtcdUnit[];
+  /** Nothing is written unless it holds. */
+  readonly fence?: EtcdCompare | undefined;
+  /**
+   * A key that is put as well, empty. etcd counts only the outer operations against its quota (3.4 and 3.5, `costTxnReq`):
+   * nested puts alone would fill the disk past any limit. It also gives every transaction a revision of its own.
+   */
+  readonly mark?: string | undefined;
+}
+
 export interface EtcdTxnResult {
   /** The store's revision after it; of its writes, if it wrote. */
   readonly revision: Revision;
@@ -118,18 +129,18 @@ export class Etcd {
     });
   }
 
-  /** All units in one transaction, each with its own compares, all of them only if `fence` holds. */
-  async txn(units: readonly EtcdUnit[], fence: EtcdCompare | undefined, signal: AbortSignal): Promise<EtcdTxnResult> {
+  /** All units in one transaction, each with its own compares. */
+  async txn({ units, fence, mark }: EtcdTxn, signal: AbortSignal): Promise<EtcdTxnResult> {
+    const success = units.map(toNested);
+    if (mark !== undefined) success.push(toOp({ op: 'put', key: mark, value: new Uint8Array() }));
+    const compare = fence === undefined ? [] : [toCompare(fence)];
     const answer = await this.#ask('commit', signal, (limits) =>
-      this.#client.kv.txn(
-        { compare: fence === undefined ? [] : [toCompare(fence)], success: units.map(toNested), failure: [] },
-        limits,
-      ),
+      this.#client.kv.txn({ compare, success, failure: [] }, limits),
     );
     return {
       revision: Number(answer.header.revision),
       fenceHeld: answer.succeeded,
-      units: answer.succeeded ? answer.responses.map((response) => outcome(response.response_txn)) : [],
+      units: answer.succeeded ? units.map((_, index) => outcome(answer.responses[index]?.response_txn)) : [],
     };
   }
 
@@ -318,7 +329,8 @@ function toOp(op: EtcdOp): IRequestOp {
   }
 }
 
-function outcome(answer: ITxnResponse): { readonly held: boolean; readonly wrote: boolean } {
+function outcome(answer: ITxnResponse | undefined): { readonly held: boolean; readonly wrote: boolean } {
+  if (answer === undefined) return { held: false, wrote: false };
   const wrote = answer.responses.some(
     (response) => response.response_put != null || Number(response.response_delete_range?.deleted ?? 0) > 0,
   );

@@ -11,9 +11,9 @@ import { type Unit, UNIT_WRITES_MAX, type Write } from './store.ts';
 
 /**
  * Nested transactions in one outer one. etcd's default of 128 operations is counted as (outer operations) + (operations or
- * compares of the largest inner one): 96 + 32. Source: etcd server/etcdserver/api/v3rpc/key.go, checkTxnRequest.
+ * compares of the largest inner one): 95 + the mark (etcd.ts) + 32. Source: etcd server/etcdserver/api/v3rpc/key.go, checkTxnRequest.
  */
-export const UNITS_MAX = 96;
+export const UNITS_MAX = 95;
 /** etcd refuses requests above 1.5 MiB; what is left is for keys' framing and compares. Source: `--max-request-bytes`. */
 export const TRANSACTION_BYTES_MAX = 1_400_000;
 

@@ -36,8 +36,8 @@ export class TestEtcd {
   }
 
   /** A client; closed with the etcd. */
-  client(): Etcd {
-    const etcd = new Etcd({ endpoints: [this.server.endpoint], clock: systemClock });
+  client(endpoint: string = this.server.endpoint): Etcd {
+    const etcd = new Etcd({ endpoints: [endpoint], clock: systemClock });
     this.#closers.push(() => etcd.close());
     return etcd;
   }

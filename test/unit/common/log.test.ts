@@ -20,6 +20,6 @@ it('shows an expected error by its words and its causes', () => {
   const cause = new ClusterError('unavailable', 'etcd is silent', { hint: 'wait', cause: new Error('refused') });
   expect(logged((log) => log.warn({ cause }, 'retrying'))).toMatchObject({
     level: 'warn',
-    cause: { code: 'unavailable', message: 'etcd is silent', hint: 'wait', cause: { message: 'refused' } },
+    cause: { code: 'unavailable', message: 'etcd is silent', hint: 'wait', causes: ['refused'] },
   });
 });
