@@ -1,12 +1,13 @@
 /** Calls method tables over gRPC with mutual TLS: grpc-js in, promises and async iterables out. */
+
+import { createSecureContext } from 'node:tls';
 import {
-  type CallOptions as GrpcCallOptions,
   ChannelCredentials,
+  type CallOptions as GrpcCallOptions,
   Client as GrpcClient,
   Metadata,
   type ServiceError,
 } from '@grpc/grpc-js';
-import { createSecureContext } from 'node:tls';
 import type { AnyMethod, ServiceTable } from './methods.ts';
 import { pathOf } from './methods.ts';
 import {

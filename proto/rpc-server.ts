@@ -34,6 +34,9 @@ export interface RpcServerOptions {
   readonly deny: (path: string, peer: Peer | undefined) => Error;
 }
 
+/** gRPC's status for it. */
+const CANCELLED = 1;
+
 type AnyServerCall = {
   getAuthContext(): { sslPeerCertificate?: { raw: Buffer } } | null;
   on(event: string, listener: (...args: never[]) => void): unknown;
@@ -173,18 +176,24 @@ export class RpcServer {
   }
 
   #adapt(method: AnyMethod, path: string, handler: AnyHandler, allow: readonly Role[] | 'anyone'): never {
-    const fail = (error: unknown) => this.#status(error, path);
+    // Nobody hears an answer to a caller that has gone, and its going is no error of ours.
+    const failOf = (call: { cancelled: boolean }) => (error: unknown) =>
+      call.cancelled ? { code: CANCELLED, details: 'the caller has gone' } : this.#status(error, path);
     const unary: handleUnaryCall<unknown, unknown> = (call, callback) => {
-      this.#answer(() => handler(call.request, this.#call(call as never, path, allow)), callback as never, fail);
+      this.#answer(
+        () => handler(call.request, this.#call(call as never, path, allow)),
+        callback as never,
+        failOf(call),
+      );
     };
     const clientStream: handleClientStreamingCall<unknown, unknown> = (call, callback) => {
-      this.#answer(() => handler(call, this.#call(call as never, path, allow)), callback as never, fail);
+      this.#answer(() => handler(call, this.#call(call as never, path, allow)), callback as never, failOf(call));
     };
     const serverStream: handleServerStreamingCall<unknown, unknown> = (call) => {
-      this.#stream(call as never, () => handler(call.request, this.#call(call as never, path, allow)), fail);
+      this.#stream(call as never, () => handler(call.request, this.#call(call as never, path, allow)), failOf(call));
     };
     const bidi: handleBidiStreamingCall<unknown, unknown> = (call) => {
-      this.#stream(call as never, () => handler(call, this.#call(call as never, path, allow)), fail);
+      this.#stream(call as never, () => handler(call, this.#call(call as never, path, allow)), failOf(call));
     };
     const adapted = { unary, 'client-stream': clientStream, 'server-stream': serverStream, bidi };
     return adapted[method.kind] as never;

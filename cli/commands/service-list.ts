@@ -94,6 +94,9 @@ function taskRow(view: covey.v1.TaskView, isHistory: boolean, now: number): Row 
     CurrentState: `${capital(view.state ?? '')} ${formatAge(now - (view.stateSince ?? now)).toLowerCase()} ago`,
     Error: quoted(view),
     Ports: ports,
+    // Not Docker's, and in no table: for scripts that look at the container's process on its node.
+    Pid: String(view.status?.pid ?? ''),
+    ExitCode: String(view.status?.exitCode ?? ''),
   };
 }
 
