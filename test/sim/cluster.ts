@@ -58,6 +58,11 @@ export class SimCluster implements Switchboard {
     });
   }
 
+  /** How many managers have led so far. */
+  get leaders(): number {
+    return this.#managers;
+  }
+
   /** A new host joins; its hostname is its id. */
   join(labels: Readonly<Record<string, string>> = {}): NodeId {
     const id = `n${++this.#joined}`;

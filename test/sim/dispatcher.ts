@@ -26,8 +26,6 @@ interface Session {
   isSending: boolean;
 }
 
-let sessionsMade = 0;
-
 export class Dispatcher {
   readonly manager: Manager;
   readonly #world: World;
@@ -55,7 +53,7 @@ export class Dispatcher {
     } as const;
     const stored = this.#write([put('node-status', host.id, status, old?.rev ?? 0)]);
     if (!stored) return undefined;
-    const session: Session = { id: ++sessionsMade, host, isSending: false };
+    const session: Session = { id: world.newNumber(), host, isSending: false };
     this.#sessions.set(host.id, session);
     this.#send(session);
     return session.id;

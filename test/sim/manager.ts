@@ -6,14 +6,14 @@ import type { Instant } from '../../common/model/ids.ts';
 import type { Epoch } from '../../common/model/node.ts';
 import type { Reconciler } from '../../manager/reconcile.ts';
 import type { Batch, CommitResult, Unit } from '../../manager/store/store.ts';
-import type { MemoryReign } from '../support/memory-store.ts';
+import type { MemoryEtcd, MemoryReign } from '../support/memory-store.ts';
 import type { World } from './world.ts';
 
 /** Builds what a leader runs; a planted bug wraps one of them. */
 export type Brain = (epoch: Epoch) => readonly Reconciler[];
 
 /** How a leader commits; a planted bug leaves the fence out. */
-export type Committer = (reign: MemoryReign, units: readonly Unit[]) => readonly CommitResult[];
+export type Committer = (reign: MemoryReign, units: readonly Unit[], etcd: MemoryEtcd) => readonly CommitResult[];
 
 /** A key may be planned so often without the clock moving; more is a loop that would eat a whole core. */
 const PLANS_AN_INSTANT_MAX = 2_000;
@@ -28,6 +28,7 @@ export class Manager {
   #isBusy = false;
   #isAlive = true;
   #unitsLeft = Number.POSITIVE_INFINITY;
+  #unitsWritten = 0;
   #onDeath: () => void = () => {};
   #plansNow = { at: 0, count: 0 };
 
@@ -39,6 +40,11 @@ export class Manager {
     for (const reconciler of this.#brain) {
       for (const key of reconciler.allKeys(world.view)) this.#mark(reconciler, key);
     }
+  }
+
+  /** How many units it has committed so far. */
+  get unitsWritten(): number {
+    return this.#unitsWritten;
   }
 
   get isAlive(): boolean {
@@ -117,8 +123,9 @@ export class Manager {
     this.#world.tell(
       () => `${name}: ${units.length} unit(s)${written.length < units.length ? `, dies after ${written.length}` : ''}`,
     );
-    const results = this.#commit(this.reign, written);
+    const results = this.#commit(this.reign, written, this.#world.etcd);
     this.#unitsLeft -= written.length;
+    this.#unitsWritten += written.length;
     if (results.some((result) => result.kind === 'lost')) return this.kill();
     if (results.some((result) => result.kind === 'conflict')) this.#dirty.set(name, planned);
     if (this.#unitsLeft <= 0) {

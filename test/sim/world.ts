@@ -22,6 +22,7 @@ export class World {
   readonly story: string[] = [];
   readonly #tells: boolean;
   #tasks = 0;
+  #numbers = 0;
   #etcdBackAt: Instant = 0;
 
   constructor(seed: number, tells: boolean) {
@@ -40,6 +41,11 @@ export class World {
 
   newTaskId(): TaskId {
     return `t${++this.#tasks}` as TaskId;
+  }
+
+  /** One that was not given out before. */
+  newNumber(): number {
+    return ++this.#numbers;
   }
 
   /** The text is made only when the story is kept. */
