@@ -59,21 +59,20 @@ export class Balance {
     return this.#laid?.generation !== (await this.#addon.nftGeneration());
   }
 
-  /** One transaction, of the differences if the table is as we left it. */
+  /** One transaction: of the differences if the table is as we left it, else the whole. */
   async apply(around: Surroundings): Promise<void> {
     const contents = this.#contents(around);
     const laid = this.#laid;
-    // Unknown until the kernel has answered.
-    this.#laid = undefined;
-    let generation = await this.#addon.nftGeneration();
-    const isWhole = laid === undefined || !sameHost(laid.host, around.host);
-    const script = isWhole ? layDown(around.host, contents) : change(laid.contents, contents);
+    const script = laid !== undefined && sameHost(laid.host, around.host) ? change(laid.contents, contents) : undefined;
     if (script !== '') {
-      if (!(await this.#run(script, isWhole))) await this.#addon.runNft(layDown(around.host, contents), false);
-      generation++;
-    } else generation = laid?.generation ?? generation;
-    const now = await this.#addon.nftGeneration();
-    this.#laid = { host: around.host, contents, generation: now === generation ? now : undefined };
+      // Unknown until the kernel has answered.
+      this.#laid = undefined;
+      const before = await this.#addon.nftGeneration();
+      const isOurs = laid !== undefined && laid.generation === before;
+      await this.#addon.runNft(isOurs && script !== undefined ? script : layDown(around.host, contents), false);
+      const after = await this.#addon.nftGeneration();
+      this.#laid = { host: around.host, contents, generation: after === before + 1 ? after : undefined };
+    }
     await this.#forgetUdp();
     this.#forgetWithdrawn(around.attached);
   }
@@ -83,17 +82,6 @@ export class Balance {
     const named = new Set(attached.map((attachment) => attachment.taskId));
     for (const port of this.#ports) for (const backend of port.backends) named.add(backend.taskId);
     for (const id of this.#withdrawn) if (!named.has(id)) this.#withdrawn.delete(id);
-  }
-
-  /** False when a change does not fit the table, because others have meddled with it. */
-  async #run(script: string, isWhole: boolean): Promise<boolean> {
-    try {
-      await this.#addon.runNft(script, false);
-      return true;
-    } catch (error) {
-      if (isWhole) throw error;
-      return false;
-    }
   }
 
   #contents(around: Surroundings): TableContents {

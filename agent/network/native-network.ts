@@ -14,8 +14,8 @@ import { forget, recall, remember } from './memory.ts';
 import type { Attachment, HostNetwork, Network, NetworkState, Peer, PublishedPort } from './network.ts';
 import { containerMac, GATEWAY, GATEWAY_MAC, LINK_PREFIX, linkName, ROUTE_PROTOCOL } from './owned.ts';
 import { difference, type LinkRoute, routesFor, routesToLinks, routeText, rulesFor, ruleText } from './paths.ts';
-import { REMOVE_TABLE } from './table.ts';
 import { differing, neededSysctls, type Sysctls, writeSysctls } from './sysctls.ts';
+import { REMOVE_TABLE } from './table.ts';
 
 /** UDP counts as open for so long after its last packet. */
 const UDP_RECENT_SECONDS = 5;
@@ -58,7 +58,7 @@ export class NativeNetwork implements Network {
         state.peers.map((peer) => peer.nodeId),
       );
       await remember(this.#memoryPath, { sysctls: { ...found, ...memory.sysctls }, marks: this.#numbers });
-      await writeSysctls(found);
+      await writeSysctls(sysctls);
       this.#standing = { host: state.host, uplink, sysctls };
       this.#peers = state.peers;
       this.#attached.clear();

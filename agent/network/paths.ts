@@ -1,6 +1,6 @@
 /** The routes and policy rules a host needs, and the difference to those it has. Pure. */
 import type { Route, Rule } from '../../native/network.ts';
-import { markOf, type MarkNumbers } from './marks.ts';
+import { type MarkNumbers, markOf } from './marks.ts';
 import type { HostNetwork, Peer } from './network.ts';
 import { MAIN_TABLE, RULE_PRIORITY } from './owned.ts';
 
