@@ -1,8 +1,8 @@
 /** What a node knows of its cluster's network: its own block, the other hosts, and who answers on the published ports. Pure. */
 import type { NodeId, TaskId } from '../common/model/ids.ts';
-import { fromTask, toTask } from '../common/wire/task.ts';
-import { fromServiceRevision, toServiceRevision } from '../common/wire/service.ts';
 import { integer, oneOf, present, text } from '../common/wire/fields.ts';
+import { fromServiceRevision, toServiceRevision } from '../common/wire/service.ts';
+import { fromTask, toTask } from '../common/wire/task.ts';
 import type { covey } from '../proto/messages.ts';
 import type { Assignment } from './assignment.ts';
 import type { Peer, PublishedPort } from './network/network.ts';

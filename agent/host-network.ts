@@ -14,12 +14,15 @@ export interface Wanted {
 export class HostNetworkKeeper {
   readonly #network: Network;
   readonly #log: Log;
+  readonly #onStart: () => void;
   #applied: Wanted | undefined;
   #next: Wanted | undefined;
   #turn: Promise<void> = Promise.resolve();
 
-  constructor(network: Network, log: Log) {
+  /** @param onStart  told each time the host was taken over */
+  constructor(network: Network, log: Log, onStart: () => void) {
     this.#network = network;
+    this.#onStart = onStart;
     this.#log = log;
   }
 
@@ -45,6 +48,7 @@ export class HostNetworkKeeper {
         const { host, peers, ports } = wanted;
         this.#log.info({ ...host }, 'taking over the network of this host');
         await this.#network.start({ host, peers, ports, attached: wanted.attached() });
+        this.#onStart();
       } else {
         if (!isDeepStrictEqual(before.peers, wanted.peers)) await this.#network.applyPeers(wanted.peers);
         if (!isDeepStrictEqual(before.ports, wanted.ports)) await this.#network.applyPorts(wanted.ports);

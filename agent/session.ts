@@ -55,7 +55,13 @@ export class AgentSession {
 
   /** Any manager's address, for other calls. */
   get anyManager(): string | undefined {
-    return this.#known[0];
+    return this.known[0];
+  }
+
+  /** Managers as last heard, else as when this node joined; HOST:PORT. */
+  get known(): readonly string[] {
+    const { worker, identity } = this.#tools;
+    return worker.managers.length > 0 ? worker.managers : identity.current.managers;
   }
 
   /** Holds a session, and dials again when it ends, until `signal` is aborted; rejects with its reason. */
@@ -63,7 +69,7 @@ export class AgentSession {
     const { clock, log, random } = this.#tools;
     let attempts: Attempts = FIRST_ATTEMPT;
     for (;;) {
-      const { address, delayMs } = nextDial(this.#known, attempts, random);
+      const { address, delayMs } = nextDial(this.known, attempts, random);
       await clock.sleep(delayMs, signal);
       if (address === undefined) throw new ClusterError('invalid', 'no manager is known', { hint: 'join again' });
       const ending = await this.#attempt(address, signal);
@@ -72,11 +78,6 @@ export class AgentSession {
       this.#noteRemoval(ending.cause);
       attempts = ending.wasOpen ? afterSession(ending.cause) : afterFailure(attempts, ending.cause);
     }
-  }
-
-  get #known(): readonly string[] {
-    const { worker, identity } = this.#tools;
-    return worker.managers.length > 0 ? worker.managers : identity.current.managers;
   }
 
   async #attempt(address: string, signal: AbortSignal): Promise<Ending> {

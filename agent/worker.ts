@@ -28,6 +28,8 @@ export interface WorkerTools
   readonly state: AgentState;
   /** IPv4 by which the other hosts reach this one. */
   readonly address: string;
+  /** The host's network was taken over. */
+  readonly onNetwork?: () => void;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -56,7 +58,7 @@ export class Worker {
 
   constructor(tools: WorkerTools) {
     this.#tools = tools;
-    this.#network = new HostNetworkKeeper(tools.network, tools.log);
+    this.#network = new HostNetworkKeeper(tools.network, tools.log, tools.onNetwork ?? (() => {}));
     this.#lostSince = tools.clock.now();
   }
 

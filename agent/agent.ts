@@ -1,0 +1,135 @@
+/**
+ * An agent at work: everything wired to everything. In: this host's runtime and network, and who we are. Out: a session,
+ * tasks, reports. It holds no logic of its own.
+ */
+import { join } from 'node:path';
+import type { Clock } from '../common/clock.ts';
+import { Scope } from '../common/lifecycle.ts';
+import type { Log } from '../common/log.ts';
+import type { NodeId } from '../common/model/ids.ts';
+import { rpcChannel } from '../common/rpc.ts';
+import type { Identity } from '../common/tls/identity.ts';
+import { VERSION } from '../common/version.ts';
+import { BlobServers } from './blob-servers.ts';
+import { connects } from './health/port-probe.ts';
+import { describeHost } from './host.ts';
+import { IdentityKeeper } from './identity.ts';
+import type { Images } from './image/image.ts';
+import type { BlobServer } from './image/pull.ts';
+import { LogPublisher } from './logs/publisher.ts';
+import type { Network } from './network/network.ts';
+import type { Runtime } from './runtime/runtime.ts';
+import { DISK_FREE_MIN_BYTES, SelfTest } from './self-test.ts';
+import { AgentSession } from './session.ts';
+import { AgentState } from './state.ts';
+import type { RunnerTools } from './task-runner.ts';
+import { Worker } from './worker.ts';
+
+/** The kernel's network is compared with what it should be so often. */
+const AUDIT_MS = 30_000;
+
+export interface AgentParts {
+  readonly stateDir: string;
+  /** IPv4 by which the other hosts reach this one; empty = found out. */
+  readonly address: string;
+  readonly identity: Identity;
+  readonly runtime: Runtime;
+  readonly network: Network;
+  readonly openImages: (servers: () => readonly BlobServer[]) => Promise<Images>;
+  readonly filesFor: RunnerTools['filesFor'];
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** An agent that runs. */
+export interface RunningAgent {
+  readonly worker: Worker;
+  /** Aborted when a part of it has failed for good; the reason says which. */
+  readonly failed: AbortSignal;
+  /** Ends the agent; containers, routes and the load balancer stay. */
+  close(): Promise<void>;
+}
+
+/** The identity's place in the state directory. */
+export function identityPath(stateDir: string): string {
+  return join(stateDir, 'identity.json');
+}
+
+/** Resolves when what survived has been taken up; the session is then being dialled. */
+export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
+  const { stateDir, runtime, network, clock, log } = parts;
+  const scope = new Scope('covey-agent');
+  const dial = rpcChannel;
+  const random = Math.random;
+  const describe = () => describeHost(parts.address, VERSION);
+  const identity: IdentityKeeper = new IdentityKeeper(identityPath(stateDir), parts.identity, {
+    clock,
+    log,
+    dial,
+    random,
+    anyManager: () => session.anyManager,
+  });
+  const blobs = new BlobServers({ addresses: () => session.known, identity: () => identity.current, dial });
+  scope.own('blob channels', blobs, (each) => each.close());
+  const images = await parts.openImages(() => blobs.servers());
+  const selfTest = new SelfTest({
+    stateDir,
+    runtime,
+    network,
+    clock,
+    log,
+    diskFreeMinBytes: DISK_FREE_MIN_BYTES,
+    onDiskShort: () => scope.run('image collection', (signal) => images.collect(worker.imagesInUse, signal)),
+  });
+  const worker: Worker = new Worker({
+    nodeId: parts.identity.id as NodeId,
+    address: describe().address,
+    runtime,
+    images,
+    network,
+    state: new AgentState(stateDir, log),
+    filesFor: parts.filesFor,
+    connects,
+    // Whether the network stands is part of the self-test: the manager is to hear of it at once.
+    onNetwork: () => scope.run('self-test', (signal) => selfTest.check(signal)),
+    clock,
+    log,
+  });
+  const logs = new LogPublisher({ runtime, isOver: (taskId) => worker.isOver(taskId), clock, log });
+  const session: AgentSession = new AgentSession({
+    worker,
+    identity,
+    selfTest,
+    logs,
+    describe,
+    dial,
+    clock,
+    log,
+    random,
+  });
+  try {
+    await worker.start(scope.signal);
+  } catch (cause) {
+    await scope.close();
+    throw cause;
+  }
+  scope.own('worker', worker, (each) => each.stop());
+  await selfTest.check(scope.signal);
+  scope.run('self-test', (signal) => selfTest.run(signal));
+  scope.run('session', (signal) => session.run(signal));
+  scope.run('certificate', (signal) => identity.run(signal));
+  scope.run('audit', (signal) => audit(parts, signal));
+  return { worker, failed: scope.signal, close: () => scope.close() };
+}
+
+async function audit({ network, clock, log }: AgentParts, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    await clock.sleep(AUDIT_MS, signal);
+    try {
+      const repaired = await network.audit();
+      if (repaired.length > 0) log.warn({ repaired }, 'the network was repaired');
+    } catch (cause) {
+      log.debug({ cause }, 'the network was not audited');
+    }
+  }
+}

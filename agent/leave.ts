@@ -1,0 +1,78 @@
+/** Takes this host out of its cluster: tells a manager, ends every container, and undoes what was done to the host. */
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ClusterError } from '../common/errors.ts';
+import { rpcChannel } from '../common/rpc.ts';
+import { expiryOf, type Identity, readIdentity } from '../common/tls/identity.ts';
+import { VERSION } from '../common/version.ts';
+import { toNodeDescription } from '../common/wire/node.ts';
+import type { covey } from '../proto/messages.ts';
+import { Dispatcher } from '../proto/methods.ts';
+import { identityPath } from './agent.ts';
+import { describeHost } from './host.ts';
+import type { Network } from './network/network.ts';
+import type { Runtime } from './runtime/runtime.ts';
+
+/** A manager has so long to answer. */
+const TELL_MS = 5_000;
+
+export interface LeaveRequest {
+  readonly stateDir: string;
+  /** IPv4; empty = found out. */
+  readonly address: string;
+  /** Leave although no manager can be told. */
+  readonly force: boolean;
+  readonly runtime: Runtime;
+  readonly network: Network;
+}
+
+/**
+ * Resolves to the node's id, undefined when the host had none. No agent may run meanwhile.
+ * @throws ClusterError `unavailable` when no manager can be told and `force` is not set: then nothing was changed
+ */
+export async function leave(request: LeaveRequest, signal: AbortSignal): Promise<string | undefined> {
+  const { stateDir, force, runtime, network } = request;
+  const identity = await readIdentity(identityPath(stateDir));
+  if (identity === undefined && !force) {
+    throw new ClusterError('not_found', `this host is in no cluster: ${stateDir} holds no identity`, {
+      hint: 'add --force to clean up anyway',
+    });
+  }
+  if (identity !== undefined && !force) await tellSomebody(identity, request, signal);
+  for (const { id } of await runtime.list(signal)) await runtime.remove(id);
+  await network.clean();
+  for (const name of await readdir(stateDir)) await rm(join(stateDir, name), { recursive: true, force: true });
+  return identity?.id;
+}
+
+/** A node that calls itself unfit gets no new tasks; when its session then ends, its tasks move. */
+async function tellSomebody(identity: Identity, request: LeaveRequest, signal: AbortSignal): Promise<void> {
+  let failure: unknown;
+  for (const address of identity.managers) {
+    const channel = rpcChannel(address, identity);
+    const stop = AbortSignal.any([signal, AbortSignal.timeout(TELL_MS)]);
+    try {
+      const session = channel.service(Dispatcher).session(farewell(identity, request.address), { signal: stop });
+      for await (const { welcome } of session) if (welcome !== null && welcome !== undefined) return;
+    } catch (cause) {
+      failure = cause;
+    } finally {
+      channel.close();
+    }
+  }
+  signal.throwIfAborted();
+  throw new ClusterError('unavailable', 'no manager could be told that this node leaves', {
+    hint: 'add --force to leave anyway, then remove the node with `covey node rm`',
+    cause: failure,
+  });
+}
+
+async function* farewell(identity: Identity, address: string): AsyncIterable<covey.v1.AgentMessage.$Properties> {
+  yield {
+    hello: {
+      description: toNodeDescription(describeHost(address, VERSION)),
+      unfit: 'the node is leaving the cluster',
+      certificateExpiresAt: expiryOf(identity),
+    },
+  };
+}

@@ -1,0 +1,172 @@
+#!/usr/bin/env node
+/** `covey-agent`: reads its settings, takes up what runs on this host, and works until it is told to stop. Containers stay. */
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { systemClock } from '../common/clock.ts';
+import { type ConfigSources, helpText, loadConfig } from '../common/config.ts';
+import { ClusterError, explain, toClusterError } from '../common/errors.ts';
+import { aborted } from '../common/iterate.ts';
+import { type Log, type LogLevel, makeLog } from '../common/log.ts';
+import { readIdentity, writeIdentity } from '../common/tls/identity.ts';
+import { native } from '../native/index.ts';
+import { identityPath, startAgent } from './agent.ts';
+import { takeDirectory } from './directory.ts';
+import { LayerImages } from './image/layer-images.ts';
+import { join as joinCluster } from './join.ts';
+import { leave } from './leave.ts';
+import { NativeNetwork } from './network/native-network.ts';
+import { NativeRuntime } from './runtime/native-runtime.ts';
+import { AGENT_SETTINGS, type AgentConfig, JOIN_SETTINGS, LEAVE_SETTINGS } from './settings.ts';
+
+const USAGE = 'run | join --token TOKEN HOST:PORT... | leave [--force]';
+const SOURCES = { program: 'covey-agent', env: process.env, defaultFile: '/etc/covey/agent.json' };
+const EXIT = { error: 1, usage: 2 } as const;
+
+async function main(argv: readonly string[]): Promise<void> {
+  const [verb, ...rest] = argv;
+  if (verb === 'join') return await runJoin({ ...SOURCES, argv: rest });
+  if (verb === 'leave') return await runLeave({ ...SOURCES, argv: rest });
+  const { config, help, words } = loadConfig(AGENT_SETTINGS, { ...SOURCES, argv: verb === 'run' ? rest : argv });
+  if (help) return say(helpText('covey-agent', USAGE, AGENT_SETTINGS));
+  refuse(words);
+  await run(config);
+}
+
+/** Runs until SIGTERM or SIGINT, or until a part of it has failed for good. */
+async function run(config: AgentConfig): Promise<void> {
+  const stateDir = config['state-dir'];
+  const log = makeLog({ program: 'covey-agent', level: config['log-level'] as LogLevel });
+  const stop = stopSignal();
+  const release = await takeDirectory(stateDir, systemClock, stop);
+  const identity = await readIdentity(identityPath(stateDir));
+  if (identity === undefined) {
+    throw new ClusterError('not_found', `this host has not joined a cluster: ${stateDir} holds no identity`, {
+      hint: 'run `covey-agent join --token TOKEN HOST:PORT`',
+    });
+  }
+  const { runtime, network } = hostParts(config);
+  const agent = await startAgent({
+    stateDir,
+    address: config.address,
+    identity,
+    runtime,
+    network,
+    openImages: (servers) => LayerImages.open({ dir: join(stateDir, 'images'), servers, log }),
+    filesFor: () => Promise.resolve([]),
+    clock: systemClock,
+    log,
+  });
+  tellSystemd('READY=1', log);
+  await aborted(AbortSignal.any([stop, agent.failed]));
+  tellSystemd('STOPPING=1', log);
+  log.info('stopping; containers go on');
+  await agent.close();
+  runtime.close();
+  await network.stop();
+  release();
+}
+
+function hostParts(config: AgentConfig): { readonly runtime: NativeRuntime; readonly network: NativeNetwork } {
+  const addon = native();
+  const stateDir = config['state-dir'];
+  const runtime = new NativeRuntime({
+    stateDir: join(stateDir, 'containers'),
+    cgroupParent: `/${config['cgroup-parent'].replace(/^\/+/, '')}`,
+    clock: systemClock,
+    addon,
+  });
+  return { runtime, network: new NativeNetwork(addon, stateDir) };
+}
+
+async function runJoin(sources: ConfigSources): Promise<void> {
+  const { config, help, words } = loadConfig(JOIN_SETTINGS, sources);
+  if (help) return say(helpText('covey-agent', USAGE, JOIN_SETTINGS));
+  if (words.length === 0) {
+    throw new ClusterError('invalid', 'no manager to join was named', {
+      field: 'address',
+      hint: `covey-agent ${USAGE}`,
+    });
+  }
+  const path = identityPath(config['state-dir']);
+  const known = await readIdentity(path);
+  if (known !== undefined) {
+    throw new ClusterError('exists', `this host is node ${known.id} of cluster ${known.clusterId} already`, {
+      hint: 'run `covey-agent leave` first',
+    });
+  }
+  const token = config.token === '-' ? await readStandardInput() : config.token;
+  const identity = await joinAny(words, token);
+  await writeIdentity(path, identity);
+  say(`this host is now node ${identity.id}\n`);
+}
+
+/** The first manager that answers; a wrong token is told at once. */
+async function joinAny(addresses: readonly string[], token: string): ReturnType<typeof joinCluster> {
+  const signal = stopSignal();
+  let failure: unknown;
+  for (const address of addresses) {
+    try {
+      return await joinCluster({ token, address, hostname: hostname() }, signal);
+    } catch (cause) {
+      failure = cause;
+      if (toClusterError(cause).code !== 'unavailable') break;
+    }
+  }
+  throw failure;
+}
+
+async function runLeave(sources: ConfigSources): Promise<void> {
+  const { config, help, words } = loadConfig(LEAVE_SETTINGS, sources);
+  if (help) return say(helpText('covey-agent', USAGE, LEAVE_SETTINGS));
+  refuse(words);
+  const stateDir = config['state-dir'];
+  const signal = stopSignal();
+  const release = await takeDirectory(stateDir, systemClock, signal);
+  const { runtime, network } = hostParts(config);
+  const id = await leave({ stateDir, address: config.address, force: config.force, runtime, network }, signal);
+  runtime.close();
+  release();
+  const next = id === undefined ? '' : `; remove it for good with: covey node rm ${id}`;
+  say(`this host has left the cluster${next}\n`);
+}
+
+async function readStandardInput(): Promise<string> {
+  let text = '';
+  for await (const chunk of process.stdin.setEncoding('utf8')) text += chunk;
+  return text.trim();
+}
+
+function tellSystemd(message: string, log: Log): void {
+  const socket = process.env['NOTIFY_SOCKET'];
+  if (socket === undefined || socket === '') return;
+  try {
+    native().notify(socket, message);
+  } catch (cause) {
+    log.warn({ cause, message }, 'systemd was not told');
+  }
+}
+
+/** Aborted at the first SIGTERM or SIGINT; the second one ends the process as usual. */
+function stopSignal(): AbortSignal {
+  const stop = new AbortController();
+  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
+  return stop.signal;
+}
+
+function refuse(words: readonly string[]): void {
+  if (words.length === 0) return;
+  throw new ClusterError('invalid', `"${words.join(' ')}" is not understood`, { hint: `covey-agent ${USAGE}` });
+}
+
+function say(text: string): void {
+  process.stdout.write(text);
+}
+
+main(process.argv.slice(2)).then(
+  () => process.exit(process.exitCode ?? 0),
+  (cause: unknown) => {
+    const error = toClusterError(cause);
+    process.stderr.write(`covey-agent: ${explain(error)}\n`);
+    process.exit(error.code === 'invalid' ? EXIT.usage : EXIT.error);
+  },
+);
