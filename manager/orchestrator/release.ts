@@ -34,18 +34,23 @@ export function holdOn(
   return { holders, wakeAt: Math.min(...times) };
 }
 
-/** The unit that lets a held task start; it rests on the nodes whose silence was taken for a stop. */
+/** The unit that lets a held task start. */
 export function released(slot: Slot, held: Member, now: Instant): Unit {
+  return [
+    put('task', held.task.id, { ...held.task, desired: 'running', desiredAt: now }, held.rev),
+    ...silenceProofs(slot),
+  ];
+}
+
+/** A start rests on the nodes whose silence is taken for a stop: it must not happen when one of them is back. */
+export function silenceProofs(slot: Slot): readonly Write[] {
   const silenced = slot.members.filter((member) => !isWanted(member.task) && !isDead(member) && !mayRun(member));
   const proofs = new Map<string, Write>();
   for (const member of silenced) {
     for (const proof of proofOf(member.task, member.ground)) proofs.set(`${proof.kind}/${proof.id}`, proof);
   }
-  return [
-    put('task', held.task.id, { ...held.task, desired: 'running', desiredAt: now }, held.rev),
-    ...[...proofs.values()].slice(0, PROOFS_MAX),
-  ];
+  return [...proofs.values()].slice(0, PROOFS_MAX);
 }
 
-/** A slot's silent leavers that one unit can name; history keeps them far fewer. */
-const PROOFS_MAX = 24;
+/** A slot's silent leavers that one unit can name beside its writes; history keeps them far fewer. */
+const PROOFS_MAX = 16;

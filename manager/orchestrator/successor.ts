@@ -3,7 +3,7 @@ import type { Instant, TaskId } from '../../common/model/ids.ts';
 import { NO_RESTARTS, type RestartCount, type Task, type TaskOrigin } from '../../common/model/task.ts';
 import { check, put, type Unit, type Write } from '../store/store.ts';
 import { proofOf } from './footing.ts';
-import { holdOn } from './release.ts';
+import { holdOn, silenceProofs } from './release.ts';
 import { type Member, revisionFor, type Scene, type Slot, unchanged } from './scene.ts';
 
 /** A task told to stop, and why. */
@@ -50,6 +50,7 @@ export function succession(scene: Scene, slot: Slot, coming: Succession): Unit {
     put('task', task.id, task, 0),
     check('service', scene.service.id, scene.serviceRev),
     ...kept,
+    ...(hold === undefined ? silenceProofs(slot) : []),
   ];
 }
 
