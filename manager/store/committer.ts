@@ -15,19 +15,24 @@ import type { CommitResult, Unit, Write } from './store.ts';
 const BATCHES_MAX = 2;
 /** Transactions of one batch on their way at once. More than 8 in all bring nothing (performance.md 3.2). */
 const TRANSACTIONS_MAX = 4;
-/** Units of one batch; more wait for the next, so that a large commit cannot hold up a small one for long. */
-const BATCH_UNITS_MAX = 4_000;
+/** Units of one batch, some 20 ms of encoding; more wait, so that a large commit holds up neither the small nor the lease. */
+const BATCH_UNITS_MAX = 2_000;
 /** Framing of a key and its compare on the wire, above its own bytes. */
 const FRAMING_BYTES = 64;
 
 /** Only what is committed under one fence can share a transaction. */
 interface Order {
   readonly unit: Unit;
-  readonly content: EtcdUnit;
-  readonly bytes: number;
   readonly fence: Epoch | undefined;
   readonly result: PromiseWithResolvers<CommitResult>;
   readonly signal: AbortSignal;
+}
+
+/** An order ready to be sent. */
+interface Parcel {
+  readonly order: Order;
+  readonly content: EtcdUnit;
+  readonly bytes: number;
 }
 
 export class Committer {
@@ -53,7 +58,7 @@ export class Committer {
   ): Promise<readonly CommitResult[]> {
     signal.throwIfAborted();
     this.#signal.throwIfAborted();
-    const orders = units.map((unit) => this.#order(unit, fence, signal));
+    const orders = units.map((unit): Order => ({ unit, fence, signal, result: withResolvers<CommitResult>() }));
     if (orders.length === 0) return [];
     for (const order of orders) this.#waiting.push(order);
     this.#schedule();
@@ -95,37 +100,36 @@ export class Committer {
   }
 
   async #sendGroup(orders: readonly Order[]): Promise<void> {
+    const parcels = orders.flatMap((order) => this.#wrap(order) ?? []);
+    const units = parcels.map((parcel) => parcel.order.unit);
     try {
-      const stages = pack(
-        orders.map((order) => order.unit),
-        (_unit, index) => orders[index]?.bytes ?? 0,
-      );
-      for (const stage of stages) await this.#sendStage(orders, stage);
+      const stages = pack(units, (_unit, index) => parcels[index]?.bytes ?? 0);
+      for (const stage of stages) await this.#sendStage(parcels, stage);
     } catch (cause) {
       // What has been answered stays answered; the rest shares the failure instead of waiting for one of its own.
-      for (const order of orders) order.result.reject(cause);
+      for (const { order } of parcels) order.result.reject(cause);
     }
   }
 
-  async #sendStage(orders: readonly Order[], stage: readonly Packed[]): Promise<void> {
+  async #sendStage(parcels: readonly Parcel[], stage: readonly Packed[]): Promise<void> {
     const queue = [...stage];
     const send = async (): Promise<void> => {
       for (let packed = queue.shift(); packed !== undefined; packed = queue.shift()) {
-        await this.#transact(packed.map((index) => orders[index] as Order));
+        await this.#transact(packed.map((index) => parcels[index] as Parcel));
       }
     };
     await Promise.all(Array.from({ length: Math.min(TRANSACTIONS_MAX, stage.length) }, send));
   }
 
-  async #transact(orders: readonly Order[]): Promise<void> {
-    const fence = orders[0]?.fence;
+  async #transact(parcels: readonly Parcel[]): Promise<void> {
+    const fence = parcels[0]?.order.fence;
     try {
-      const units = orders.map((order) => order.content);
+      const units = parcels.map((parcel) => parcel.content);
       // What only deletes goes through when etcd is full: it is what makes room.
       const mark = units.some((unit) => unit.ops.some((op) => op.op === 'put')) ? this.#keys.mark : undefined;
       const answer = await this.#etcd.txn({ units, mark, fence: fence && this.#compareOf(fence) }, this.#signal);
       const wrote = mark !== undefined || answer.units.some((unit) => unit.wrote);
-      for (const [index, order] of orders.entries()) {
+      for (const [index, { order }] of parcels.entries()) {
         if (!answer.fenceHeld) order.result.resolve({ kind: 'lost' });
         else if (!answer.units[index]?.held) order.result.resolve({ kind: 'conflict' });
         // A transaction that wrote nothing has somebody else's revision, which our view may never reach.
@@ -133,7 +137,7 @@ export class Committer {
       }
     } catch (cause) {
       const error = explainOutcome(cause);
-      for (const order of orders) order.result.reject(error);
+      for (const { order } of parcels) order.result.reject(error);
       // A request that etcd cannot take says nothing of the others.
       if (error.code !== 'internal') throw error;
     }
@@ -143,19 +147,29 @@ export class Committer {
     return { key: this.#keys.of('leader', 'default'), target: 'create', revision: fence.reign };
   }
 
-  #order(unit: Unit, fence: Epoch | undefined, signal: AbortSignal): Order {
-    assertUnit(unit);
+  /** Encodes the unit; one that cannot be is its caller's failure alone. */
+  #wrap(order: Order): Parcel | undefined {
+    try {
+      return this.#parcel(order);
+    } catch (cause) {
+      order.result.reject(cause);
+      return undefined;
+    }
+  }
+
+  #parcel(order: Order): Parcel {
+    assertUnit(order.unit);
     const compares: EtcdCompare[] = [];
     const ops: EtcdOp[] = [];
     let bytes = 0;
-    for (const write of unit) {
+    for (const write of order.unit) {
       const key = this.#keys.of(write.kind, write.id);
       if (write.ifRev !== undefined) compares.push({ key, target: 'mod', revision: write.ifRev });
       const op = toOp(write, key);
       if (op !== undefined) ops.push(op);
       bytes += 2 * key.length + FRAMING_BYTES + (op?.op === 'put' ? op.value.length : 0);
     }
-    return { unit, content: { compares, ops }, bytes, fence, signal, result: withResolvers<CommitResult>() };
+    return { order, content: { compares, ops }, bytes };
   }
 }
 

@@ -81,8 +81,9 @@ export class EtcdStore implements Store {
     return this.#feed.subscribe(AbortSignal.any([signal, this.#scope.signal]));
   }
 
-  reached(revision: Revision, signal: AbortSignal): Promise<void> {
-    return this.#feed.reached(revision, AbortSignal.any([signal, this.#scope.signal]));
+  async reached(revision: Revision, signal: AbortSignal): Promise<void> {
+    if (this.#cache.revision >= revision) return;
+    await this.#feed.reached(revision, AbortSignal.any([signal, this.#scope.signal]));
   }
 
   async caughtUp(signal: AbortSignal): Promise<void> {

@@ -24,6 +24,10 @@ export class Relay {
     return `http://127.0.0.1:${this.#port}`;
   }
 
+  get isOpen(): boolean {
+    return this.#server.listening;
+  }
+
   /** Breaks all connections; new ones are refused. */
   cut(): void {
     this.#server.close();
