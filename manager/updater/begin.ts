@@ -11,7 +11,7 @@ import { completed, started } from './words.ts';
  */
 export function begin(scene: Scene): Plan {
   const total = dirtySlots(scene);
-  if (total === 0 && scene.rollout === undefined && !hasHistory(scene)) return NOTHING;
+  if (total === 0 && scene.rollout === undefined && scene.service.previous === undefined) return NOTHING;
   const state: RolloutState = scene.service.rolledBack ? 'rollback_started' : 'updating';
   const running = rolloutTo(scene, state, total, started(state));
   const value: Rollout = total > 0 ? running : ended(running, scene);
@@ -50,12 +50,6 @@ export function dirtySlots(scene: Scene): number {
 /** The scene as it would be with another spec in force. */
 export function asIf(scene: Scene, service: Scene['service']): Scene {
   return sceneOf(scene.view, { value: service, rev: scene.serviceRev }, scene.tick);
-}
-
-function hasHistory(scene: Scene): boolean {
-  return [...scene.slots.values()].some((slot) =>
-    slot.members.some((member) => member.task.revision !== scene.service.revision),
-  );
 }
 
 function ended(rollout: Rollout, scene: Scene): Rollout {

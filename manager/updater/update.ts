@@ -31,15 +31,15 @@ export const update: Reconciler = {
     const rollout = view.get('rollout', key);
     const isNew = rollout?.value.target !== service.value.revision;
     // Most services are not being updated; for them this must cost next to nothing.
-    if (isNew ? rollout === undefined && isUniform(view, service.value) : isSettled(rollout.value.state))
-      return NOTHING;
+    if (isNew ? rollout === undefined && isFresh(view, service.value) : isSettled(rollout.value.state)) return NOTHING;
     const scene = sceneOf(view, service, tick);
     return isNew ? begin(scene) : advance(scene, rollout.value, rollout.rev);
   },
 };
 
-/** True when all tasks were made from the revision in force, as since a service's creation. */
-function isUniform(view: View, service: Service): boolean {
+/** True for a service that was never updated: nothing to go back to, and all tasks from the revision in force. */
+function isFresh(view: View, service: Service): boolean {
+  if (service.previous !== undefined) return false;
   for (const task of view.tasksOf(service.id)) if (task.value.revision !== service.revision) return false;
   return true;
 }

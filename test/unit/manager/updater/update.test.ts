@@ -40,6 +40,11 @@ describe('an update begins', () => {
     expect(decide(world)).toBe('rollout web to r2: completed 0/0 (update completed)');
   });
 
+  it('and ends at once when the service is scaled to nothing', () => {
+    const world = cluster().service('web', { replicas: 0 }).update('web', { image: 'ok:2' });
+    expect(decide(world)).toBe('rollout web to r2: completed 0/0 (update completed)');
+  });
+
   it('not with changes of labels, replicas or policies', () => {
     const world = cluster()
       .service('web')
