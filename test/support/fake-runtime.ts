@@ -80,6 +80,12 @@ export class FakeRuntime implements Runtime {
     pretend.ended.resolve(exit);
   }
 
+  /** Gives the container a log that the test writes. */
+  relocateLog(id: string, logPath: string): void {
+    const pretend = this.#find(id);
+    pretend.container = { ...pretend.container, logPath };
+  }
+
   /** The request a container was made from. */
   requestOf(id: string): CreateRequest {
     return this.#find(id).request;
