@@ -1,25 +1,36 @@
 #!/usr/bin/env node
 /** `covey-agent`: reads its settings, takes up what runs on this host, and works until it is told to stop. Containers stay. */
+import { execFile } from 'node:child_process';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { systemClock } from '../common/clock.ts';
 import { type ConfigSources, helpText, loadConfig } from '../common/config.ts';
 import { ClusterError, explain, toClusterError } from '../common/errors.ts';
 import { aborted } from '../common/iterate.ts';
 import { type Log, type LogLevel, makeLog } from '../common/log.ts';
 import { readIdentity, writeIdentity } from '../common/tls/identity.ts';
-import { native } from '../native/index.ts';
+import { builtFile, native } from '../native/index.ts';
 import { identityPath, startAgent } from './agent.ts';
 import { takeDirectory } from './directory.ts';
 import { LayerImages } from './image/layer-images.ts';
 import { join as joinCluster } from './join.ts';
 import { leave } from './leave.ts';
 import { NativeNetwork } from './network/native-network.ts';
+import { placedFiles } from './placed-files.ts';
+import { cgroupParent } from './runtime/cgroup-parent.ts';
 import { NativeRuntime } from './runtime/native-runtime.ts';
 import { AGENT_SETTINGS, type AgentConfig, JOIN_SETTINGS, LEAVE_SETTINGS } from './settings.ts';
 
 const USAGE = 'run | join --token TOKEN HOST:PORT... | leave [--force]';
 const SOURCES = { program: 'covey-agent', env: process.env, defaultFile: '/etc/covey/agent.json' };
+/** What of the agent touches the kernel. */
+interface HostParts {
+  readonly runtime: NativeRuntime;
+  readonly network: NativeNetwork;
+}
+
+const execute = promisify(execFile);
 const EXIT = { error: 1, usage: 2 } as const;
 
 async function main(argv: readonly string[]): Promise<void> {
@@ -44,7 +55,7 @@ async function run(config: AgentConfig): Promise<void> {
       hint: 'run `covey-agent join --token TOKEN HOST:PORT`',
     });
   }
-  const { runtime, network } = hostParts(config);
+  const { runtime, network } = await hostParts(config, stop);
   const agent = await startAgent({
     stateDir,
     address: config.address,
@@ -52,7 +63,7 @@ async function run(config: AgentConfig): Promise<void> {
     runtime,
     network,
     openImages: (servers) => LayerImages.open({ dir: join(stateDir, 'images'), servers, log }),
-    filesFor: () => Promise.resolve([]),
+    filesFor: placedFiles,
     clock: systemClock,
     log,
   });
@@ -66,16 +77,18 @@ async function run(config: AgentConfig): Promise<void> {
   release();
 }
 
-function hostParts(config: AgentConfig): { readonly runtime: NativeRuntime; readonly network: NativeNetwork } {
+async function hostParts(config: AgentConfig, signal: AbortSignal): Promise<HostParts> {
   const addon = native();
   const stateDir = config['state-dir'];
-  const runtime = new NativeRuntime({
-    stateDir: join(stateDir, 'containers'),
-    cgroupParent: `/${config['cgroup-parent'].replace(/^\/+/, '')}`,
-    clock: systemClock,
+  const parent = await cgroupParent({
+    configured: `/${config['cgroup-parent'].replace(/^\/+/, '')}`,
     addon,
+    shimPath: builtFile('covey-shim'),
+    run: async (command, args) => (await execute(command, [...args], { signal })).stdout,
+    sleep: (ms) => systemClock.sleep(ms, signal),
   });
-  return { runtime, network: new NativeNetwork(addon, stateDir) };
+  const containers = { stateDir: join(stateDir, 'containers'), cgroupParent: parent, clock: systemClock, addon };
+  return { runtime: new NativeRuntime(containers), network: new NativeNetwork(addon, stateDir) };
 }
 
 async function runJoin(sources: ConfigSources): Promise<void> {
@@ -122,7 +135,7 @@ async function runLeave(sources: ConfigSources): Promise<void> {
   const stateDir = config['state-dir'];
   const signal = stopSignal();
   const release = await takeDirectory(stateDir, systemClock, signal);
-  const { runtime, network } = hostParts(config);
+  const { runtime, network } = await hostParts(config, signal);
   const id = await leave({ stateDir, address: config.address, force: config.force, runtime, network }, signal);
   runtime.close();
   release();
