@@ -14,7 +14,7 @@ import { NOTHING, type Plan, type Reconciler, type Tick } from '../reconcile.ts'
 import type { Stored, Unit, View } from '../store/store.ts';
 import { revisionOf } from './dirty.ts';
 import { proofOf } from './footing.ts';
-import { type Member, type Scene, type Slot, sceneOf } from './scene.ts';
+import { isServing, type Member, type Scene, type Slot, sceneOf, unchanged } from './scene.ts';
 import { likeness, move, succession } from './successor.ts';
 
 /** A task that may not stay, and why. */
