@@ -161,7 +161,7 @@ describe('a session', () => {
   it('ends, and is denied from then on, when its node is removed', async () => {
     const w = await world(web());
     const agent = await w.register('n1');
-    w.cluster.delete('node', 'n1').edit('cluster', 'default', { revoked: { n1: 1e15 } });
+    w.cluster.delete('node', 'n1').edit('cluster', 'default', { revoked: { ['n1' as NodeId]: 1e15 } });
     await w.pass();
     expect(agent.end).toMatchObject({ code: 'denied' });
     expect((await w.register('n1')).end).toMatchObject({ code: 'denied' });
