@@ -3,9 +3,9 @@
  * stopped completely before the next campaign. Nothing it knows may live longer than its reign.
  */
 import type { Clock } from '../common/clock.ts';
+import { ClusterError } from '../common/errors.ts';
 import { isAbort } from '../common/lifecycle.ts';
 import type { Log } from '../common/log.ts';
-import { ClusterError } from '../common/errors.ts';
 import type { Candidate, Reign, Store } from './store/store.ts';
 
 /** After work that failed by itself another manager gets its chance first. */

@@ -17,8 +17,8 @@ import type { Log } from '../common/log.ts';
 import type { Revision, TaskId } from '../common/model/ids.ts';
 import { backoff } from '../common/retry.ts';
 import type { Plan, Reconciler, Tick } from './reconcile.ts';
-import { WakeQueue } from './wake-queue.ts';
 import type { Batch, CommitResult, Reign, Store, Unit } from './store/store.ts';
+import { WakeQueue } from './wake-queue.ts';
 
 /** One turn decides no longer than this before it lets others run: the lease's renewal may wait 100 ms. */
 const TURN_MS = 20;

@@ -116,17 +116,20 @@ export class Cache implements View {
   }
 
   #index(id: string, before: Stored<Task> | undefined, after: Stored<Task> | undefined): void {
-    move(this.#byService, id, before?.value.serviceId, after?.value.serviceId, after);
-    move(this.#byNode, id, before?.value.nodeId, after?.value.nodeId, after);
+    move(this.#byService, { id, from: before?.value.serviceId, to: after?.value.serviceId, task: after });
+    move(this.#byNode, { id, from: before?.value.nodeId, to: after?.value.nodeId, task: after });
   }
 }
 
+interface Move<Id> {
+  readonly id: string;
+  readonly from: Id | undefined;
+  readonly to: Id | undefined;
+  readonly task: Stored<Task> | undefined;
+}
+
 /** Takes a task from one group of an index to another; empty groups go, so that an index never outgrows its tasks. */
-function move<Id>(
-  index: TaskIndex<Id>,
-  id: string,
-  ...[from, to, task]: [from: Id | undefined, to: Id | undefined, task: Stored<Task> | undefined]
-): void {
+function move<Id>(index: TaskIndex<Id>, { id, from, to, task }: Move<Id>): void {
   if (from !== undefined && from !== to) {
     const group = index.get(from);
     group?.delete(id);

@@ -1,12 +1,25 @@
 /** Stored values: every kind as the bytes of its message. The messages are `objects.proto`'s; upgrades go by its rules. */
-import type { Writer } from 'protobufjs/minimal.js';
 import { ClusterError, messageOf } from '../../common/errors.ts';
-import { fromCluster, fromImage, fromLeader, fromManager } from '../../common/wire/cluster.ts';
-import { toCluster, toImage, toLeader, toManager } from '../../common/wire/cluster.ts';
+import {
+  fromCluster,
+  fromImage,
+  fromLeader,
+  fromManager,
+  toCluster,
+  toImage,
+  toLeader,
+  toManager,
+} from '../../common/wire/cluster.ts';
 import { text } from '../../common/wire/fields.ts';
 import { fromNode, fromNodeStatus, toNode, toNodeStatus } from '../../common/wire/node.ts';
-import { fromRollout, fromService, fromServiceRevision } from '../../common/wire/service.ts';
-import { toRollout, toService, toServiceRevision } from '../../common/wire/service.ts';
+import {
+  fromRollout,
+  fromService,
+  fromServiceRevision,
+  toRollout,
+  toService,
+  toServiceRevision,
+} from '../../common/wire/service.ts';
 import { fromTask, fromTaskStatus, toTask, toTaskStatus } from '../../common/wire/task.ts';
 import { covey } from '../../proto/messages.ts';
 import type { Kind, Kinds, NameClaim } from './store.ts';
@@ -17,7 +30,7 @@ interface Codec<T> {
 }
 
 interface MessageType<M, S> {
-  encode(message: S): Writer;
+  encode(message: S): { finish(): Uint8Array };
   decode(bytes: Uint8Array): M;
 }
 

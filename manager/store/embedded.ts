@@ -152,6 +152,7 @@ class Child {
   #code: number | string | undefined;
 
   constructor(options: EmbeddedOptions) {
+    const { PATH = '/usr/sbin:/usr/bin:/sbin:/bin' } = process.env;
     const wait = options.lockWaitSeconds ?? LOCK_WAIT_SECONDS;
     // Each becomes the next by exec, so that the pid, the parent's death signal and the lock are etcd's own.
     const flock = ['flock', '--no-fork', '--timeout', String(wait), '--conflict-exit-code', String(LOCKED), LOCK];
@@ -163,7 +164,7 @@ class Child {
       cwd: options.directory,
       stdio: ['ignore', 'ignore', 'pipe'],
       // Variables named ETCD_* would contradict the flags.
-      env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', ...(process.arch === 'arm64' && UNSUPPORTED_ARCH) },
+      env: { PATH, ...(process.arch === 'arm64' && UNSUPPORTED_ARCH) },
     });
     if (this.#process.stderr) createInterface(this.#process.stderr).on('line', (line) => this.#say(line, options.log));
     this.exit = this.#watch();

@@ -2,8 +2,9 @@
  * Hands the store's changes to its readers, each with a bounded queue of its own, and wakes whoever waits for a revision.
  * A reader that falls behind gets one `resync` in place of what it missed; nobody can hold up the store or the others.
  */
-import type { Revision } from '../../common/model/ids.ts';
+
 import { Queue, untilAborted, withResolvers } from '../../common/iterate.ts';
+import type { Revision } from '../../common/model/ids.ts';
 import type { Batch } from './store.ts';
 
 /** Changes that may wait for one reader: more than a cluster of this size changes in a few seconds, about 20 MB. */

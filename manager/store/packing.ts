@@ -7,7 +7,7 @@
  * units that touch one key, at least one of them writing it, therefore go into successive stages.
  */
 import { strict as assert } from 'node:assert';
-import { type Unit, UNIT_WRITES_MAX, type Write } from './store.ts';
+import { UNIT_WRITES_MAX, type Unit, type Write } from './store.ts';
 
 /**
  * Nested transactions in one outer one. etcd's default of 128 operations is counted as (outer operations) + (operations or

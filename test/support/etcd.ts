@@ -8,11 +8,9 @@ import { EmbeddedEtcd } from '../../manager/store/embedded.ts';
 import { Etcd } from '../../manager/store/etcd.ts';
 import { EtcdStore } from '../../manager/store/etcd-store.ts';
 
-/** Warnings and errors only; set TEST_LOG=debug to see more. */
-export const testLog = makeLog({
-  program: 'test',
-  level: process.env['TEST_LOG'] === 'debug' ? 'debug' : 'silent',
-});
+const { TEST_LOG } = process.env;
+/** Says nothing, unless TEST_LOG=debug. */
+export const testLog = makeLog({ program: 'test', level: TEST_LOG === 'debug' ? 'debug' : 'silent' });
 
 export class TestEtcd {
   readonly server: EmbeddedEtcd;

@@ -7,8 +7,8 @@ import type { EtcdStore } from '../../../manager/store/etcd-store.ts';
 import { maintain } from '../../../manager/store/maintenance.ts';
 import { type Batch, type CommitResult, put, remove, type Store, type Unit } from '../../../manager/store/store.ts';
 import { TestEtcd, testLog } from '../../support/etcd.ts';
-import { Relay } from '../../support/relay.ts';
 import { aTask } from '../../support/objects.ts';
+import { Relay } from '../../support/relay.ts';
 
 const candidate = (name: string) => ({ managerId: name as Manager['id'], address: `${name}:1` });
 const soon = (): AbortSignal => AbortSignal.timeout(40_000);

@@ -3,9 +3,9 @@ import { ClusterError } from '../../../common/errors.ts';
 import { makeLog } from '../../../common/log.ts';
 
 function logged(write: (log: ReturnType<typeof makeLog>) => void): Record<string, unknown> {
-  let line = '';
-  write(makeLog({ program: 'test', level: 'info', to: { write: (text: string) => void (line += text) } }));
-  return JSON.parse(line) as Record<string, unknown>;
+  const lines: string[] = [];
+  write(makeLog({ program: 'test', level: 'info', to: { write: (text: string) => void lines.push(text) } }));
+  return JSON.parse(lines.join('')) as Record<string, unknown>;
 }
 
 it('never shows a secret, at the top or within an object', () => {
