@@ -1,108 +1,15 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ClusterError } from '../../../../common/errors.ts';
-import { Queue } from '../../../../common/iterate.ts';
-import { noLog } from '../../../../common/log.ts';
 import type { NodeId } from '../../../../common/model/ids.ts';
-import type { Port } from '../../../../common/model/service.ts';
-import { COALESCE_MS, Dispatcher } from '../../../../manager/dispatcher/dispatcher.ts';
-import type { ManagerMessage } from '../../../../manager/dispatcher/session.ts';
-import { covey } from '../../../../proto/messages.ts';
 import { type ClusterBuilder, cluster } from '../../../support/cluster-builder.ts';
-import { FakeClock, settle } from '../../../support/fake-clock.ts';
-import type { MemoryReign } from '../../../support/memory-store.ts';
+import { Agent, dispatching, running, web } from '../../../support/dispatcher-rig.ts';
 
-const HTTP: Port = { protocol: 'tcp', target: 80, published: 8080, mode: 'ingress' };
-const running = { status: { state: 'running' } } as const;
 let stop = new AbortController();
 beforeEach(() => {
   stop = new AbortController();
 });
 afterEach(() => stop.abort());
-
-/** An agent that says what a test tells it to, and keeps what it hears. */
-class Agent {
-  readonly heard: ManagerMessage[] = [];
-  end: unknown;
-  readonly #out = new Queue<covey.v1.AgentMessage>(100, stop.signal);
-  readonly #gone = new AbortController();
-
-  constructor(dispatcher: Dispatcher, node: string) {
-    const listen = async (): Promise<void> => {
-      for await (const message of dispatcher.session(node as NodeId, this.#out, this.#gone.signal)) {
-        this.heard.push(message);
-      }
-    };
-    listen().then(
-      () => {
-        this.end ??= 'clean';
-      },
-      (cause: unknown) => {
-        this.end = cause;
-      },
-    );
-  }
-
-  say(message: covey.v1.AgentMessage.$Properties): this {
-    this.#out.push(covey.v1.AgentMessage.decode(covey.v1.AgentMessage.encode(message).finish()));
-    return this;
-  }
-
-  hello(node: string, unfit = ''): this {
-    return this.say({ hello: { description: { hostname: node, address: '192.0.2.1' }, unfit } });
-  }
-
-  leave(): void {
-    this.#gone.abort();
-  }
-
-  get assignments() {
-    return this.heard.flatMap(({ assignments }) => (assignments ? [assignments] : []));
-  }
-
-  get last() {
-    return this.assignments.at(-1);
-  }
-}
-
-interface World {
-  readonly cluster: ClusterBuilder;
-  readonly clock: FakeClock;
-  readonly dispatcher: Dispatcher;
-  readonly reign: MemoryReign;
-  register(node: string): Promise<Agent>;
-  /** Lets everything happen that takes no longer than this. */
-  pass(ms?: number): Promise<void>;
-}
-
-async function world(builder: ClusterBuilder, skipDrain = false): Promise<World> {
-  const clock = new FakeClock(100_000);
-  const reign = builder.store.etcd.enthrone({ managerId: 'm1' as never, address: 'm1:1' }, clock.now());
-  const dispatcher = new Dispatcher({ store: builder.store, reign, clock, log: noLog, skipDrain });
-  dispatcher.run(stop.signal).catch(() => {});
-  const pass = async (ms = 20): Promise<void> => {
-    await settle();
-    for (let passed = 0; passed < ms; passed += COALESCE_MS) {
-      clock.advance(COALESCE_MS);
-      await settle();
-    }
-  };
-  const register = async (node: string): Promise<Agent> => {
-    const agent = new Agent(dispatcher, node).hello(node);
-    await pass();
-    return agent;
-  };
-  return { cluster: builder, clock, dispatcher, reign, register, pass };
-}
-
-/** Two nodes that are not there yet, each with a task of the published service. */
-function web(): ClusterBuilder {
-  return cluster(2)
-    .silent('n1', 0)
-    .silent('n2', 0)
-    .service('web', { replicas: 2, ports: [HTTP] })
-    .task('web.1', { node: 'n1', address: '10.64.1.2', ...running })
-    .task('web.2', { node: 'n2', address: '10.64.2.2', ...running });
-}
+const world = (builder: ClusterBuilder) => dispatching(builder, stop.signal);
 
 describe('a session', () => {
   it('begins with a welcome and everything, and makes the node ready under this reign', async () => {
@@ -146,7 +53,7 @@ describe('a session', () => {
 
   it('is refused without a hello', async () => {
     const w = await world(web());
-    const agent = new Agent(w.dispatcher, 'n1').say({ ack: { revision: 1 } });
+    const agent = new Agent(w.dispatcher, 'n1', stop.signal).say({ ack: { revision: 1 } });
     await w.pass();
     expect(agent.end).toMatchObject({ code: 'invalid' });
   });
@@ -325,92 +232,5 @@ describe('reports', () => {
     agent.say({ report: { sequence: 1, statuses: [{ taskId: 'web.1', state: 'dancing' }] } });
     await w.pass();
     expect(agent.end).toBeInstanceOf(ClusterError);
-  });
-});
-
-describe('a leaving task', () => {
-  const released = (agent: Agent, id: string) =>
-    agent.assignments.flatMap(({ tasks }) => tasks ?? []).findLast(({ task }) => task?.id === id)?.released;
-
-  /** Both agents have followed everything so far. */
-  async function settled(w: World): Promise<readonly [Agent, Agent]> {
-    const agents = [await w.register('n1'), await w.register('n2')] as const;
-    for (const agent of agents) agent.say({ ack: { revision: agent.last?.revision ?? 0 } });
-    await w.pass();
-    for (const agent of agents) agent.say({ ack: { revision: agent.last?.revision ?? 0 } });
-    await w.pass();
-    return agents;
-  }
-
-  it('is released when every node has acknowledged its leaving', async () => {
-    const w = await world(web());
-    const [n1, n2] = await settled(w);
-    w.cluster.edit('task', 'web.1', { desired: 'shutdown' });
-    await w.pass();
-    expect(released(n1, 'web.1')).toBe(false);
-    n1.say({ ack: { revision: n1.last?.revision ?? 0 } });
-    await w.pass();
-    expect(released(n1, 'web.1')).toBe(false);
-    n2.say({ ack: { revision: n2.last?.revision ?? 0 } });
-    await w.pass();
-    expect(released(n1, 'web.1')).toBe(true);
-  });
-
-  it('waits no longer than two seconds for a node that does not answer', async () => {
-    const w = await world(web());
-    const [n1] = await settled(w);
-    w.cluster.edit('task', 'web.1', { desired: 'shutdown' });
-    await w.pass();
-    n1.say({ ack: { revision: n1.last?.revision ?? 0 } });
-    await w.pass(1_900);
-    expect(released(n1, 'web.1')).toBe(false);
-    await w.pass(200);
-    expect(released(n1, 'web.1')).toBe(true);
-  });
-
-  it('does not wait for a node whose session has ended', async () => {
-    const w = await world(web());
-    const [n1, n2] = await settled(w);
-    w.cluster.edit('task', 'web.1', { desired: 'shutdown' });
-    await w.pass();
-    n2.leave();
-    await w.pass();
-    n1.say({ ack: { revision: n1.last?.revision ?? 0 } });
-    await w.pass();
-    expect(released(n1, 'web.1')).toBe(true);
-  });
-
-  it('waits for the nodes of the reign before until they come back, at most two seconds', async () => {
-    const builder = web().edit('task', 'web.1', { desired: 'shutdown' });
-    builder.edit('node-status', 'n1', { state: 'ready' }).edit('node-status', 'n2', { state: 'ready' });
-    const w = await world(builder);
-    const n1 = await w.register('n1');
-    n1.say({ ack: { revision: n1.last?.revision ?? 0 } });
-    await w.pass();
-    expect(released(n1, 'web.1')).toBe(false);
-    const n2 = await w.register('n2');
-    for (const agent of [n1, n2]) agent.say({ ack: { revision: agent.last?.revision ?? 0 } });
-    await w.pass();
-    expect(released(n1, 'web.1')).toBe(true);
-  });
-
-  it('goes at once when nothing is published', async () => {
-    const w = await world(
-      cluster(2)
-        .service('job')
-        .task('job.1', { node: 'n1', ...running }),
-    );
-    const [n1] = await settled(w);
-    w.cluster.edit('task', 'job.1', { desired: 'shutdown' });
-    await w.pass();
-    expect(released(n1, 'job.1')).toBe(true);
-  });
-
-  it('goes at once under the test switch', async () => {
-    const w = await world(web(), true);
-    const [n1] = await settled(w);
-    w.cluster.edit('task', 'web.1', { desired: 'shutdown' });
-    await w.pass();
-    expect(released(n1, 'web.1')).toBe(true);
   });
 });
