@@ -120,7 +120,7 @@ function eviction(view: View, tick: Tick, found: readonly Misfit[]): Plan {
 }
 
 function evicted(scene: Scene, slot: Slot, member: Member, because: string): Unit {
-  if (!isServing(member)) return [...move(scene, slot, member, because), unchanged(member)];
+  if (!isServing(member)) return [...move(scene, slot, member, because), ...unchanged(member)];
   const coming = { ...likeness(scene, member), origin: 'move', stops: [], keeps: member } as const;
   return [...succession(scene, slot, coming), ...proofOf(member.task, member.ground)];
 }

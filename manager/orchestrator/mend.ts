@@ -39,7 +39,7 @@ function mendOne(scene: Scene, slot: Slot, member: Member): Mending {
  * that). What does not serve yet is moved at once.
  */
 function drained(scene: Scene, slot: Slot, member: Member, because: string): Mending {
-  if (!isServing(member)) return { unit: [...move(scene, slot, member, because), unchanged(member)] };
+  if (!isServing(member)) return { unit: [...move(scene, slot, member, because), ...unchanged(member)] };
   const coming = { ...likeness(scene, member), origin: 'move', stops: [], keeps: member } as const;
   return { unit: [...succession(scene, slot, coming), ...proofOf(member.task, member.ground)] };
 }

@@ -10,7 +10,7 @@ import { isTerminal, isWanted, stateOf, type Task, type TaskState, type TaskStat
 import type { Tick } from '../reconcile.ts';
 import { check, type Stored, type View, type Write } from '../store/store.ts';
 import { type Difference, differenceOf, isDirty } from './dirty.ts';
-import { type Footing, type Ground, groundOf, type Patience } from './footing.ts';
+import { type Footing, type Ground, groundOf, type Patience, proofOf } from './footing.ts';
 
 /** One task of a slot with all that is known of it. */
 export interface Member {
@@ -139,9 +139,9 @@ export function mayRun(member: Member): boolean {
   return member.footing.kind === 'firm' || member.footing.kind === 'shaky' || member.footing.kind === 'drained';
 }
 
-/** Holds only while nothing new has been reported of the task. */
-export function unchanged(member: Member): Write {
-  return check('task-status', member.task.id, member.statusRev);
+/** Checks that hold only while nothing new is known of the task and its node: whether it serves is as it was seen. */
+export function unchanged(member: Member): readonly Write[] {
+  return [check('task-status', member.task.id, member.statusRev), ...proofOf(member.task, member.ground)];
 }
 
 /** A rollout that takes longer than this from slot to slot does not empty drained nodes: the orchestrator does. */

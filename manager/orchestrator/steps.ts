@@ -1,9 +1,9 @@
 /** The single steps that slots are mended with, whether one task is in them or two. */
 import type { Instant } from '../../common/model/ids.ts';
-import type { Unit } from '../store/store.ts';
+import { check, type Unit } from '../store/store.ts';
 import { holdOn, released } from './release.ts';
 import { causeOf, type RestartVerdict, restartVerdict } from './restart.ts';
-import { contentsOf, type Member, type Scene, type Slot, unchanged } from './scene.ts';
+import { contentsOf, type Member, type Scene, type Slot } from './scene.ts';
 import { likeness, succession } from './successor.ts';
 
 /** At most one unit for a slot at a time; the next decision sees what it did. */
@@ -43,5 +43,5 @@ export function restart(
     stops: [{ member, because }],
     keeps,
   });
-  return [...unit, unchanged(member)];
+  return [...unit, check('task-status', member.task.id, member.statusRev)];
 }

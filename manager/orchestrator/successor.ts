@@ -67,7 +67,7 @@ function stopOf(scene: Scene, { member, because }: Farewell): Write {
 
 /** A unit that only tells a task to stop; it holds only while `trusted`, on whom the slot then rests, is as seen. */
 export function stopping(scene: Scene, farewell: Farewell, trusted?: Member): Unit {
-  const trust = trusted === undefined ? [] : [unchanged(trusted)];
+  const trust = trusted === undefined ? [] : unchanged(trusted);
   return [stopOf(scene, farewell), ...trust];
 }
 

@@ -167,7 +167,7 @@ function replaced(scene: Scene, slot: Slot, policy: UpdatePolicy, rev: Revision)
     keeps,
   });
   // What does not serve now may do so before this is committed: then it would be the one to spare.
-  const seen = policy.order === 'start-first' ? slot.wanted.map(unchanged) : [];
+  const seen = policy.order === 'start-first' ? slot.wanted.flatMap(unchanged) : [];
   return [...unit, check('rollout', scene.service.id, rev), ...seen];
 }
 

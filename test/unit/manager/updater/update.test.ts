@@ -112,6 +112,13 @@ describe('start-first', () => {
     expect(world.store.commitNow([unit ?? []])).toEqual([{ kind: 'conflict' }]);
   });
 
+  it('does not stop a task whose node is heard again meanwhile', () => {
+    const world = updating(1, { update: { order: 'start-first' } }).silent('n1', 0);
+    const [unit] = update.decide(world.view, 'web', at(0)).units;
+    world.edit('node-status', 'n1', { state: 'ready' });
+    expect(world.store.commitNow([unit ?? []])).toEqual([{ kind: 'conflict' }]);
+  });
+
   it('does not start when the old task has changed meanwhile', () => {
     const world = updating(1, { update: { order: 'start-first' } });
     const [unit] = update.decide(world.view, 'web', at(0)).units;
