@@ -15,7 +15,7 @@ import { Ranking } from './rank.ts';
 import { Seats, type Want } from './seats.ts';
 
 /** Writes of one plan; the rest follows at once. Bounds how long one decision holds up the process. */
-export const UNITS_A_PLAN_MAX = 1_000;
+export const UNITS_A_PLAN_MAX = 500;
 
 export const schedule: Reconciler<'cluster'> = {
   name: 'schedule',
