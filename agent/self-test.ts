@@ -68,7 +68,7 @@ export class SelfTest {
     if (reason === this.#reason) return;
     this.#reason = reason;
     if (reason === '') this.#tools.log.info('this host is fit again');
-    else this.#tools.log.error({ reason }, 'this host is unfit for new tasks');
+    else this.#tools.log.warn({ reason }, 'this host is unfit for new tasks');
     for (const listener of this.#listeners) listener();
   }
 
