@@ -46,7 +46,8 @@ export async function monitor(
     case 'ports': {
       if (watched.wasReady) return findings.onReady();
       const until = watched.startedAt + watched.startTimeoutMs;
-      const question = { address: watched.address, ports: rule.ports, until, ...tools };
+      const { clock, connects } = tools;
+      const question = { address: watched.address, ports: rule.ports, until, clock, connects };
       const closed = await waitForPorts(question, signal);
       if (closed === undefined) return findings.onReady();
       const limit = formatDuration(watched.startTimeoutMs);
