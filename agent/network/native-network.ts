@@ -5,9 +5,10 @@
  */
 import { join } from 'node:path';
 import { ClusterError, messageOf } from '../../common/errors.ts';
-import type { TaskId } from '../../common/model/ids.ts';
-import type { Link, NetworkAddon } from '../../native/network.ts';
+import type { NodeId, TaskId } from '../../common/model/ids.ts';
+import type { Link, NetworkAddon, Route, RouteRefusal } from '../../native/network.ts';
 import { Balance } from './balance.ts';
+import { checkAttachment, checkHost, checkPorts, flawOf } from './check.ts';
 import { forwardObstacle } from './forward-policy.ts';
 import { type MarkNumbers, numberPeers } from './marks.ts';
 import { forget, recall, remember } from './memory.ts';
@@ -35,8 +36,12 @@ export class NativeNetwork implements Network {
   #standing: Standing | undefined;
   #peers: readonly Peer[] = [];
   #numbers: MarkNumbers = {};
-  /** A line per peer that cannot be routed to. */
-  #refused: readonly string[] = [];
+  /** Why peers are left out. */
+  #flaws: readonly string[] = [];
+  /** Why peers have no route at present, by node id. */
+  readonly #refused = new Map<NodeId, string>();
+  /** Links that belonged to nobody at the last audit. */
+  #strays: ReadonlySet<string> = new Set();
   #tail: Promise<unknown> = Promise.resolve();
 
   /** @param stateDir  the agent's; one file is kept there, so that sysctls and marks outlive us */
@@ -48,6 +53,9 @@ export class NativeNetwork implements Network {
 
   start(state: NetworkState): Promise<void> {
     return this.#inTurn('take the host over', async () => {
+      checkHost(state.host);
+      checkPorts(state.ports);
+      for (const attachment of state.attached) checkAttachment(attachment, state.host);
       const uplink = await this.#uplinkOf(state.host.address);
       const memory = await recall(this.#memoryPath);
       const sysctls = await neededSysctls(uplink.name);
@@ -60,7 +68,7 @@ export class NativeNetwork implements Network {
       await remember(this.#memoryPath, { sysctls: { ...found, ...memory.sysctls }, marks: this.#numbers });
       await writeSysctls(sysctls);
       this.#standing = { host: state.host, uplink, sysctls };
-      this.#peers = state.peers;
+      this.#setPeers(state.peers, state.host);
       this.#attached.clear();
       for (const attachment of state.attached) this.#attached.set(attachment.taskId, attachment);
       await this.#route(await this.#addon.links());
@@ -71,7 +79,7 @@ export class NativeNetwork implements Network {
 
   applyPeers(peers: readonly Peer[]): Promise<void> {
     return this.#inTurn('apply the peers', async () => {
-      this.#stand();
+      const { host } = this.#stand();
       const numbers = numberPeers(
         this.#numbers,
         peers.map((peer) => peer.nodeId),
@@ -81,7 +89,7 @@ export class NativeNetwork implements Network {
         await remember(this.#memoryPath, { sysctls, marks: numbers });
       }
       this.#numbers = numbers;
-      this.#peers = peers;
+      this.#setPeers(peers, host);
       await this.#route(await this.#addon.links());
       await this.#applyBalance();
     });
@@ -90,6 +98,7 @@ export class NativeNetwork implements Network {
   applyPorts(ports: readonly PublishedPort[]): Promise<void> {
     return this.#inTurn('apply the published ports', async () => {
       this.#stand();
+      checkPorts(ports);
       this.#balance.setPorts(ports);
       await this.#applyBalance();
     });
@@ -98,6 +107,7 @@ export class NativeNetwork implements Network {
   attach(attachment: Attachment, pid: number): Promise<void> {
     return this.#inTurn(`attach task ${attachment.taskId}`, async () => {
       const { host, uplink } = this.#stand();
+      checkAttachment(attachment, host);
       const { taskId, address } = attachment;
       await this.#addon.forgetConnections({ address, bothDirections: true, protocol: 0, published: 0 });
       await this.#addon.attachVeth({
@@ -152,11 +162,7 @@ export class NativeNetwork implements Network {
       for (const [name, value] of Object.entries(wrong)) repaired.push(`sysctl ${name} was ${value}`);
       await writeSysctls(Object.fromEntries(Object.keys(wrong).map((name) => [name, sysctls[name] ?? ''])));
       const links = await this.#addon.links();
-      const ours = new Set([...this.#attached.keys()].map(linkName));
-      for (const link of links) {
-        if (!link.name.startsWith(LINK_PREFIX) || ours.has(link.name)) continue;
-        if (await this.#addon.deleteLink(link.name)) repaired.push(`link ${link.name} belonged to nobody`);
-      }
+      repaired.push(...(await this.#removeStrays(links)));
       repaired.push(...(await this.#route(links)));
       if (await this.#balance.isForeign()) {
         this.#balance.distrust();
@@ -170,9 +176,10 @@ export class NativeNetwork implements Network {
   unfit(): Promise<string> {
     return this.#inTurn('look for obstacles', async () => {
       if (this.#standing === undefined) return 'the network has not been started; next: wait for the first assignments';
-      const [refused] = this.#refused;
-      if (refused !== undefined) return refused;
       const { host } = this.#standing;
+      // A single host that nobody reaches is that host's trouble; one that reaches nobody is our own.
+      const [first] = [...this.#refused.values(), ...this.#flaws];
+      if (first !== undefined && this.#peers.length === this.#refused.size) return first;
       return forwardObstacle(await this.#addon.runNft('list ruleset', true), host.pool);
     });
   }
@@ -209,26 +216,53 @@ export class NativeNetwork implements Network {
     const wanted = [...toPeers, ...routesToLinks(host, linkRoutes)];
     const routes = difference(wanted, await this.#addon.routes(ROUTE_PROTOCOL), routeText);
     const refusals = await this.#addon.changeRoutes(ROUTE_PROTOCOL, routes.missing, routes.surplus);
-    const refusedRoutes = new Map(refusals.map((refusal) => [routes.missing[refusal.index]?.gateway, refusal]));
-    this.#refused = this.#peers.flatMap((peer) => {
-      const refusal = refusedRoutes.get(peer.address);
-      if (refusal === undefined) return [];
-      const why = refusal.text === '' ? refusal.code : refusal.text;
-      return [
-        `node ${peer.nodeId} at ${peer.address} cannot be routed to through ${uplink.name}: ${why}; next: give both hosts addresses on one segment`,
-      ];
-    });
+    this.#refuseRoutes(refusals, routes.missing, uplink);
     const wantedRules = rulesFor(host, this.#peers, this.#numbers);
     const rules = difference(wantedRules, await this.#addon.rules(ROUTE_PROTOCOL), ruleText);
     if (rules.missing.length + rules.surplus.length > 0) {
       await this.#addon.changeRules(ROUTE_PROTOCOL, rules.missing, rules.surplus);
     }
     return [
-      ...routes.missing.map((route) => `route ${routeText(route)} was missing`),
+      ...routes.missing
+        .filter((_, index) => !refusals.some((refusal) => refusal.index === index))
+        .map((route) => `route ${routeText(route)} was missing`),
       ...routes.surplus.map((route) => `route ${routeText(route)} was surplus`),
       ...rules.missing.map((rule) => `rule ${ruleText(rule)} was missing`),
       ...rules.surplus.map((rule) => `rule ${ruleText(rule)} was surplus`),
     ];
+  }
+
+  /** The kernel removes a link with its container's namespace; only one that was nobody's at two audits needs us. */
+  async #removeStrays(links: readonly Link[]): Promise<readonly string[]> {
+    const ours = new Set([...this.#attached.keys()].map(linkName));
+    const strays = links.map((link) => link.name).filter((name) => name.startsWith(LINK_PREFIX) && !ours.has(name));
+    const seenBefore = strays.filter((name) => this.#strays.has(name));
+    this.#strays = new Set(strays);
+    const removed: string[] = [];
+    for (const name of seenBefore)
+      if (await this.#addon.deleteLink(name)) removed.push(`link ${name} belonged to nobody`);
+    return removed;
+  }
+
+  /** Peers that describe themselves as what they cannot be are left out. */
+  #setPeers(peers: readonly Peer[], host: HostNetwork): void {
+    this.#flaws = peers.flatMap((peer) => {
+      const flaw = flawOf(peer, host);
+      return flaw === '' ? [] : [`node ${peer.nodeId} cannot be used: ${flaw}`];
+    });
+    this.#peers = peers.filter((peer) => flawOf(peer, host) === '');
+  }
+
+  /** They stay wanted: the next audit tries again, for instance when the uplink is back. */
+  #refuseRoutes(refusals: readonly RouteRefusal[], routes: readonly Route[], uplink: Link): void {
+    this.#refused.clear();
+    for (const { index, code, text } of refusals) {
+      const peer = this.#peers.find(({ address }) => address === routes[index]?.gateway);
+      if (peer === undefined) continue;
+      const what = `node ${peer.nodeId} at ${peer.address} cannot be routed to through ${uplink.name}`;
+      const why = `${text === '' ? code : text}; next: give both hosts addresses on one segment`;
+      this.#refused.set(peer.nodeId, `${what}: ${why}`);
+    }
   }
 
   async #applyBalance(): Promise<void> {

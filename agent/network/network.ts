@@ -77,11 +77,11 @@ export interface NetworkState {
 export interface Network {
   /**
    * Takes the host over: sysctls, routes, rules and one nftables table, replaced in a single transaction, so that a
-   * restarted agent leaves no gap. Also the way to change pool or block. Containers not in `attached` lose their links
-   * at the next audit.
+   * restarted agent leaves no gap. Also the way to change pool or block. Containers not in `attached` lose their
+   * links at the second audit from now.
    */
   start(state: NetworkState): Promise<void>;
-  /** The complete set of other hosts. A peer that cannot be routed to is skipped and told by `unfit`. */
+  /** The complete set of other hosts. One that cannot be routed to is left out; when that is all of them, `unfit` tells. */
   applyPeers(peers: readonly Peer[]): Promise<void>;
   /**
    * The complete set of published ports; resolved means that no new connection goes to a backend that is not in it.

@@ -1,7 +1,7 @@
 // A server and client small enough to be a container in tests.
 //   peer serve ID PORT            TCP and UDP: greets with "ID ADDRESS" of the caller, then echoes
 //   peer ask ADDRESS PORT [N [udp]]   N calls one after another, a line each: the greeting, or what went wrong
-//   peer hold ADDRESS PORT        one TCP connection: the greeting, then an echo per line of input
+//   peer hold ADDRESS PORT [udp]  one connection: the greeting, then an answer per line of input
 //   peer spoof SOURCE ADDRESS PORT    sends one UDP packet with another's source address
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -109,13 +109,14 @@ static void AskOnce(int type, const struct sockaddr_in* to) {
   if (fd >= 0) close(fd);
 }
 
-static void Hold(const struct sockaddr_in* to) {
+static void Hold(int type, const struct sockaddr_in* to) {
   char line[512];
-  int fd = Open(SOCK_STREAM, to);
+  int fd = Open(type, to);
   if (fd < 0) {
     puts(Trouble());
     exit(1);
   }
+  if (type == SOCK_DGRAM) send(fd, "?", 1, 0);
   for (;;) {
     ssize_t got = recv(fd, line, sizeof line, 0);
     if (got > 0)
@@ -158,7 +159,7 @@ int main(int argc, char** argv) {
       AskOnce(argc > 5 ? SOCK_DGRAM : SOCK_STREAM, &to);
   } else if (strcmp(argv[1], "hold") == 0) {
     struct sockaddr_in to = Address(argv[2], argv[3]);
-    Hold(&to);
+    Hold(argc > 4 ? SOCK_DGRAM : SOCK_STREAM, &to);
   } else if (strcmp(argv[1], "spoof") == 0 && argc > 4) {
     struct sockaddr_in to = Address(argv[3], argv[4]);
     Spoof(argv[2], &to);

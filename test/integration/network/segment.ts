@@ -198,7 +198,12 @@ export class Segment {
 
   /** Runs `peer` with these words within a container. */
   within(container: Talker, ...words: readonly string[]): string {
-    return run('nsenter', '--net', '--target', `${container.process.pid}`, this.#program, ...words);
+    return this.enter(container, this.#program, ...words);
+  }
+
+  /** Runs any command in the container's network namespace. */
+  enter(container: Talker, command: string, ...words: readonly string[]): string {
+    return run('nsenter', '--net', '--target', `${container.process.pid}`, command, ...words);
   }
 
   async close(): Promise<void> {
