@@ -176,6 +176,7 @@ export class TaskRunner {
       const isPassing = error.code === 'unavailable' || error.code === 'exhausted';
       log.warn({ taskId, step: action.kind, cause }, 'a step of a task failed');
       if (!isBuilding(action)) {
+        this.#mention(explain(error));
         await clock.sleep(RETRY_MS, this.#stop.signal).catch(() => {});
       } else if (isPassing && action.kind !== 'start') {
         this.#retryAt = clock.now() + RETRY_MS;

@@ -74,8 +74,9 @@ export class AgentRig {
     this.worker = this.#newWorker();
   }
 
-  static async make(): Promise<AgentRig> {
-    const rig = new AgentRig(await mkdtemp(join(tmpdir(), 'covey-agent-')));
+  /** @param dir  the state directory; default: a new one */
+  static async make(dir?: string): Promise<AgentRig> {
+    const rig = new AgentRig(dir ?? (await mkdtemp(join(tmpdir(), 'covey-agent-'))));
     await rig.worker.start(new AbortController().signal);
     return rig;
   }
