@@ -164,7 +164,7 @@ describe('peers', () => {
 
   it('are routed to again after the uplink was down', async () => {
     host.exec('ip', 'link', 'set', 'eth0', 'down');
-    expect(await host.call('audit')).toEqual([]);
+    expect((await host.call('audit')).join('\n')).not.toContain('route');
     expect(await host.call('unfit')).toMatch(/^node node2 at 10\.77\.0\.2 cannot be routed to/);
     host.exec('ip', 'link', 'set', 'eth0', 'up');
     expect((await host.call('audit')).join('\n')).toMatch(/route 10\.88\.2\.0\/24 via 10\.77\.0\.2 .* was missing/);
