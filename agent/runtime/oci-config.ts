@@ -147,7 +147,7 @@ const CPU_QUOTA_MIN_US = 1_000;
 export function ociConfig(request: ConfigRequest): OciConfig {
   const { template, limits } = request;
   return {
-    ociVersion: '1.2.0',
+    ociVersion: '1.0.2',
     process: processOf(request),
     root: { path: 'rootfs', readonly: template.readOnly },
     hostname: hostnameOf(request),

@@ -94,6 +94,28 @@ static void answer_start(struct shim* shim, int fd) {
     answer_failure(fd, failure.error, failure.step, failure.syscall, failure.path);
 }
 
+struct request {
+  long version;
+  const char* verb;
+  int number;
+};
+
+/** Takes "covey VERSION VERB [NUMBER]" apart in place; version 0 when it is not our language. */
+static struct request read_request(char* text) {
+  struct request request = {.version = 0, .verb = "", .number = 0};
+  if (strncmp(text, "covey ", 6) != 0) return request;
+  char* at = text + 6;
+  request.version = strtol(at, &at, 10);
+  at += strspn(at, " ");
+  request.verb = at;
+  at += strcspn(at, " \n");
+  if (*at) {
+    *at++ = '\0';
+    request.number = (int)strtol(at, NULL, 10);
+  }
+  return request;
+}
+
 void control_serve(struct shim* shim, int index) {
   char text[REQUEST_MAX];
   int fd = shim->clients[index];
@@ -105,16 +127,16 @@ void control_serve(struct shim* shim, int index) {
     return;
   }
   text[n] = '\0';
-  int version = 0, number = 0;
-  char verb[16] = "";
-  if (sscanf(text, "covey %d %15s %d", &version, verb, &number) < 2 || version < 1) {
+  struct request request = read_request(text);
+  const char* verb = request.verb;
+  if (request.version < 1 || *verb == '\0') {
     answer_failure(fd, EPROTO, "reading a request", "recv", "not our language");
   } else if (strcmp(verb, "hello") == 0) {
     answer_hello(shim, fd);
   } else if (strcmp(verb, "start") == 0) {
     answer_start(shim, fd);
   } else if (strcmp(verb, "signal") == 0) {
-    if (syscall(SYS_pidfd_send_signal, shim->pidfd, number, NULL, 0) == 0)
+    if (syscall(SYS_pidfd_send_signal, shim->pidfd, request.number, NULL, 0) == 0)
       say(fd, "ok");
     else
       answer_failure(fd, errno, "signalling", "pidfd_send_signal", "");

@@ -190,7 +190,8 @@ static void end_tree(const struct run* run) {
   // What was killed takes a moment to go. What the command left running on purpose keeps its cgroup; removing the
   // container removes both.
   int tries = run->timed_out ? 200 : 1;
-  while (tries-- > 0 && unlinkat(run->tree_parent, run->tree_name, AT_REMOVEDIR) != 0 && errno == EBUSY) usleep(1000);
+  while (tries-- > 0 && unlinkat(run->tree_parent, run->tree_name, AT_REMOVEDIR) != 0 && errno == EBUSY)
+    usleep(1000);
 }
 
 static void send_all(const char* text, size_t length) {
