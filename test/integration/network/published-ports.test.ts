@@ -176,6 +176,23 @@ describe('a port published in host mode', () => {
   });
 });
 
+describe('a change of the tasks', () => {
+  it('loses no connection, however often it comes', async () => {
+    const calls = segment.talk('cl', 'ask', '10.77.0.3', `${PORT}`, '1500');
+    const answers: string[] = [];
+    const reading = (async () => {
+      for (let line = await calls.line(); line !== 'ended'; line = await calls.line()) answers.push(line);
+    })();
+    const subsets = [tasks.slice(0, 1), tasks.slice(1), tasks];
+    for (let round = 0; answers.length < 1_500 && round < 10_000; round++)
+      await publish(everything(subsets[round % 3]));
+    await reading;
+    await publish(everything());
+    expect(answers).toHaveLength(1_500);
+    expect(answers.filter((line) => !/^t[123] /.test(line))).toEqual([]);
+  });
+});
+
 describe('a task that leaves', () => {
   it('keeps its open connections while new ones go elsewhere, and is done when they are closed', async () => {
     const held = await Promise.all(
