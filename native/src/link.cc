@@ -241,6 +241,7 @@ std::vector<Link> Links() {
                                      std::to_string(info->ifa_prefixlen));
   });
   std::vector<Link> list;
+  list.reserve(found.size());
   for (auto& [index, link] : found) list.push_back(std::move(link));
   return list;
 }

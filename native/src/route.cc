@@ -95,6 +95,7 @@ std::vector<Route> Routes(uint8_t protocol) {
 std::vector<Refusal> ChangeRoutes(uint8_t protocol, const std::vector<Route>& set,
                                   const std::vector<Route>& remove) {
   std::vector<NetlinkMessage> batch;
+  batch.reserve(set.size() + remove.size());
   // First the new ones: one that replaces another leaves no moment without a route.
   for (const Route& route : set) {
     batch.push_back(RouteMessage(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, protocol, route));
@@ -140,6 +141,7 @@ std::vector<Rule> Rules(uint8_t protocol) {
 
 void ChangeRules(uint8_t protocol, const std::vector<Rule>& add, const std::vector<Rule>& remove) {
   std::vector<NetlinkMessage> batch;
+  batch.reserve(add.size() + remove.size());
   // First the new ones, so that a mark never goes without its table.
   for (const Rule& rule : add) {
     batch.push_back(RuleMessage(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, protocol, rule));
