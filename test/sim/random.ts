@@ -5,6 +5,8 @@ import { SimCluster, type SimOptions } from './cluster.ts';
 import { converge } from './converge.ts';
 import { drawFault, randomSpec, servicesOf, strike } from './faults.ts';
 import type { Meetings } from './meetings.ts';
+import { stuck } from './steady.ts';
+import { Violation } from './world.ts';
 
 /** What every random run has at least. */
 export const HOSTS = 5;
@@ -94,6 +96,9 @@ class RandomRun {
       host.healLink();
       host.powerOn();
     }
+    world.timeline.runUntil(world.now + 60_000);
+    const [flaw] = stuck(this.#cluster);
+    if (flaw !== undefined) throw new Violation(flaw);
     const nodes = [...world.view.all('node')].map(({ value }) => value.id);
     for (const id of nodes) users.edit(id, { availability: 'active' });
     const drained = world.dice.pick(nodes);
