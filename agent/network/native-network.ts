@@ -180,6 +180,8 @@ export class NativeNetwork implements Network {
       // A single host that nobody reaches is that host's trouble; one that reaches nobody is our own.
       const [first] = [...this.#refused.values(), ...this.#flaws];
       if (first !== undefined && this.#peers.length === this.#refused.size) return first;
+      // Without rules every dropping chain looks like an obstacle; only then is the whole, possibly large, ruleset read.
+      if (forwardObstacle(await this.#addon.runNft('list chains', true), host.pool) === '') return '';
       return forwardObstacle(await this.#addon.runNft('list ruleset', true), host.pool);
     });
   }

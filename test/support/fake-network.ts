@@ -1,7 +1,8 @@
 /** A Network without a kernel: remembers what it was told and lets a test set what it sees. */
+
+import type { Attachment, Network, NetworkState, Peer, PublishedPort } from '../../agent/network/network.ts';
 import { ClusterError } from '../../common/errors.ts';
 import type { TaskId } from '../../common/model/ids.ts';
-import type { Attachment, Network, NetworkState, Peer, PublishedPort } from '../../agent/network/network.ts';
 
 export class FakeNetwork implements Network {
   /** Set by the test: open connections by container address; absent = 0. */
