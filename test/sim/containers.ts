@@ -26,6 +26,13 @@ export class Containers {
     return container;
   }
 
+  /** The next run of a task's container, once the one before has ended: at most one at a time (invariant I4 of Covey). */
+  rerun(taskId: TaskId, now: Instant): void {
+    const before = this.#byTask.get(taskId);
+    if (before?.end === undefined) throw new Error(`I4: task ${taskId} is run again while it runs`);
+    this.#byTask.set(taskId, { ...before, startedAt: now, end: undefined });
+  }
+
   of(taskId: TaskId): Container | undefined {
     return this.#byTask.get(taskId);
   }

@@ -49,7 +49,7 @@ export class Dispatcher {
       message: '',
       epoch: this.manager.reign.epoch,
       description: host.description,
-      unfit: old?.value.unfit ?? '',
+      unfit: host.unfit,
     } as const;
     const stored = this.#write([put('node-status', host.id, status, old?.rev ?? 0)]);
     if (!stored) return undefined;
@@ -57,6 +57,17 @@ export class Dispatcher {
     this.#sessions.set(host.id, session);
     this.#send(session);
     return session.id;
+  }
+
+  /** The self-test's word, from the session in force. */
+  unfit(nodeId: NodeId, sessionId: number, unfit: string): void {
+    const old = this.#world.view.get('node-status', nodeId);
+    if (!this.manager.isAlive || this.#sessions.get(nodeId)?.id !== sessionId || old === undefined) return;
+    if (this.#world.etcdSilentMs > 0) {
+      this.#world.timeline.after(this.#world.etcdSilentMs + 1, () => this.unfit(nodeId, sessionId, unfit));
+      return;
+    }
+    if (old.value.unfit !== unfit) this.#write([put('node-status', nodeId, { ...old.value, unfit }, old.rev)]);
   }
 
   /** The stream closed, or its pings went unanswered. */
@@ -137,5 +148,5 @@ export class Dispatcher {
 
 function isNews(before: TaskStatus, report: Report): boolean {
   if (isTerminal(before.state) || rank(report.state) < rank(before.state)) return false;
-  return report.state !== before.state || report.healthy !== before.healthy;
+  return report.state !== before.state || report.healthy !== before.healthy || report.runs.length > before.runs.length;
 }

@@ -23,6 +23,7 @@ const WEIGHTS = {
   'node is active': 8,
   'labels change': 4,
   'node is removed': 1,
+  'self-test fails': 3,
   'node joins': 2,
   'service is created': 3,
   'service is updated': 14,
@@ -88,6 +89,7 @@ export function strike(cluster: SimCluster, fault: Fault): { readonly node?: Nod
     case 'node is paused':
     case 'node is active':
     case 'labels change':
+    case 'self-test fails':
     case 'node is removed':
       if (host === undefined) return {};
       strikeHost(cluster, fault, host);
@@ -95,7 +97,10 @@ export function strike(cluster: SimCluster, fault: Fault): { readonly node?: Nod
   }
 }
 
-type HostFault = Extract<Fault, `node ${string}` | `host ${string}` | 'agent crashes' | 'labels change'>;
+type HostFault = Extract<
+  Fault,
+  `node ${string}` | `host ${string}` | 'agent crashes' | 'labels change' | 'self-test fails'
+>;
 
 function strikeHost(cluster: SimCluster, fault: Exclude<HostFault, 'node joins'>, host: Host): void {
   const { dice } = cluster.world;
@@ -127,6 +132,10 @@ function strikeHost(cluster: SimCluster, fault: Exclude<HostFault, 'node joins'>
       return;
     case 'labels change':
       cluster.users.edit(host.id, { labels: { zone: dice.pick(ZONES) } });
+      return;
+    case 'self-test fails':
+      host.report('disk is read-only');
+      cluster.world.after(5_000, 60_000, () => host.report(''));
       return;
     case 'node is removed':
       if ([...cluster.world.view.all('node')].length > 5) cluster.users.removeNode(host.id);

@@ -3,7 +3,7 @@
  * goes forward one state at a time, and is reported. Containers live on when the agent dies or no manager is heard;
  * they end with the host's power.
  */
-import type { NodeId, TaskId } from '../../common/model/ids.ts';
+import type { Instant, NodeId, TaskId } from '../../common/model/ids.ts';
 import { compareEpochs, type Epoch, type NodeDescription } from '../../common/model/node.ts';
 import { desiredRank, isTerminal, isWanted, type ReportedState } from '../../common/model/task.ts';
 import type { Assigned, Dispatcher, Report } from './dispatcher.ts';
@@ -24,6 +24,9 @@ interface Held {
   turn: number;
 }
 
+/** A third of the failover time: until then every restart is a manager's. */
+const ALONE_AFTER_MS = 5_000;
+
 export class Host {
   readonly id: NodeId;
   readonly description: NodeDescription;
@@ -38,6 +41,8 @@ export class Host {
   #isDismissed = false;
   /** Raised by every start and end of the agent: its timers die with it. */
   #life = 0;
+  #lostAt: Instant = 0;
+  #unfit = '';
 
   constructor(world: World, switchboard: Switchboard, id: NodeId, description: NodeDescription) {
     this.#world = world;
@@ -108,6 +113,7 @@ export class Host {
   hangUp(): void {
     if (this.#session === undefined) return;
     this.#session = undefined;
+    this.#lostAt = this.#world.now;
     this.#connect();
   }
 
@@ -119,6 +125,17 @@ export class Host {
     this.#session = undefined;
     for (const { taskId } of [...this.#world.containers.on(this.id)]) this.#kill(taskId);
     this.#held.clear();
+  }
+
+  /** The agent's self-test says something new; told at once, or when a session opens. */
+  report(unfit: string): void {
+    this.#unfit = unfit;
+    if (this.#session !== undefined && this.isReachable)
+      this.#session.dispatcher.unfit(this.id, this.#session.id, unfit);
+  }
+
+  get unfit(): string {
+    return this.#unfit;
   }
 
   /** The complete set of this node's tasks. An older reign's is refused. */
@@ -135,7 +152,10 @@ export class Host {
     if (!this.#world.containers.end(taskId, { exitCode, oomKilled, wasAsked: false })) return;
     this.#world.tell(() => `container of ${taskId} on ${this.id} ends with ${exitCode}`);
     const held = this.#held.get(taskId);
-    if (held !== undefined) this.#later(held, 5, 60, () => this.#buried(held));
+    if (held === undefined) return;
+    const again = this.#isAlone(held) ? mayRunAgain(held) : undefined;
+    if (again === undefined) this.#later(held, 5, 60, () => this.#buried(held));
+    else this.#later(held, again, again, () => this.#runAgain(held));
   }
 
   #take(assigned: Assigned): void {
@@ -197,11 +217,38 @@ export class Host {
   #exec(held: Held): void {
     const { task } = held.assigned;
     this.#world.containers.start(task, this.id, this.#world.now);
-    const { endsAfterMs, exitCode, oomKilled } = held.behaviour;
-    if (endsAfterMs !== undefined) {
-      this.#world.timeline.after(endsAfterMs, () => this.containerDies(task.id, exitCode, oomKilled));
-    }
+    this.#planEnd(held);
     this.#become(held, 'starting');
+  }
+
+  /** No manager has been heard for so long that restarts are the agent's own (house.md, "Runs"). */
+  #isAlone(held: Held): boolean {
+    const isLong = this.#session === undefined && this.#world.now - this.#lostAt > ALONE_AFTER_MS;
+    return isLong && held.report?.state === 'running' && isWanted(held.assigned.task);
+  }
+
+  #runAgain(held: Held): void {
+    // A manager that is back decides by itself.
+    if (!this.#isAlone(held) || held.report === undefined) return this.#buried(held);
+    const { id: taskId } = held.assigned.task;
+    this.#world.containers.rerun(taskId, this.#world.now);
+    const { now } = this.#world;
+    const before = held.report.runs.length === 0 ? [{ number: 1, startedAt: held.report.at }] : held.report.runs;
+    const ended = before.map((run) => (run.endedAt === undefined ? { ...run, endedAt: now } : run));
+    const runs = [...ended, { number: before.length + 1, startedAt: now }];
+    this.#world.tell(() => `${taskId} on ${this.id} runs for the ${runs.length}th time, no manager is heard`);
+    held.report = { ...held.report, runs };
+    this.#planEnd(held);
+  }
+
+  #planEnd({ assigned, behaviour }: Held): void {
+    const { endsAfterMs, exitCode, oomKilled } = behaviour;
+    if (endsAfterMs === undefined) return;
+    const run = this.#world.containers.of(assigned.task.id);
+    this.#world.timeline.after(endsAfterMs, () => {
+      if (this.#world.containers.of(assigned.task.id) === run)
+        this.containerDies(assigned.task.id, exitCode, oomKilled);
+    });
   }
 
   #timeOut(held: Held): void {
@@ -247,7 +294,7 @@ export class Host {
       message: '',
       oomKilled: false,
       healthy: state === 'running',
-      runs: [],
+      runs: held.report?.runs ?? [],
       ...more,
     };
     this.#say(held.report);
@@ -286,6 +333,7 @@ export class Host {
     const session = this.#session;
     if (session === undefined) return;
     this.#session = undefined;
+    this.#lostAt = this.#world.now;
     this.#world.after(noticeMs, noticeMs + 300, () => session.dispatcher.closed(this.id, session.id, message));
     if (this.#agentRuns) this.#connect();
   }
@@ -298,4 +346,12 @@ export class Host {
       if (this.#held.get(held.assigned.task.id) === held) run();
     });
   }
+}
+
+/** After how long the agent may start the next run by itself; undefined: the policy has no more. */
+function mayRunAgain({ assigned, report }: Held): number | undefined {
+  const { condition, delayMs, maxAttempts } = assigned.revision.template.restart;
+  const spent = assigned.task.restarts.total + Math.max(0, (report?.runs.length ?? 0) - 1);
+  if (condition !== 'any' || (maxAttempts > 0 && spent >= maxAttempts)) return undefined;
+  return Math.max(delayMs, 100);
 }
