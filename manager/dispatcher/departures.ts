@@ -6,21 +6,15 @@ import type { Instant, NodeId, TaskId } from '../../common/model/ids.ts';
 import { isTerminal, isWanted, type Task } from '../../common/model/task.ts';
 import type { Change, View } from '../store/store.ts';
 import { isPublished } from './picture.ts';
-import { deadlineOf, type Departure, mayGo, RELEASE_WAIT_MS, type Witness } from './release.ts';
+import { deadlineOf, type Departure, mayGo, type Witness } from './release.ts';
 
 interface Leaving extends Departure {
   readonly nodeId: NodeId;
 }
 
 export class Departures {
-  readonly #reignSince: Instant;
   readonly #waiting = new Map<TaskId, Leaving>();
   readonly #released = new Set<TaskId>();
-
-  /** @param reignSince  nodes of an earlier reign are waited for from here */
-  constructor(reignSince: Instant) {
-    this.#reignSince = reignSince;
-  }
 
   /** Leaving tasks that may drain; forgotten when they have ended. */
   get released(): ReadonlySet<TaskId> {
@@ -31,11 +25,13 @@ export class Departures {
     return this.#waiting.size;
   }
 
-  /** When the first of the waiting may go whatever the nodes say. */
-  get nextDeadline(): Instant | undefined {
+  /** When, after now, the first of the waiting no longer waits for nodes in session. */
+  deadlineAfter(now: Instant): Instant | undefined {
     let first: Instant | undefined;
-    for (const leaving of this.#waiting.values())
-      first = Math.min(first ?? Number.POSITIVE_INFINITY, deadlineOf(leaving));
+    for (const leaving of this.#waiting.values()) {
+      const deadline = deadlineOf(leaving);
+      if (deadline > now) first = Math.min(first ?? deadline, deadline);
+    }
     return first;
   }
 
@@ -54,7 +50,7 @@ export class Departures {
   free(view: View, sessions: ReadonlyMap<NodeId, Witness>, now: Instant): ReadonlySet<NodeId> {
     const nodes = new Set<NodeId>();
     if (this.#waiting.size === 0) return nodes;
-    const awaited = now < this.#reignSince + RELEASE_WAIT_MS ? absent(view, sessions) : 0;
+    const awaited = absent(view, sessions);
     for (const [id, leaving] of this.#waiting) {
       if (!mayGo(leaving, sessions.values(), awaited, now)) continue;
       this.#waiting.delete(id);
@@ -76,7 +72,10 @@ function isLeaving(view: View, task: Task): boolean {
   return status === undefined || !isTerminal(status.state);
 }
 
-/** Nodes that were ready under an earlier leader and have not opened a session with this one. */
+/**
+ * Nodes that were ready under an earlier leader and have not opened a session with this one: their maps still stand. They
+ * come back, or liveness makes them suspect when their silence window is over, so nobody waits for ever.
+ */
 function absent(view: View, sessions: ReadonlyMap<NodeId, Witness>): number {
   let count = 0;
   for (const { value } of view.all('node-status')) {

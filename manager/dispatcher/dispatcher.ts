@@ -41,7 +41,7 @@ export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #statuses: NodeStatuses;
   readonly #reports: Reports;
-  readonly #departures: Departures;
+  readonly #departures = new Departures();
   readonly #sessions = new Map<NodeId, Session>();
   readonly #registrations = new Map<NodeId, readonly Instant[]>();
   readonly #stop = new AbortController();
@@ -56,7 +56,6 @@ export class Dispatcher {
     this.#options = options;
     this.#statuses = new NodeStatuses(store, reign, clock);
     this.#reports = new Reports(store, reign, clock);
-    this.#departures = new Departures(clock.now());
   }
 
   /** The nodes whose sessions are open, by the time their certificates end (0 = unknown). */
@@ -270,9 +269,10 @@ export class Dispatcher {
 
   #watchDeadline(): void {
     this.#cancelDeadline();
-    const at = this.#departures.nextDeadline;
+    const now = this.#options.clock.now();
+    const at = this.#departures.deadlineAfter(now);
     if (at === undefined || this.#stop.signal.aborted) return;
-    this.#cancelDeadline = this.#options.clock.after(at - this.#options.clock.now(), () => this.#soon());
+    this.#cancelDeadline = this.#options.clock.after(at - now, () => this.#soon());
   }
 }
 

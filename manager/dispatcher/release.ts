@@ -4,7 +4,7 @@
  */
 import type { Instant } from '../../common/model/ids.ts';
 
-/** A node that does not answer for so long is no longer waited for. */
+/** A node in session that does not answer for so long is no longer waited for. */
 export const RELEASE_WAIT_MS = 2_000;
 
 /** A node with a session, by the numbers of the assignments. */
@@ -23,7 +23,7 @@ export interface Departure {
   readonly at: Instant;
 }
 
-/** The instant from which nobody is waited for. */
+/** The instant from which no node in session is waited for. */
 export function deadlineOf(departure: Departure): Instant {
   return departure.at + RELEASE_WAIT_MS;
 }
@@ -33,8 +33,8 @@ export function deadlineOf(departure: Departure): Instant {
  * @param awaited  nodes of an earlier reign that have not come back yet, but may still send it connections
  */
 export function mayGo(departure: Departure, witnesses: Iterable<Witness>, awaited: number, now: Instant): boolean {
-  if (now >= deadlineOf(departure)) return true;
   if (awaited > 0) return false;
+  if (now >= deadlineOf(departure)) return true;
   for (const witness of witnesses) if (!hasNoticed(departure, witness)) return false;
   return true;
 }

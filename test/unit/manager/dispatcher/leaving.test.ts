@@ -61,7 +61,7 @@ describe('a leaving task', () => {
     expect(released(n1, 'web.1')).toBe(true);
   });
 
-  it('waits for the nodes of the reign before until they come back, at most two seconds', async () => {
+  it('waits for the ready nodes of the reign before until they come back', async () => {
     const builder = web().edit('task', 'web.1', { desired: 'shutdown' });
     builder.edit('node-status', 'n1', { state: 'ready' }).edit('node-status', 'n2', { state: 'ready' });
     const w = await world(builder);
@@ -71,6 +71,19 @@ describe('a leaving task', () => {
     expect(released(n1, 'web.1')).toBe(false);
     const n2 = await w.register('n2');
     for (const agent of [n1, n2]) agent.say({ ack: { revision: agent.last?.revision ?? 0 } });
+    await w.pass();
+    expect(released(n1, 'web.1')).toBe(true);
+  });
+
+  it('waits for a ready node of the reign before until it is held to be silent', async () => {
+    const builder = web().edit('task', 'web.1', { desired: 'shutdown' });
+    builder.edit('node-status', 'n1', { state: 'ready' }).edit('node-status', 'n2', { state: 'ready' });
+    const w = await world(builder);
+    const n1 = await w.register('n1');
+    n1.say({ ack: { revision: n1.last?.revision ?? 0 } });
+    await w.pass(3_000);
+    expect(released(n1, 'web.1')).toBe(false);
+    builder.silent('n2', 0);
     await w.pass();
     expect(released(n1, 'web.1')).toBe(true);
   });

@@ -1,0 +1,170 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Queue } from '../../../../common/iterate.ts';
+import type { NodeId } from '../../../../common/model/ids.ts';
+import { ANSWER_MS, LogBroker } from '../../../../manager/logs/broker.ts';
+import { Funnel } from '../../../../manager/logs/funnel.ts';
+import { covey } from '../../../../proto/messages.ts';
+import { type ClusterBuilder, cluster } from '../../../support/cluster-builder.ts';
+import { FakeClock, settle } from '../../../support/fake-clock.ts';
+
+let stop = new AbortController();
+beforeEach(() => {
+  stop = new AbortController();
+});
+afterEach(() => stop.abort());
+
+const running = { status: { state: 'running' } } as const;
+
+/** A broker whose messages to nodes are kept; nodes in `away` have no session. */
+function rig(builder: ClusterBuilder, away: readonly string[] = []) {
+  const clock = new FakeClock();
+  const sent: { readonly node: string; readonly logs?: covey.v1.ILogRequest | null; readonly logsEnd?: unknown }[] = [];
+  const broker = new LogBroker(builder.store, clock, (node, message) => {
+    if (away.includes(node)) return false;
+    sent.push({ node, ...(message as object) });
+    return true;
+  });
+  const lines: string[] = [];
+  let ended = false;
+  const read = (refs: readonly string[], follow = false): void => {
+    const pump = async (): Promise<void> => {
+      for await (const line of broker.read({ refs, follow, tail: 10, since: 0 }, stop.signal)) {
+        lines.push(
+          line.incomplete || `${line.serviceName}.${line.slot}@${line.nodeName} ${Buffer.from(line.text ?? [])}`,
+        );
+      }
+    };
+    pump().finally(() => {
+      ended = true;
+    });
+  };
+  const publish = (index: number, task: string, texts: readonly string[]): Queue<covey.v1.PublishedLog> => {
+    const request = sent[index];
+    const messages = new Queue<covey.v1.PublishedLog>(10, stop.signal);
+    broker.publish((request?.node ?? '') as NodeId, messages).catch(() => {});
+    const published = texts.map((text) => ({ taskId: task, stream: 'stdout', time: 't', text: Buffer.from(text) }));
+    const encoded = covey.v1.PublishedLog.encode({ requestId: request?.logs?.id ?? '', lines: published }).finish();
+    messages.push(covey.v1.PublishedLog.decode(encoded));
+    return messages;
+  };
+  return { clock, sent, lines, read, publish, ended: () => ended };
+}
+
+const two = () =>
+  cluster(2)
+    .service('web', { replicas: 2 })
+    .task('web.1', { node: 'n1', ...running })
+    .task('web.2', { node: 'n2', ...running });
+
+describe('the log broker', () => {
+  it('asks the nodes of all tasks and ends when all have answered', async () => {
+    const r = rig(two());
+    r.read(['web']);
+    await settle();
+    expect(r.sent.map(({ node, logs }) => [node, logs?.tasks, logs?.tail])).toEqual([
+      ['n1', ['web.1'], 10],
+      ['n2', ['web.2'], 10],
+    ]);
+    r.publish(0, 'web.1', ['a']).end();
+    await settle();
+    expect(r.ended()).toBe(false);
+    r.publish(1, 'web.2', ['b']).end();
+    await settle();
+    expect(r.lines).toEqual(['web.1@n1 a', 'web.2@n2 b']);
+    expect(r.ended()).toBe(true);
+  });
+
+  it('drops lines of tasks that the node was not asked for', async () => {
+    const r = rig(two());
+    r.read(['web']);
+    await settle();
+    r.publish(0, 'web.2', ['forged']).end();
+    r.publish(1, 'web.2', ['true']).end();
+    await settle();
+    expect(r.lines).toEqual(['web.2@n2 true']);
+  });
+
+  it('names at the end what it could not reach', async () => {
+    const r = rig(two(), ['n2']);
+    r.read(['web']);
+    await settle();
+    r.publish(0, 'web.1', ['a']).end();
+    await settle();
+    expect(r.lines).toEqual(['web.1@n1 a', 'could not be read: web.2.web.2 on node n2']);
+  });
+
+  it('gives up a node that does not begin to answer', async () => {
+    const r = rig(two());
+    r.read(['web']);
+    await settle();
+    r.publish(0, 'web.1', ['a']).end();
+    await settle();
+    r.clock.advance(ANSWER_MS);
+    await settle();
+    expect(r.ended()).toBe(true);
+    expect(r.lines.at(-1)).toBe('could not be read: web.2.web.2 on node n2');
+  });
+
+  it('adds tasks that appear later while it follows', async () => {
+    const world = two();
+    const r = rig(world);
+    r.read(['web'], true);
+    await settle();
+    world.task('web.3', { node: 'n1', ...running });
+    await settle();
+    expect(r.sent.at(-1)).toMatchObject({ node: 'n1', logs: { tasks: ['web.3'], follow: true, tail: -1 } });
+    r.publish(2, 'web.3', ['late']);
+    await settle();
+    expect(r.lines).toEqual(['web.3@n1 late']);
+    expect(r.ended()).toBe(false);
+  });
+
+  it('tells the nodes when the reader has gone', async () => {
+    const r = rig(two());
+    r.read(['web'], true);
+    await settle();
+    stop.abort();
+    await settle();
+    expect(r.sent.filter(({ logsEnd }) => logsEnd).map(({ node }) => node)).toEqual(['n1', 'n2']);
+  });
+
+  it('reads one task by its id', async () => {
+    const r = rig(two());
+    r.read(['web.2']);
+    await settle();
+    expect(r.sent.map(({ logs }) => logs?.tasks)).toEqual([['web.2']]);
+  });
+
+  it('asks for nothing of tasks that never started', async () => {
+    const r = rig(
+      cluster(1)
+        .service('web')
+        .task('web.1', { status: { state: 'rejected' } })
+        .task('web.2', { node: '' }),
+    );
+    r.read(['web']);
+    await settle();
+    expect([r.sent, r.ended()]).toEqual([[], true]);
+  });
+});
+
+describe('a funnel', () => {
+  it('lets writers wait while the reader is behind', async () => {
+    const funnel = new Funnel<number>(2, stop.signal);
+    let written = 0;
+    const write = async (): Promise<void> => {
+      for (let item = 0; item < 10 && (await funnel.put([item])); item += 1) written += 1;
+    };
+    write().catch(() => {});
+    await settle();
+    expect(written).toBe(1);
+    const reader = funnel.read()[Symbol.asyncIterator]();
+    for (let item = 0; item < 4; item += 1) expect((await reader.next()).value).toBe(item);
+    await settle();
+    expect(written).toBeGreaterThanOrEqual(4);
+    expect(written).toBeLessThan(10);
+    await reader.return?.(undefined);
+    await settle();
+    expect(funnel.isOpen).toBe(false);
+  });
+});
