@@ -1,0 +1,15 @@
+import { execFileSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { expect, it } from 'vitest';
+import { builtFile } from '../../../native/index.ts';
+
+const BUILD = fileURLToPath(new URL('../../../native/build.mjs', import.meta.url));
+/** Compiling with sanitizers takes half a minute on a quiet machine; the product is kept. */
+const COMPILE_MS = 300_000;
+
+it('reads every plan, config, passwd, mountinfo and answer without a sanitizer complaining', {
+  timeout: COMPILE_MS,
+}, () => {
+  execFileSync(process.execPath, [BUILD, '--only', 'units'], { stdio: ['ignore', 'ignore', 'inherit'] });
+  expect(execFileSync(builtFile('native-units'), { encoding: 'utf8' })).toBe('all well\n');
+});

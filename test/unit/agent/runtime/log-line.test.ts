@@ -1,0 +1,44 @@
+import { expect, it } from 'vitest';
+import { instantOf, logFilesOf, parseLogLine } from '../../../../agent/runtime/log-line.ts';
+import { signalNumber } from '../../../../agent/runtime/signal.ts';
+
+it('takes a line of the log apart', () => {
+  const line = parseLogLine('2026-11-21T10:09:42.123456789Z stderr P half a line');
+  expect(line).toEqual({
+    time: '2026-11-21T10:09:42.123456789Z',
+    stream: 'stderr',
+    partial: true,
+    text: 'half a line',
+  });
+  expect(line && instantOf(line)).toBe(Date.UTC(2026, 10, 21, 10, 9, 42, 123));
+});
+
+it('keeps empty lines and spaces', () => {
+  expect(parseLogLine('2026-11-21T10:09:42.000000000Z stdout F ')?.text).toBe('');
+  expect(parseLogLine('2026-11-21T10:09:42.000000000Z stdout F  x ')?.text).toBe(' x ');
+});
+
+it.each([
+  '',
+  'x',
+  '2026-11-21T10:09:42.1Z stdout F x',
+  '2026-11-21T10:09:42.000000000Z stdin F x',
+  '2026-11-21T10:09:42.000',
+])('takes %j for no line', (text) => expect(parseLogLine(text)).toBeUndefined());
+
+it('names the files of a log oldest first', () => {
+  expect(logFilesOf('/l', 3)).toEqual(['/l.2', '/l.1', '/l']);
+  expect(logFilesOf('/l', 1)).toEqual(['/l']);
+});
+
+it.each([
+  ['', 15],
+  ['SIGTERM', 15],
+  ['int', 2],
+  ['9', 9],
+  ['64', 64],
+])('knows the signal %j as %i', (text, number) => expect(signalNumber(text)).toBe(number));
+
+it.each(['0', '65', 'SIGFOO', '-1', '1.5'])('refuses the signal %j', (text) => {
+  expect(() => signalNumber(text)).toThrow('is no signal');
+});
