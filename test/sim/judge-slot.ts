@@ -93,11 +93,14 @@ export class SlotJudge {
     if (task.because?.endsWith('is unreachable') && !this.#isWrittenOff(task)) {
       return `I23: task ${task.id} is moved before ${task.nodeId} has been silent for long enough`;
     }
+    if (!serves(view, task) || others.some((other) => isWanted(other) && serves(view, other))) return undefined;
+    // Where the successor cannot be had at all, a node is emptied all the same; the reason then says so behind a semicolon.
+    const isMove = /is drained$|^moved to another node$/.test(task.because ?? '');
+    if (isMove) return `I6: task ${task.id}, the last healthy one of its slot, is stopped to move it (${task.because})`;
     const isUpdate = task.because === 'updated' || task.because === 'rolled back';
     const rollout = view.get('rollout', task.serviceId)?.value;
     const policy = rollout?.state === 'rollback_started' ? service.spec.rollback : service.spec.update;
-    if (!isUpdate || policy.order !== 'start-first' || !serves(view, task)) return undefined;
-    if (others.some((other) => isWanted(other) && serves(view, other))) return undefined;
+    if (!isUpdate || policy.order !== 'start-first') return undefined;
     return `I6: task ${task.id}, the last healthy one of its slot, is stopped start-first (${task.because})`;
   }
 

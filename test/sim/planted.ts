@@ -1,4 +1,4 @@
-/** Seven bugs as they might be made, each planted into the real reconcilers by a wrapper: the invariants must find them. */
+/** Eight bugs as they might be made, each planted into the real reconcilers by a wrapper: the invariants must find them. */
 import type { Epoch } from '../../common/model/node.ts';
 import { NO_RESTARTS } from '../../common/model/task.ts';
 import type { Plan, Reconciler } from '../../manager/reconcile.ts';
@@ -47,6 +47,14 @@ export const PLANTED: readonly PlantedBug[] = [
             status.state === 'starting' ? { ...status, state: 'running', healthy: true } : status,
           ),
         ),
+    }),
+  },
+  {
+    name: 'a drained node is emptied before its tasks have successors',
+    breaks: /I6:.*to move it/,
+    options: wrapped({
+      replicated: (inner) =>
+        seeing(inner, (view) => altered(view, 'task-status', (status) => ({ ...status, healthy: false }))),
     }),
   },
   {
