@@ -166,9 +166,13 @@ export class TaskRunner {
   async #carryOut(action: Action): Promise<void> {
     const { clock, log } = this.#tools;
     if (this.#step.signal.aborted && !this.#stop.signal.aborted) this.#step = new AbortController();
+    const startedAt = clock.now();
     try {
       await this.#perform(action, this.#step.signal);
-      if (action.kind !== 'wait') this.#retryAt = undefined;
+      if (action.kind === 'wait' || action.kind === 'end') return;
+      this.#retryAt = undefined;
+      const state = this.#status?.state;
+      log.debug({ taskId: this.#held.task.id, step: action.kind, state, ms: clock.now() - startedAt }, 'step done');
     } catch (cause) {
       if (this.#stop.signal.aborted || cause === INTERRUPTED) return;
       const taskId = this.#held.task.id;
