@@ -190,21 +190,27 @@ export class Host {
     const { startMs, isAbsent } = held.behaviour;
     const { startTimeoutMs } = revision.template.container;
     if (state !== undefined && isTerminal(state)) return;
-    if (!isWanted(task)) return this.#stop(held);
+    if (!isWanted(task)) {
+      this.#stop(held);
+      return;
+    }
     switch (state) {
       case undefined:
-        return this.#later(held, 5, 60, () => this.#become(held, 'accepted'));
+        this.#later(held, 5, 60, () => this.#become(held, 'accepted'));
+        return;
       case 'accepted':
-        return this.#later(held, 5, 50, () => this.#become(held, 'preparing'));
+        this.#later(held, 5, 50, () => this.#become(held, 'preparing'));
+        return;
       case 'preparing':
-        return this.#later(held, 50, 1_500, () => this.#become(held, isAbsent ? 'rejected' : 'ready'));
+        this.#later(held, 50, 1_500, () => this.#become(held, isAbsent ? 'rejected' : 'ready'));
+        return;
       case 'ready':
         if (task.desired === 'running') this.#later(held, 5, 30, () => this.#exec(held));
         return;
       case 'starting':
-        if (startMs !== undefined)
-          return this.#later(held, startMs, startMs + 300, () => this.#become(held, 'running'));
-        return this.#later(held, startTimeoutMs, startTimeoutMs, () => this.#timeOut(held));
+        if (startMs === undefined) this.#later(held, startTimeoutMs, startTimeoutMs, () => this.#timeOut(held));
+        else this.#later(held, startMs, startMs + 300, () => this.#become(held, 'running'));
+        return;
       case 'running':
       case 'complete':
       case 'shutdown':
@@ -229,7 +235,10 @@ export class Host {
 
   #runAgain(held: Held): void {
     // A manager that is back decides by itself.
-    if (!this.#isAlone(held) || held.report === undefined) return this.#buried(held);
+    if (!this.#isAlone(held) || held.report === undefined) {
+      this.#buried(held);
+      return;
+    }
     const { id: taskId } = held.assigned.task;
     this.#world.containers.rerun(taskId, this.#world.now);
     const { now } = this.#world;
@@ -258,7 +267,10 @@ export class Host {
 
   #stop(held: Held): void {
     const { task, revision } = held.assigned;
-    if (!this.#world.containers.runs(task.id)) return this.#later(held, 2, 20, () => this.#buried(held));
+    if (!this.#world.containers.runs(task.id)) {
+      this.#later(held, 2, 20, () => this.#buried(held));
+      return;
+    }
     const grace = revision.template.container.stopGraceMs;
     const [low, high] = held.behaviour.isDeaf ? [grace, grace] : [20, 900];
     this.#later(held, low, high, () => {
@@ -270,7 +282,10 @@ export class Host {
   /** Its container has ended, or it never had one and is to have none. */
   #buried(held: Held): void {
     const end = this.#world.containers.of(held.assigned.task.id)?.end;
-    if (end === undefined || end.wasAsked || !isWanted(held.assigned.task)) return this.#become(held, 'shutdown');
+    if (end === undefined || end.wasAsked || !isWanted(held.assigned.task)) {
+      this.#become(held, 'shutdown');
+      return;
+    }
     const { exitCode, oomKilled } = end;
     this.#become(held, exitCode === 0 ? 'complete' : 'failed', { exitCode, oomKilled });
   }
@@ -322,7 +337,10 @@ export class Host {
       if (life !== this.#life || this.#session !== undefined || this.#isDismissed) return;
       const { dispatcher } = this.#switchboard;
       const id = this.isReachable ? dispatcher?.open(this) : undefined;
-      if (id === 'removed') return this.dismiss();
+      if (id === 'removed') {
+        this.dismiss();
+        return;
+      }
       if (id === undefined || dispatcher === undefined) return this.#connect();
       this.#session = { id, dispatcher };
       for (const { report } of this.#held.values()) if (report !== undefined) this.#say(report);

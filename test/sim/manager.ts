@@ -126,11 +126,15 @@ export class Manager {
     const results = this.#commit(this.reign, written, this.#world.etcd);
     this.#unitsLeft -= written.length;
     this.#unitsWritten += written.length;
-    if (results.some((result) => result.kind === 'lost')) return this.kill();
+    if (results.some((result) => result.kind === 'lost')) {
+      this.kill();
+      return;
+    }
     if (results.some((result) => result.kind === 'conflict')) this.#dirty.set(name, planned);
     if (this.#unitsLeft <= 0) {
       this.kill();
-      return this.#onDeath();
+      this.#onDeath();
+      return;
     }
     if (this.#dirty.size > 0) this.#again(0);
   }

@@ -44,13 +44,13 @@ describe('the explanation of a task that waits', () => {
       .service('web')
       .task('web.1');
     world.store.put('cluster', 'default', {
-      ...world.view.get('cluster', 'default')!.value,
+      ...world.got('cluster', 'default'),
       addressPool: '10.64.0.0/24',
     });
-    world.store.put('node', 'n1', { ...world.view.get('node', 'n1')!.value, availability: 'drain' });
-    const { block: _block, ...bare } = world.view.get('node', 'n1')!.value;
+    world.store.put('node', 'n1', { ...world.got('node', 'n1'), availability: 'drain' });
+    const { block: _block, ...bare } = world.got('node', 'n1');
     world.store.put('node', 'n2', { ...bare, id: 'n2' as never, availability: 'active' });
-    world.store.put('node-status', 'n2', { ...world.view.get('node-status', 'n1')!.value, nodeId: 'n2' as never });
+    world.store.put('node-status', 'n2', { ...world.got('node-status', 'n1'), nodeId: 'n2' as never });
     expect(reasons(world, 'web.1')).toContain('n1: node has no address block: pool 10.64.0.0/24 is used up');
   });
 });

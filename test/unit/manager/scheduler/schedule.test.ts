@@ -26,7 +26,7 @@ describe('the scheduler', () => {
   it('binds only while task, node and node status are as it saw them', () => {
     const world = new World().nodes('n1').service('web').tasks('web', 1);
     const plan = world.plan();
-    world.store.put('node-status', 'n1', { ...world.view.get('node-status', 'n1')!.value, state: 'suspect' });
+    world.store.put('node-status', 'n1', { ...world.got('node-status', 'n1'), state: 'suspect' });
     expect(world.store.commitNow(plan.units)).toEqual([{ kind: 'conflict' }]);
   });
 
@@ -133,10 +133,10 @@ describe('the scheduler', () => {
       .node('n3', { status: { unfit: 'disk is read-only' } })
       .service('web')
       .tasks('web', 1);
-    const { block: _block, ...bare } = world.view.get('node', 'n1')!.value;
+    const { block: _block, ...bare } = world.got('node', 'n1');
     world.store.put('node', 'n4', { ...bare, id: 'n4' as never });
     world.store.put('node-status', 'n4', {
-      ...world.view.get('node-status', 'n1')!.value,
+      ...world.got('node-status', 'n1'),
       nodeId: 'n4' as never,
       state: 'ready',
     });
@@ -209,7 +209,7 @@ describe('the scheduler', () => {
     const world = new World()
       .nodes('n1', 'n2')
       .service('web', { placement: { constraints: [], maxReplicasPerNode: 1 } });
-    world.store.put('revision', 'web.2', { ...world.view.get('revision', 'web.1')!.value, number: 2 });
+    world.store.put('revision', 'web.2', { ...world.got('revision', 'web.1'), number: 2 });
     expect(world.task('web.1').task('web.2', { revision: 2 }).task('web.3', { revision: 2 }).run()).toEqual([
       'web.1 -> n1 10.64.0.2',
       'web.2 -> n2 10.64.1.2',

@@ -5,7 +5,7 @@ import { revisionKey, type ServiceSpec, type TaskTemplate } from '../../../../co
 import type { ReportedState, Task, TaskStatus } from '../../../../common/model/task.ts';
 import type { Plan } from '../../../../manager/reconcile.ts';
 import { schedule } from '../../../../manager/scheduler/schedule.ts';
-import type { View } from '../../../../manager/store/store.ts';
+import type { Kind, Kinds, View } from '../../../../manager/store/store.ts';
 import {
   aCluster,
   aDescription,
@@ -36,6 +36,13 @@ export class World {
 
   get view(): View {
     return this.store.view;
+  }
+
+  /** What must be there. */
+  got<K extends Kind>(kind: K, id: string): Kinds[K] {
+    const stored = this.view.get(kind, id);
+    if (stored === undefined) throw new Error(`no ${kind} ${id} in this test`);
+    return stored.value;
   }
 
   /** Ready, active, with a block of its own: 10.64.N.0/24, N counting from 0. */
