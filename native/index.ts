@@ -12,8 +12,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ClusterError } from '../common/errors.ts';
 import type { ContainerAddon } from './container.ts';
-import type { NetworkAddon } from './network.ts';
 import type { LayerAddon } from './layer.ts';
+import type { NetworkAddon } from './network.ts';
 import type { ProcessAddon } from './process.ts';
 
 /** Every function of the addon. */

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define LOG_LINE_MAX (16 * 1024)
+#define LOG_LINE_MAX 16384u
 
 struct log_stream {
   int fd;  // the read end of the container's pipe; -1 once it has ended

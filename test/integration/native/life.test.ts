@@ -1,6 +1,6 @@
+import { chmodSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
-import { chmodSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { native } from '../../../native/index.ts';
 import { forever, NativeWorld, outputOf, until } from '../../support/native-world.ts';
