@@ -6,10 +6,11 @@ import type { Clock } from '../common/clock.ts';
 import { aborted } from '../common/iterate.ts';
 import { Scope } from '../common/lifecycle.ts';
 import type { Log } from '../common/log.ts';
-import type { ManagerId } from '../common/model/ids.ts';
+import type { ManagerId, NodeId } from '../common/model/ids.ts';
 import { rpcServer } from '../common/rpc.ts';
 import { VERSION } from '../common/version.ts';
 import { Ca, Control, Dispatcher as DispatcherTable, Images } from '../proto/methods.ts';
+import type { Handlers } from '../proto/rpc.ts';
 import type { RpcServer } from '../proto/rpc-server.ts';
 import { Authority } from './ca/authority.ts';
 import type { CertificateReport, StoreHealth } from './control/cluster.ts';
@@ -17,6 +18,7 @@ import { EventFeed } from './control/event-feed.ts';
 import { controlService } from './control/rpc.ts';
 import { Dispatcher } from './dispatcher/dispatcher.ts';
 import { DispatcherDoor } from './dispatcher/door.ts';
+import { removed } from './dispatcher/node-statuses.ts';
 import { blobService } from './images/blob-service.ts';
 import { ManagerImages } from './images/manager-images.ts';
 import { lead } from './leader.ts';
@@ -116,7 +118,8 @@ async function open(parts: ManagerParts, wiring: Wiring): Promise<string> {
   ]);
   server.add(DispatcherTable, door.handlers, ['worker']);
   const peer = (address: string) => peers.channel(address).service(Images);
-  server.add(Images, blobService({ blobs: images.blobs, store, managerId: id, peer }), ['worker', 'manager']);
+  const blobs = blobService({ blobs: images.blobs, store, managerId: id, peer });
+  server.add(Images, onlyOfMembers(store, blobs), ['worker', 'manager']);
   const authority = new Authority(store, clock);
   server.addMethod(Ca, 'issue', authority.issue, 'anyone');
   server.addMethod(Ca, 'renew', authority.renew, ['worker']);
@@ -124,6 +127,17 @@ async function open(parts: ManagerParts, wiring: Wiring): Promise<string> {
   scope.own('server', server, (each) => each.close(CLOSE_GRACE_MS));
   ownAddress = parts.advertise(port);
   return ownAddress;
+}
+
+/** A removed node's certificate is in its time, but no longer of the cluster. */
+function onlyOfMembers(store: Store, { fetchBlob }: Handlers<typeof Images>): Handlers<typeof Images> {
+  return {
+    fetchBlob(request, call) {
+      const nodeId = call.peer?.role === 'worker' ? (call.peer.id as NodeId) : undefined;
+      if (nodeId !== undefined && store.view.get('node', nodeId) === undefined) throw removed(nodeId);
+      return fetchBlob(request, call);
+    },
+  };
 }
 
 /** What only the leader does: agents' sessions, and everything that is decided. */

@@ -40,7 +40,7 @@ export function findNode(view: View, ref: string): Stored<Node> {
   return find('node', ref, nodes);
 }
 
-/** By id, `service.slot` of the wanted task there, `service.slot.id`, or id prefix; undefined when none matches. */
+/** By id, `service.slot.id`, or unambiguous id prefix of two characters or more; undefined when none matches. */
 export function findTask(view: View, ref: string): Stored<Task> | undefined {
   const byId = view.get('task', ref);
   if (byId !== undefined) return byId;

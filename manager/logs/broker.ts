@@ -80,7 +80,12 @@ export class LogBroker {
     const changes = this.#store.changes(ending);
     this.#readings.add(reading);
     try {
-      for (const id of choice.tasks) this.#include(reading, this.#store.view.get('task', id)?.value, wish.tail);
+      const { view } = this.#store;
+      this.#include(
+        reading,
+        choice.tasks.flatMap((id) => view.get('task', id)?.value ?? []),
+        wish.tail,
+      );
       if (wish.follow) this.#follow(reading, changes);
       else this.#finishIfDone(reading);
       yield* funnel.read();
@@ -127,12 +132,15 @@ export class LogBroker {
     const pump = async (): Promise<void> => {
       for await (const batch of changes) {
         const { view } = this.#store;
-        const tasks: Iterable<Task | undefined> =
+        const tasks =
           batch === 'resync'
             ? [...view.all('task')].map(({ value }) => value)
-            : batch.changes.flatMap(({ kind, id }) => (kind === 'task' ? [view.get('task', id)?.value] : []));
-        for (const task of tasks)
-          if (task !== undefined && joins(reading.choice, task)) this.#include(reading, task, -1);
+            : batch.changes.flatMap(({ kind, id }) => (kind === 'task' ? (view.get('task', id)?.value ?? []) : []));
+        this.#include(
+          reading,
+          tasks.filter((task) => joins(reading.choice, task)),
+          -1,
+        );
       }
     };
     pump().then(
@@ -141,27 +149,35 @@ export class LogBroker {
     );
   }
 
-  /** Asks the task's node for its lines, once. A task without a node is asked for when it gets one. */
-  #include(reading: Reading, task: Task | undefined, tail: number): void {
-    if (task === undefined || task.nodeId === undefined || reading.seen.has(task.id)) return;
-    const { view } = this.#store;
-    const state = view.get('task-status', task.id)?.value.state;
-    // Before it starts there is no line; it is asked for when it has one to give, or now with `follow`.
-    if (!reading.wish.follow && (state === undefined || rank(state) < rank('starting') || state === 'rejected')) return;
-    reading.seen.add(task.id);
-    const errand: Errand = { id: newId(), nodeId: task.nodeId, tasks: new Set([task.id]), state: 'asked' };
+  /** Asks the tasks' nodes for their lines, each task once. One without a node is asked for when it gets one. */
+  #include(reading: Reading, tasks: readonly Task[], tail: number): void {
+    const byNode = new Map<NodeId, Task[]>();
+    for (const task of tasks) {
+      if (task.nodeId === undefined || reading.seen.has(task.id) || !this.#hasLines(reading.wish, task)) continue;
+      reading.seen.add(task.id);
+      byNode.set(task.nodeId, [...(byNode.get(task.nodeId) ?? []), task]);
+    }
+    for (const [nodeId, own] of byNode) this.#ask(reading, nodeId, own, tail);
+  }
+
+  /** Before a task starts it has no line: it is asked only by one who follows. */
+  #hasLines({ follow }: LogWish, task: Task): boolean {
+    const state = this.#store.view.get('task-status', task.id)?.value.state;
+    return follow || (state !== undefined && rank(state) >= rank('starting') && state !== 'rejected');
+  }
+
+  #ask(reading: Reading, nodeId: NodeId, own: readonly Task[], tail: number): void {
+    const tasks = own.map(({ id }) => id);
+    const errand: Errand = { id: newId(), nodeId, tasks: new Set(tasks), state: 'asked' };
     const { follow, since } = reading.wish;
-    const sent =
-      !isNodeGone(view, task) &&
-      this.#send(task.nodeId, { logs: { id: errand.id, tasks: [task.id], follow, tail, since } });
-    if (!sent) {
-      reading.missing.add(this.#unreached(task));
+    const isGone = own.some((task) => isNodeGone(this.#store.view, task));
+    if (isGone || !this.#send(nodeId, { logs: { id: errand.id, tasks, follow, tail, since } })) {
+      for (const task of own) reading.missing.add(this.#unreached(task));
       return;
     }
     reading.errands.set(errand.id, errand);
     this.#clock.after(ANSWER_MS, () => {
-      if (errand.state !== 'asked' || !this.#readings.has(reading)) return;
-      this.#settle(reading, errand, false);
+      if (errand.state === 'asked' && this.#readings.has(reading)) this.#settle(reading, errand, false);
     });
   }
 

@@ -3,7 +3,7 @@ import type { Digest, NodeId } from '../../../common/model/ids.ts';
 import { toServiceSpec } from '../../../common/wire/service.ts';
 import type { Store } from '../../../manager/store/store.ts';
 import { put } from '../../../manager/store/store.ts';
-import { Control, Dispatcher } from '../../../proto/methods.ts';
+import { Control, Dispatcher, Images } from '../../../proto/methods.ts';
 import { TestEtcd } from '../../support/etcd.ts';
 import { aSpec, aTemplate, CONTAINER } from '../../support/fixtures.ts';
 import { ManagerRig } from '../../support/manager-rig.ts';
@@ -136,6 +136,8 @@ describe('a manager', () => {
     const again = await made.agent(address, 'n1');
     await until('the next is denied', 5_000, () => again.end !== undefined);
     expect(again.end).toMatchObject({ code: 'denied' });
+    const blobs = (await made.channel(address, 'worker', 'n1')).service(Images).fetchBlob({ digest }, { signal });
+    await expect(blobs[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: 'denied' });
   });
 
   it('makes a node suspect when its agent goes', async () => {
