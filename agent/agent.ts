@@ -79,7 +79,11 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
     clock,
     log,
     diskFreeMinBytes: DISK_FREE_MIN_BYTES,
-    onDiskShort: () => scope.run('image collection', (signal) => images.collect(worker.imagesInUse, signal)),
+    onDiskShort: () => {
+      images.collect(worker.imagesInUse, scope.signal).catch((cause: unknown) => {
+        log.warn({ cause }, 'unused images could not be removed');
+      });
+    },
   });
   const worker: Worker = new Worker({
     nodeId: parts.identity.id as NodeId,

@@ -189,10 +189,11 @@ function encodeCluster(record: ClusterRecord): Uint8Array {
 
 function decodeCluster(bytes: Uint8Array): ClusterRecord {
   const message = covey.v1.ClusterRecord.decode(bytes);
+  const { block, pool, peers, ports } = message;
   return {
     ...(message.epoch === null || message.epoch === undefined ? {} : { epoch: fromEpoch(message.epoch) }),
     failoverAfterMs: message.failoverAfterMs,
     managers: message.managers,
-    map: changedMap(EMPTY_MAP, { ...message, complete: true }),
+    map: changedMap(EMPTY_MAP, { complete: true, block, pool, peers, ports }),
   };
 }

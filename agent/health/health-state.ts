@@ -43,12 +43,6 @@ export function afterProbe(state: HealthState, check: HealthCheck, result: Probe
 /** The command of a check as an argument list; undefined for `NONE`. */
 export function probeCommand(check: HealthCheck): readonly string[] | undefined {
   const [kind, ...rest] = check.test;
-  switch (kind) {
-    case 'CMD':
-      return rest.length === 0 ? undefined : rest;
-    case 'CMD-SHELL':
-      return ['/bin/sh', '-c', rest.join(' ')];
-    default:
-      return undefined;
-  }
+  if (kind === 'CMD' && rest.length > 0) return rest;
+  return kind === 'CMD-SHELL' ? ['/bin/sh', '-c', rest.join(' ')] : undefined;
 }
