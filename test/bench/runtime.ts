@@ -8,7 +8,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
@@ -46,6 +46,11 @@ export async function benchRuntime(print: (line: string) => void): Promise<void>
     print(`shim at rest: ${await shimPssKib(bench)} KiB PSS`);
   } finally {
     await native().cgroupRemove(bench.cgroup);
+    // The peers also use hierarchies that Covey leaves alone.
+    for (const hierarchy of ['systemd', 'unified']) {
+      const left = join('/sys/fs/cgroup', hierarchy, bench.cgroup);
+      if (existsSync(left)) rmdirSync(left);
+    }
     rmSync(bench.folder, { recursive: true, force: true });
   }
 }
