@@ -1,21 +1,12 @@
 /** A whole pretend cluster: managers that come and go, hosts, users, and the observer that knows the invariants. */
 import type { Cluster } from '../../common/model/cluster.ts';
 import type { ManagerId, NodeId } from '../../common/model/ids.ts';
-import type { Epoch } from '../../common/model/node.ts';
-import { blocks } from '../../manager/allocator/addresses.ts';
-import { liveness } from '../../manager/nodes/liveness.ts';
-import { enforce } from '../../manager/orchestrator/enforce.ts';
-import { reap } from '../../manager/orchestrator/reap.ts';
-import { replicated } from '../../manager/orchestrator/replicated.ts';
-import { revisions } from '../../manager/orchestrator/revisions.ts';
-import type { Reconciler } from '../../manager/reconcile.ts';
-import { schedule } from '../../manager/scheduler/schedule.ts';
-import { update } from '../../manager/updater/update.ts';
+import { reconcilersOf } from '../../manager/reconcilers.ts';
 import { aCluster, aDescription, GIB } from '../support/fixtures.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { Host, type Switchboard } from './host.ts';
-import { Observer } from './observer.ts';
 import { type Brain, type Committer, Manager } from './manager.ts';
+import { Observer } from './observer.ts';
 import { Users } from './users.ts';
 import { World } from './world.ts';
 
@@ -25,11 +16,6 @@ export interface SimOptions {
   readonly brain?: Brain;
   readonly commit?: Committer;
   readonly cluster?: Partial<Cluster>;
-}
-
-/** All reconcilers of a leader, as `manager/main.ts` wires them. */
-export function wholeBrain(epoch: Epoch): readonly Reconciler[] {
-  return [blocks, liveness(epoch), replicated, update, enforce, schedule, reap, revisions];
 }
 
 export class SimCluster implements Switchboard {
@@ -80,7 +66,7 @@ export class SimCluster implements Switchboard {
     const reign = world.etcd.enthrone({ managerId, address: 'm:1' }, world.now);
     world.tell(() => `${managerId} leads, reign ${reign.epoch.reign}`);
     const commit: Committer = this.#options.commit ?? ((held, units) => held.commitNow(units));
-    this.manager = new Manager(world, reign, this.#options.brain ?? wholeBrain, commit);
+    this.manager = new Manager(world, reign, this.#options.brain ?? reconcilersOf, commit);
     this.dispatcher = new Dispatcher(world, this.manager);
     for (const host of this.hosts.values()) host.hangUp();
     return this.manager;

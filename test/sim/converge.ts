@@ -1,9 +1,9 @@
 /** What a cluster must have come to when nobody has disturbed it for long enough (invariants I9, I10, I22, I24). */
 import { revisionKey } from '../../common/model/service.ts';
 import { isTerminal, isWanted, type Task } from '../../common/model/task.ts';
+import { reconcilersOf } from '../../manager/reconcilers.ts';
 import type { View } from '../../manager/store/store.ts';
 import type { SimCluster } from './cluster.ts';
-import { wholeBrain } from './cluster.ts';
 import { Violation } from './world.ts';
 
 /** How long everything may take to be as it should be, once it is quiet: rollouts of six slots one by one, with graces. */
@@ -28,7 +28,7 @@ export function converge(cluster: SimCluster): void {
 
 function beQuiet(cluster: SimCluster): void {
   const { world, observer } = cluster;
-  for (const reconciler of wholeBrain(world.etcd.reigning?.epoch ?? { incarnation: 1, reign: 0 })) {
+  for (const reconciler of reconcilersOf(world.etcd.reigning?.epoch ?? { incarnation: 1, reign: 0 })) {
     for (const key of reconciler.allKeys(world.view)) {
       const plan = reconciler.decide(world.view, key, { now: world.now, newTaskId: () => world.newTaskId() });
       if (plan.units.length > 0 || plan.wakeAt !== undefined) {

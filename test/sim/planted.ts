@@ -2,8 +2,9 @@
 import type { Epoch } from '../../common/model/node.ts';
 import { NO_RESTARTS } from '../../common/model/task.ts';
 import type { Plan, Reconciler } from '../../manager/reconcile.ts';
+import { reconcilersOf } from '../../manager/reconcilers.ts';
 import type { Kind, Kinds, Stored, Unit, View, Write } from '../../manager/store/store.ts';
-import { type SimOptions, wholeBrain } from './cluster.ts';
+import type { SimOptions } from './cluster.ts';
 
 export interface PlantedBug {
   readonly name: string;
@@ -111,7 +112,7 @@ type Wrappers = Readonly<Record<string, (inner: Reconciler) => Reconciler>>;
 function wrapped(wrappers: Wrappers): Pick<SimOptions, 'brain'> {
   return {
     brain: (epoch: Epoch) =>
-      wholeBrain(epoch).map((reconciler) => wrappers[reconciler.name]?.(reconciler) ?? reconciler),
+      reconcilersOf(epoch).map((reconciler) => wrappers[reconciler.name]?.(reconciler) ?? reconciler),
   };
 }
 

@@ -1,6 +1,7 @@
 /** One update of six replicas, two at a time, always the same but for when its leader dies. */
-import type { UpdateOrder } from '../../common/model/service.ts';
+
 import { isSettled } from '../../common/model/rollout.ts';
+import type { UpdateOrder } from '../../common/model/service.ts';
 import { isWanted } from '../../common/model/task.ts';
 import { aSpec, aTemplate, CONTAINER } from '../support/fixtures.ts';
 import { SimCluster } from './cluster.ts';

@@ -2,8 +2,9 @@
  * Plays a scripted scenario: one command a line, `show` writes down services, tasks and nodes as they stand then.
  * The transcript is the script with what was shown below each `show`; it is the golden file beside the script.
  */
-import { stateOf } from '../../common/model/task.ts';
+
 import type { NodeId, ServiceId } from '../../common/model/ids.ts';
+import { stateOf } from '../../common/model/task.ts';
 import { aSpec, aTemplate, CONTAINER } from '../support/fixtures.ts';
 import { SimCluster } from './cluster.ts';
 import type { Host } from './host.ts';
