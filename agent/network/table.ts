@@ -153,10 +153,18 @@ function declarations(): string[] {
     'map host_ports {',
     '  type inet_proto . inet_service : verdict',
     '}',
+    // A client that uses a port again while the kernel remembers its last connection is sent where that one went, even
+    // if the backend has left since, and that connection is not counted as open. So finished ones are forgotten at once.
+    'ct timeout brief {',
+    '  protocol tcp',
+    '  l3proto ip',
+    '  policy = { time_wait : 1, close : 1 }',
+    '}',
   ];
 }
 
 const HOST_PORT = 'fib daddr type local meta l4proto . th dport vmap @host_ports';
+const BRIEF = 'meta l4proto tcp ct state new ct timeout set "brief"';
 const INGRESS = 'fib daddr type local meta l4proto . th dport vmap @ports';
 
 /** Headers and rules of the chains that hang on the kernel's hooks; they depend on the host only. */
@@ -176,12 +184,19 @@ function baseChains(host: HostNetwork): readonly (readonly [string, readonly str
       [
         // The answer goes back to the host through which the connection came, which alone can undo its DNAT.
         `iifname "cv*" ct direction reply ct mark and ${hex(MARK_MASK)} == ${hex(MARK_BASE)} meta mark set ct mark`,
+        `ip daddr ${host.pool} ${BRIEF}`,
+        `fib daddr type local ${BRIEF}`,
+        `ip daddr @nodes ${BRIEF}`,
         `iifname != "cv*" ct state new ip daddr ${host.block} ip saddr != ${host.pool} ct mark set ether saddr map @peers`,
       ],
     ],
     [
       'arriving { type nat hook prerouting priority dstnat; policy accept;',
       [HOST_PORT, INGRESS, 'iifname "cv*" ip daddr @nodes meta l4proto . th dport vmap @ports'],
+    ],
+    [
+      'own_marks { type filter hook output priority mangle; policy accept;',
+      [`ip daddr ${host.pool} ${BRIEF}`, `fib daddr type local ${BRIEF}`, `ip daddr @nodes ${BRIEF}`],
     ],
     [
       'own { type nat hook output priority -100; policy accept;',
