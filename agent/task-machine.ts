@@ -6,7 +6,14 @@
  * only grow, and a container is only made when none of the task runs. docs/task-life.md is generated from it.
  */
 import type { Instant } from '../common/model/ids.ts';
-import { desiredRank, isTerminal, type ReportedState, type Task, type TaskStatus } from '../common/model/task.ts';
+import {
+  desiredRank,
+  isTerminal,
+  type ReportedState,
+  type Run,
+  type Task,
+  type TaskStatus,
+} from '../common/model/task.ts';
 import type { Assignment, ManagerContact } from './assignment.ts';
 import { nextRun } from './runs.ts';
 import type { Exit } from './runtime/runtime.ts';
@@ -33,6 +40,8 @@ export interface Seen {
   readonly run: number;
   readonly hasImage: boolean;
   readonly container: SeenContainer;
+  /** All that were started, also those not reported yet; numbers grow. */
+  readonly runs: readonly Run[];
   /** Why this run cannot go on: a step failed for good, it was not ready in time, it is unhealthy. */
   readonly fault?: string;
   /** A step failed for a reason that may pass; not to be tried before. */
@@ -169,7 +178,7 @@ function serve(held: Assignment, seen: Seen, last: TaskStatus, now: Instant): Ac
   switch (container.kind) {
     case 'none':
     case 'created':
-      return againOrGiveUp(seen, last, now);
+      return againOrGiveUp(seen, now);
     case 'running':
       if (fault !== undefined) {
         // First out of every load balancer, then away.
@@ -188,18 +197,18 @@ function serve(held: Assignment, seen: Seen, last: TaskStatus, now: Instant): Ac
 function died(held: Assignment, seen: Seen, last: TaskStatus, exit: Exit, now: Instant): Action {
   const end = ended(exit, seen.fault);
   if (seen.manager.kind === 'session') return end;
-  const verdict = nextRun({ held, runs: last.runs, exit, failed: seen.fault !== undefined }, seen.manager, now);
+  const verdict = nextRun({ held, runs: seen.runs, exit, failed: seen.fault !== undefined }, seen.manager, now);
   if (verdict.kind === 'end') return end;
   if (last.healthy) return report('running', `${howItEnded(exit)}; no manager to ask`, { healthy: false });
   return verdict.kind === 'run' ? { kind: 'run-again' } : wait('no manager to ask', verdict.until);
 }
 
 /** A further run is being made. With a manager back before it started, the death is reported and nothing starts. */
-function againOrGiveUp(seen: Seen, last: TaskStatus, now: Instant): Action {
+function againOrGiveUp(seen: Seen, now: Instant): Action {
   const { container, fault } = seen;
   if (fault !== undefined || seen.manager.kind === 'session') {
     if (container.kind === 'created') return { kind: 'discard' };
-    const run = last.runs.at(-1);
+    const run = seen.runs.at(-1);
     return report('failed', 'could not be run again', {
       error: fault ?? `exited with code ${run?.exitCode ?? 'unknown'} while no manager was reachable`,
     });

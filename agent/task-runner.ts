@@ -154,6 +154,7 @@ export class TaskRunner {
       run: this.#run,
       hasImage: this.#image !== undefined,
       container: this.#container,
+      runs: this.#runs,
       manager: this.#tools.contact(),
       ...(this.#fault === undefined ? {} : { fault: this.#fault }),
       ...(this.#retryAt === undefined ? {} : { retryAt: this.#retryAt }),
@@ -272,6 +273,10 @@ export class TaskRunner {
     this.#container = seenFrom(container, undefined);
     if (container.exit !== undefined) this.#endRun(container.exit);
     if (this.#container.kind === 'running') this.#beginWatch(container);
+    if (this.#status?.state !== 'running') return;
+    // A further run: told, and kept, before it is ready.
+    const { message, healthy } = this.#status;
+    await this.#say({ state: 'running', message, healthy });
   }
 
   #beginWatch(container: Container): void {

@@ -7,6 +7,7 @@ import { Dispatcher } from '../../proto/methods.ts';
 import type { RpcChannel } from '../../proto/rpc-channel.ts';
 import { noteOf } from '../container-request.ts';
 import type { Container, Runtime } from '../runtime/runtime.ts';
+import { merge } from './merge.ts';
 import { type LogEntry, readLog } from './reader.ts';
 
 type Published = covey.v1.PublishedLog.$Properties;
@@ -67,10 +68,17 @@ export class LogPublisher {
     const requestId = request.id ?? '';
     // Names the request at once, also when there is nothing to say for a while.
     yield { requestId, lines: [] };
-    for (const taskId of request.tasks ?? []) {
-      for await (const entries of this.#entriesOf(taskId as TaskId, request, signal)) {
-        if (entries.length > 0) yield { requestId, lines: entries.map((entry) => ({ taskId, ...entry })) };
-      }
+    const tasks = (request.tasks ?? []).map((taskId) => this.#linesOf(taskId as TaskId, request, signal));
+    for await (const lines of merge(tasks)) yield { requestId, lines };
+  }
+
+  async *#linesOf(
+    taskId: TaskId,
+    request: covey.v1.LogRequest.$Properties,
+    signal: AbortSignal,
+  ): AsyncIterable<covey.v1.LogLine.$Properties[]> {
+    for await (const entries of this.#entriesOf(taskId, request, signal)) {
+      if (entries.length > 0) yield entries.map((entry) => ({ taskId, ...entry }));
     }
   }
 

@@ -142,7 +142,9 @@ export function documentPath(): string {
 }
 
 function row(scene: Scene): string {
-  const seen: Seen = { run: 1, hasImage: false, container: none, manager: { kind: 'session' }, ...scene.seen };
+  const runs = statusFor(scene)?.runs ?? [];
+  const standing = { run: 1, runs, hasImage: false, container: none, manager: { kind: 'session' } } as const;
+  const seen: Seen = { ...standing, ...scene.seen };
   const step = inWords(next(heldFor(scene), seen, statusFor(scene), NOW));
   return `| ${scene.last ?? '—'} | ${scene.desired} | ${scene.words} | ${step} |`;
 }

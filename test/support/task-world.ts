@@ -181,6 +181,7 @@ export class TaskWorld {
       run: this.#run,
       hasImage: this.#hasImage,
       container: this.#container,
+      runs: this.#runs,
       manager:
         lostSince === undefined ? { kind: 'session' } : { kind: 'lost', since: lostSince, failoverAfterMs: 15_000 },
       ...(this.#fault === undefined ? {} : { fault: this.#fault }),

@@ -267,10 +267,10 @@ describe('logs', () => {
     await startAgent();
     const session = await manager.session();
     session.welcome();
-    session.send({ assignments: assignments({ held: [aHeld('t1')] }) });
+    session.send({ assignments: assignments({ held: [aHeld('t0'), aHeld('t1')] }) });
     await session.hearsState('t1', 'running');
     host.runtime.relocateLog('t1', path);
-    session.send({ logs: { id: 'r1', tasks: ['t1'], follow: true, tail: -1, since: 0 } });
+    session.send({ logs: { id: 'r1', tasks: ['t0', 't1'], follow: true, tail: -1, since: 0 } });
     await until('two lines have come', 5_000, async () => manager.lines.length === 2);
     await appendFile(path, line(3));
     await rename(path, `${path}.1`);

@@ -96,3 +96,24 @@ describe('whatever happens to a task', () => {
     );
   });
 });
+
+it('counts a further run that died before it was ready against the restart budget', () => {
+  const restart = { condition: 'any', maxAttempts: 2, delayMs: 1_000, windowMs: 0 } as const;
+  const task = new TaskWorld(aHeld('t1', { template: { restart } }));
+  task.settle();
+  const story: readonly Trouble[] = [
+    { kind: 'ready' },
+    { kind: 'host restarts' },
+    { kind: 'time', ms: 6_000 },
+    { kind: 'unwell' },
+    { kind: 'time', ms: 60_000 },
+    { kind: 'exit', code: 0 },
+    { kind: 'time', ms: 60_000 },
+  ];
+  for (const each of story) {
+    task.make(each);
+    task.settle();
+  }
+  expect(task.started).toBe(3);
+  expect(task.status?.state).toBe('complete');
+});
