@@ -8,6 +8,8 @@ import type { DevHost, Layout } from './layout.ts';
 const CGROUP_ROOTS = '/sys/fs/cgroup';
 /** How long killed processes may take to vanish. */
 const GONE_MS = 10_000;
+/** How long the machine's init may take to bury those whose parent died first; some look only once a second. */
+const BURIED_MS = 5_000;
 
 function pids(): number[] {
   return readdirSync('/proc')
@@ -80,12 +82,14 @@ export function membersOf(layout: Layout, hosts: readonly DevHost[]): number[] {
   return [...found];
 }
 
-/** Kills until none is left: a process may have started another in between. */
+/** Kills until none is left, not even as a zombie: a process may have started another in between. */
 export async function killAll(find: () => readonly number[]): Promise<void> {
   const deadline = Date.now() + GONE_MS;
+  const killed = new Set<number>();
   for (let left = find(); left.length > 0; left = find()) {
     if (Date.now() > deadline) throw new ClusterError('internal', `processes ${left.join(' ')} do not end`);
     for (const pid of left) {
+      killed.add(pid);
       try {
         process.kill(pid, 'SIGKILL');
       } catch {
@@ -94,15 +98,23 @@ export async function killAll(find: () => readonly number[]): Promise<void> {
     }
     await wait(20);
   }
+  // Containers whose agent died are children of init by then; an init that never reaps is not ours to wait for.
+  const buriedBy = Date.now() + BURIED_MS;
+  while ([...killed].some(isZombie) && Date.now() < buriedBy) await wait(20);
+}
+
+function isZombie(pid: number): boolean {
+  try {
+    return /\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    return false;
+  }
 }
 
 /** True while the process runs and was started as our program (its command line holds `mark`). */
 export function isRunning(pid: number, mark: string): boolean {
   try {
-    return (
-      readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(mark) &&
-      !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
-    );
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(mark) && !isZombie(pid);
   } catch {
     return false;
   }
