@@ -46,8 +46,8 @@ function oversold(
 
 function crowded(view: View, task: Task, there: readonly Task[], revision: ServiceRevision): string | undefined {
   const max = revision.template.placement.maxReplicasPerNode;
-  // A task of another revision that the same plan bound a moment later was judged by its own limit.
-  const counts = (other: Task): boolean => other.revision === task.revision || other.assignedAt !== task.assignedAt;
+  // The same plan binds older revisions first: a newer one's task came later and was judged by its own limit.
+  const counts = (other: Task): boolean => other.revision <= task.revision || other.assignedAt !== task.assignedAt;
   const ofService = there.filter(
     (other) => other.serviceId === task.serviceId && isWanted(other) && counts(other),
   ).length;
