@@ -2,7 +2,14 @@ import { defineConfig } from 'vitest/config';
 
 /** One project per kind of test; what each may touch is in docs/testing.md. */
 const project = (name: string, testTimeout: number, fileParallelism: boolean) => ({
-  test: { name, include: [`test/${name}/**/*.test.ts`], testTimeout, hookTimeout: testTimeout, fileParallelism },
+  test: {
+    name,
+    include: [`test/${name}/**/*.test.ts`],
+    testTimeout,
+    hookTimeout: testTimeout,
+    fileParallelism,
+    maxWorkers: fileParallelism ? 2 : 1,
+  },
 });
 
 export default defineConfig({

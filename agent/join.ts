@@ -5,8 +5,9 @@
  * then one call, `Ca.Issue`, goes over a second connection that trusts that CA only. Reading and calling over one
  * connection would leak the secret: with verification off, nothing checks the server before the call goes out.
  */
-import { connect, type DetailedPeerCertificate } from 'node:tls';
+
 import { setTimeout as wait } from 'node:timers/promises';
+import { connect, type DetailedPeerCertificate } from 'node:tls';
 import { ClusterError, messageOf } from '../common/errors.ts';
 import { rpcChannel } from '../common/rpc.ts';
 import { createRequest } from '../common/tls/certificate.ts';

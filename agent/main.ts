@@ -150,7 +150,7 @@ async function readStandardInput(): Promise<string> {
 }
 
 function tellSystemd(message: string, log: Log): void {
-  const socket = process.env['NOTIFY_SOCKET'];
+  const socket = process.env.NOTIFY_SOCKET;
   if (socket === undefined || socket === '') return;
   try {
     native().notify(socket, message);

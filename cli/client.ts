@@ -14,7 +14,7 @@ export const CALL_MS = 20_000;
 
 /** Where the context file is: $COVEY_CONTEXT, or ~/.covey/context.json. */
 export function contextPath(): string {
-  return process.env['COVEY_CONTEXT'] ?? join(homedir(), '.covey', 'context.json');
+  return process.env.COVEY_CONTEXT ?? join(homedir(), '.covey', 'context.json');
 }
 
 /** @throws ClusterError `not_found` when there is no context file */

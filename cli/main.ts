@@ -19,8 +19,8 @@ function build(): Command {
     .enablePositionalOptions()
     .showSuggestionAfterError(true);
   program.hook('preAction', (_program, action) => {
-    const file = action.optsWithGlobals()['context'];
-    if (typeof file === 'string') process.env['COVEY_CONTEXT'] = file;
+    const file = action.optsWithGlobals().context;
+    if (typeof file === 'string') process.env.COVEY_CONTEXT = file;
   });
   addServiceCommands(program);
   addNodeCommands(program);
@@ -47,7 +47,7 @@ function report(error: unknown): number {
   }
   const known = toClusterError(error);
   process.stderr.write(`covey: ${explain(known)}\n`);
-  if (process.env['COVEY_DEBUG'] !== undefined) process.stderr.write(`${known.stack}\n`);
+  if (process.env.COVEY_DEBUG !== undefined) process.stderr.write(`${known.stack}\n`);
   return isUsage(known) ? EXIT.usage : EXIT.error;
 }
 

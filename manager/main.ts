@@ -13,8 +13,8 @@ import { initCluster } from './init.ts';
 import { openStore } from './open-store.ts';
 import { serve } from './serve.ts';
 import { INIT_SETTINGS, MANAGER_SETTINGS, type ManagerConfig } from './settings.ts';
-import { storeHealth } from './store-health.ts';
 import { maintain } from './store/maintenance.ts';
+import { storeHealth } from './store-health.ts';
 
 const USAGE = 'run | init [SETTINGS]';
 const SOURCES = { program: 'covey-manager', env: process.env, defaultFile: '/etc/covey/manager.json' };
@@ -35,7 +35,7 @@ async function main(argv: readonly string[]): Promise<void> {
 
 /** Runs until SIGTERM or SIGINT, or until a part of it has failed for good. */
 async function run(config: ManagerConfig): Promise<void> {
-  if (config['unsafe-skip-drain'] && process.env['COVEY_TEST_SWITCHES'] !== '1') {
+  if (config['unsafe-skip-drain'] && process.env.COVEY_TEST_SWITCHES !== '1') {
     throw new ClusterError('invalid', 'this switch is for tests only', { field: 'unsafe-skip-drain' });
   }
   const log = makeLog({ program: 'covey-manager', level: config['log-level'] as LogLevel });

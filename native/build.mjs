@@ -5,7 +5,17 @@
 //   node native/build.mjs [--force] [--only addon|shim|units]
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -44,7 +54,10 @@ function nodePrefix() {
   const prefix = dirname(dirname(realpathSync(process.execPath)));
   const header = join(prefix, 'include', 'node', 'node_api.h');
   if (!existsSync(header)) {
-    fail(`this Node (${process.execPath}) has no headers: ${header} is missing`, "install Node 20 from nodesource's package or the official tarball; both bring include/node");
+    fail(
+      `this Node (${process.execPath}) has no headers: ${header} is missing`,
+      "install Node 20 from nodesource's package or the official tarball; both bring include/node",
+    );
   }
   return prefix;
 }
@@ -66,10 +79,14 @@ function nodeGyp() {
 
 function run(command, args) {
   const result = spawnSync(command, args, { encoding: 'utf8', maxBuffer: 64 << 20 });
-  if (result.error) fail(`cannot run ${command}: ${result.error.message}`, 'apt-get install g++ make python3 musl-tools');
+  if (result.error)
+    fail(`cannot run ${command}: ${result.error.message}`, 'apt-get install g++ make python3 musl-tools');
   if (result.status !== 0) {
     process.stderr.write(`${result.stdout ?? ''}${result.stderr ?? ''}`);
-    fail(`${command} ${args.slice(0, 3).join(' ')} … ended with status ${result.status ?? result.signal}`, 'the output above names the file');
+    fail(
+      `${command} ${args.slice(0, 3).join(' ')} … ended with status ${result.status ?? result.signal}`,
+      'the output above names the file',
+    );
   }
   return result;
 }
@@ -130,8 +147,31 @@ function buildProgram(name, folder, force) {
   if (!force && isFresh(product, [...sources, ...filesUnder(root, ['.h'])])) return false;
   const fresh = `${product}.new`;
   // musl-gcc knows no kernel headers; they come last, so that musl's own win.
-  const kernel = ['-idirafter', '/usr/include', '-idirafter', `/usr/include/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`];
-  run('musl-gcc', ['-std=c17', '-D_GNU_SOURCE', '-Os', '-static', '-s', '-Wall', '-Wextra', '-Werror', '-Wno-format-truncation', '-fno-stack-protector', '-ffunction-sections', '-fdata-sections', '-Wl,--gc-sections', ...kernel, '-o', fresh, ...sources]);
+  const kernel = [
+    '-idirafter',
+    '/usr/include',
+    '-idirafter',
+    `/usr/include/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`,
+  ];
+  run('musl-gcc', [
+    '-std=c17',
+    '-D_GNU_SOURCE',
+    '-Os',
+    '-static',
+    '-s',
+    '-Wall',
+    '-Wextra',
+    '-Werror',
+    '-Wno-format-truncation',
+    '-fno-stack-protector',
+    '-ffunction-sections',
+    '-fdata-sections',
+    '-Wl,--gc-sections',
+    ...kernel,
+    '-o',
+    fresh,
+    ...sources,
+  ]);
   renameSync(fresh, product);
   return true;
 }
@@ -141,9 +181,23 @@ function buildProgram(name, folder, force) {
  * most of the time goes into reading the JSON library, which so happens once.
  */
 function buildUnits(force) {
-  const subjects = ['cgroup', 'cgroup_plan', 'container', 'oci_mounts', 'oci_plan', 'oci_process', 'plan_writer', 'process', 'user_lookup'];
+  const subjects = [
+    'cgroup',
+    'cgroup_plan',
+    'container',
+    'oci_mounts',
+    'oci_plan',
+    'oci_process',
+    'plan_writer',
+    'process',
+    'user_lookup',
+  ];
   const sources = [...subjects.map((name) => join(here, 'src', `${name}.cc`)), join(here, 'test', 'units.cc')];
-  const others = [...filesUnder(join(here, 'src'), ['.h']), ...filesUnder(join(here, 'shim'), ['.h']), join(here, 'shim', 'plan.c')];
+  const others = [
+    ...filesUnder(join(here, 'src'), ['.h']),
+    ...filesUnder(join(here, 'shim'), ['.h']),
+    join(here, 'shim', 'plan.c'),
+  ];
   const product = join(output, 'native-units');
   if (!force && isFresh(product, [...sources, ...others])) return false;
   const one = join(output, 'units-all.cc');

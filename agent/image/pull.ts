@@ -3,8 +3,8 @@ import { ClusterError, toClusterError } from '../../common/errors.ts';
 import type { Digest } from '../../common/model/ids.ts';
 import type { BlobStore } from '../../common/oci/blob-store.ts';
 import { SingleFlight } from '../../common/single-flight.ts';
-import type { Client } from '../../proto/rpc.ts';
 import type { Images } from '../../proto/methods.ts';
+import type { Client } from '../../proto/rpc.ts';
 
 /** The part of a manager that gives blobs; `rpcChannel(address, …).call(Images)` is one. */
 export type BlobServer = Pick<Client<typeof Images>, 'fetchBlob'>;

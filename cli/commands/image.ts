@@ -76,7 +76,7 @@ async function listImages(flags: { format?: string; quiet?: boolean }): Promise<
       Size: formatBytes(one.size),
     };
   });
-  const ids = rows.map((row) => `${row['ID']}\n`).join('');
+  const ids = rows.map((row) => `${row.ID}\n`).join('');
   process.stdout.write(flags.quiet === true ? ids : render(COLUMNS, rows, flags.format));
 }
 

@@ -70,7 +70,7 @@ async function listNodes(flags: ListFlags): Promise<void> {
   });
   print(
     COLUMNS,
-    rows.toSorted((a, b) => (a['Hostname'] ?? '').localeCompare(b['Hostname'] ?? '')),
+    rows.toSorted((a, b) => (a.Hostname ?? '').localeCompare(b.Hostname ?? '')),
     flags,
   );
 }

@@ -25,7 +25,7 @@ export async function createService(image: string, args: readonly string[], give
 export async function updateService(ref: string, given: Given): Promise<void> {
   await withCluster(async (control) => {
     const before = await control.getService({ ref }, brief());
-    if (given['rollback'] === true) {
+    if (given.rollback === true) {
       refuseOthers(given);
       return settle(
         control,
@@ -91,13 +91,13 @@ export async function removeServices(refs: readonly string[]): Promise<void> {
 
 async function settle(control: ControlClient, view: View, given: Given): Promise<void> {
   for (const warning of view.warnings) process.stderr.write(`warning: ${warning}\n`);
-  if (given['detach'] === true) return;
-  const timeout = given['timeout'];
+  if (given.detach === true) return;
+  const timeout = given.timeout;
   const code = await follow(
     control,
     { id: idOf(view), name: view.service?.spec?.name ?? '', version: view.version },
     {
-      quiet: given['quiet'] === true,
+      quiet: given.quiet === true,
       ...(typeof timeout === 'string' ? { timeoutMs: parseDuration(timeout, '--timeout') } : {}),
     },
   );

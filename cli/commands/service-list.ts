@@ -38,14 +38,14 @@ const TASK_COLUMNS: readonly Column[] = [
 /** `service ls`. */
 export async function listServices(flags: ListFlags): Promise<void> {
   const { services } = await withCluster((control) => control.listServices({}, brief()));
-  const rows = services.map(serviceRow).sort((a, b) => (a['Name'] ?? '').localeCompare(b['Name'] ?? ''));
+  const rows = services.map(serviceRow).sort((a, b) => (a.Name ?? '').localeCompare(b.Name ?? ''));
   print(SERVICE_COLUMNS, rows, flags);
 }
 
 /** Prints ids, or rows in the format asked for. */
 export function print(columns: readonly Column[], rows: readonly Row[], flags: ListFlags): void {
   process.stdout.write(
-    flags.quiet === true ? rows.map((row) => `${row['ID']}\n`).join('') : render(columns, rows, flags.format),
+    flags.quiet === true ? rows.map((row) => `${row.ID}\n`).join('') : render(columns, rows, flags.format),
   );
 }
 

@@ -53,7 +53,7 @@ export function updatedSpec(before: ServiceSpec, given: Given, env: NodeJS.Proce
   const constraints = draft.template.placement.constraints.filter((one) => !list(given, 'constraintRm').includes(one));
   draft.template.placement.constraints = [...new Set([...constraints, ...list(given, 'constraintAdd')])];
   draft.ports = editedPorts(draft.ports, given);
-  if (given['force'] === true) draft.template.forceUpdate += 1;
+  if (given.force === true) draft.template.forceUpdate += 1;
   return draft;
 }
 

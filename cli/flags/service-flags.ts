@@ -203,8 +203,8 @@ export function addSharedFlags(command: Command): void {
 
 /** Applies what was given of the shared flags. */
 export function applySharedFlags(draft: Draft, given: Readonly<Record<string, unknown>>): void {
-  if (given['healthcheck'] === false) {
-    if (given['healthCmd'] !== undefined) {
+  if (given.healthcheck === false) {
+    if (given.healthCmd !== undefined) {
       throw new ClusterError('invalid', 'cannot be combined with --health-cmd', { field: '--no-healthcheck' });
     }
     draft.template.container.health = { kind: 'none' };
@@ -213,7 +213,7 @@ export function applySharedFlags(draft: Draft, given: Readonly<Record<string, un
     const text = given[camel(flag)];
     if (typeof text === 'string') apply(draft, text, `--${flag}`);
   }
-  const readOnly = given['readOnly'];
+  const readOnly = given.readOnly;
   if (readOnly !== undefined)
     draft.template.container.readOnly =
       readOnly === true || word(String(readOnly), ['true', 'false'], '--read-only') === 'true';

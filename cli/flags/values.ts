@@ -104,12 +104,12 @@ function longPort(text: string, flag: string): readonly Port[] {
       refuse(flag, `unknown key "${key}" in "${text}"`, 'known: target, published, protocol, mode');
     }
   }
-  const [target] = range(fields['target'] ?? '', flag);
-  const given = fields['published'];
+  const [target] = range(fields.target ?? '', flag);
+  const given = fields.published;
   const [published = 0] = given === undefined || given === '0' ? [0] : range(given, flag);
-  const protocol = word(fields['protocol'] ?? 'tcp', ['tcp', 'udp'], flag);
+  const protocol = word(fields.protocol ?? 'tcp', ['tcp', 'udp'], flag);
   return [
-    { protocol, target: target ?? 0, published, mode: word(fields['mode'] ?? 'ingress', ['ingress', 'host'], flag) },
+    { protocol, target: target ?? 0, published, mode: word(fields.mode ?? 'ingress', ['ingress', 'host'], flag) },
   ];
 }
 

@@ -61,6 +61,5 @@ export interface Image {
 
 export const DEFAULT_FAILOVER_AFTER_MS = 15_000;
 export const DEFAULT_TASK_HISTORY = 5;
-export const DEFAULT_CERTIFICATE_LIFETIME_MS = 90 * 24 * 3_600_000;
 /** A node that has been silent for so long is lost: its tasks are orphaned. */
 export const LOST_AFTER_MS = 24 * 3_600_000;

@@ -11,8 +11,8 @@ import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } fro
 import { join } from 'node:path';
 import { ClusterError } from '../errors.ts';
 import { type Digest, isDigest } from '../model/ids.ts';
-import { diskError } from './disk.ts';
 import { wrongDigest } from './digest.ts';
+import { diskError } from './disk.ts';
 import { BLOB_BYTES_MAX } from './manifest.ts';
 
 /** Reading in larger pieces than Node's 64 KiB saves turns of the event loop. */

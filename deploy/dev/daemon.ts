@@ -3,8 +3,9 @@
  * Started detached with the cluster's directory as its only argument; a second one for the same directory ends at once.
  */
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:net';
+import { connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { systemClock } from '../../common/clock.ts';
@@ -14,7 +15,7 @@ import { loadImage, withControl } from './client.ts';
 import { type Answer, type Ask, readLayout, socketOf } from './door.ts';
 import { buildDemoImages } from './images.ts';
 import type { DevHost, Layout } from './layout.ts';
-import { PORT } from './layout.ts';
+import { ETCD_PORT, PORT } from './layout.ts';
 import { statusOf } from './status.ts';
 import { agentFlags, managerFlags, onHost, program, Supervisor } from './supervisor.ts';
 import { plugIn } from './wires.ts';
@@ -49,6 +50,7 @@ class Daemon {
     if (first === undefined) throw new ClusterError('internal', 'a layout without managers');
     if (!existsSync(layout.context)) {
       this.#say('making the cluster');
+      for (const host of of('etcd')) await retry(() => opens(host, ETCD_PORT), signal);
       runOn(first, program('manager', 'init', ...managerFlags(layout, first), '--context', layout.context));
     }
     this.#say('starting the managers');
@@ -128,7 +130,17 @@ async function certify(host: DevHost): Promise<void> {
 function runOn(host: DevHost, argv: readonly string[], input = ''): void {
   mkdirSync(host.runDir, { recursive: true, mode: 0o700 });
   const [command, ...args] = onHost(host, argv);
-  execFileSync(command as string, args, { input, stdio: ['pipe', 'inherit', 'inherit'] });
+  execFileSync(command as string, args, { input, stdio: ['pipe', 'ignore', 'inherit'] });
+}
+
+/** Rejects while nothing listens there. */
+async function opens(host: DevHost, port: number): Promise<void> {
+  const socket = connect({ host: host.address, port });
+  try {
+    await once(socket, 'connect');
+  } finally {
+    socket.destroy();
+  }
 }
 
 async function allReady(layout: Layout, count: number, signal: AbortSignal): Promise<void> {
@@ -157,7 +169,7 @@ function listen(path: string, daemon: Daemon): Server {
   const server = createServer((socket) => {
     socket.on('error', () => socket.destroy());
     createInterface({ input: socket }).on('line', (line) => {
-      Promise.resolve()
+      void Promise.resolve()
         .then(() => daemon.answer(JSON.parse(line) as Ask))
         .catch((error: unknown): Answer => ({ ok: false, error: explain(toClusterError(error)) }))
         .then((answer) => socket.end(`${JSON.stringify(answer)}\n`));

@@ -33,6 +33,8 @@ export interface Layout {
 }
 
 export const PORT = 2377;
+/** Of an etcd on a host of its own. */
+export const ETCD_PORT = 2379;
 const FIRST_AGENT = 11;
 const FIRST_MANAGER = 101;
 const ETCD_HOST = 201;

@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ClusterError } from '../../common/errors.ts';
 import type { DevHost, Layout } from './layout.ts';
-import { PORT } from './layout.ts';
+import { ETCD_PORT, PORT } from './layout.ts';
 import { killAll, membersOf } from './processes.ts';
 import { setCable, tearOut } from './wires.ts';
 
@@ -69,7 +69,7 @@ export function managerFlags(layout: Layout, host: DevHost): readonly string[] {
   if (etcd === undefined) return own;
   const pem = (name: string) => join(etcd.stateDir, name);
   const files = ['--etcd-ca', pem('ca.pem'), '--etcd-cert', pem('cert.pem'), '--etcd-key', pem('key.pem')];
-  return [...own, '--etcd', `https://${etcd.address}:2379`, ...files];
+  return [...own, '--etcd', `https://${etcd.address}:${ETCD_PORT}`, ...files];
 }
 
 export function agentFlags(layout: Layout, host: DevHost): readonly string[] {
@@ -85,10 +85,11 @@ function commandOf(layout: Layout, host: DevHost): readonly string[] {
     case 'agent':
       return program('agent', 'run', ...agentFlags(layout, host));
     case 'etcd': {
-      const url = `https://${host.address}:2379`;
+      const url = `https://${host.address}:${ETCD_PORT}`;
       const pem = (name: string) => join(host.stateDir, name);
       const tls = ['--cert-file', pem('cert.pem'), '--key-file', pem('key.pem'), '--trusted-ca-file', pem('ca.pem')];
-      const peer = `unix://${host.runDir}/peer.sock`;
+      // A socket in its working directory: etcd takes no path here, only what looks like HOST:PORT.
+      const peer = 'unix://peer:0';
       const peers = [
         '--listen-peer-urls',
         peer,
@@ -178,7 +179,11 @@ export class Supervisor {
     const log = openSync(join(this.#layout.dir, `${host.name}.log`), 'a', 0o600);
     const [command, ...args] = onHost(host, commandOf(this.#layout, host));
     const startedAt = Date.now();
-    const child = spawn(command as string, args, { stdio: ['ignore', log, log], detached: true });
+    const child = spawn(command as string, args, {
+      stdio: ['ignore', log, log],
+      detached: true,
+      cwd: host.runDir,
+    });
     closeSync(log);
     kept.child = child;
     const ended = (): void => {

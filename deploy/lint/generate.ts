@@ -2,6 +2,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { FILE_LINES_MAX, FUNCTION_LINES_MAX, IMPURE_GLOBALS, PURE_FILES, ROOMS, type Room } from './rooms.ts';
 
+/** Written by programs, in their own form. */
+const MADE = ['!**/node_modules', '!**/package-lock.json', '!biome.json'];
+
 const deniedGlobals = Object.fromEntries(
   IMPURE_GLOBALS.map((name) => [name, `a decision does not touch ${name}: what it needs comes in as a parameter`]),
 );
@@ -23,7 +26,16 @@ export function biomeConfig(): string {
   const config = {
     $schema: './node_modules/@biomejs/biome/configuration_schema.json',
     files: {
-      includes: ['**', '!**/dist', '!**/proto/gen', '!**/native/build', '!**/node_modules', '!**/package-lock.json'],
+      includes: [
+        '**/*.ts',
+        '**/*.js',
+        '**/*.mjs',
+        '**/*.json',
+        '!**/dist',
+        '!**/proto/gen',
+        '!**/native/build',
+        ...MADE,
+      ],
     },
     formatter: { indentStyle: 'space', indentWidth: 2, lineWidth: 120 },
     javascript: { formatter: { quoteStyle: 'single' } },

@@ -82,8 +82,15 @@ export const ROOMS: readonly Room[] = [
 export const PURE_FILES: readonly string[] = [
   'agent/task-machine.ts',
   'manager/dispatcher/assignments.ts',
+  'manager/dispatcher/picture.ts',
+  'manager/dispatcher/release.ts',
   'manager/control/progress.ts',
-  'agent/network/rules.ts',
+  'manager/control/events.ts',
+  'agent/runs.ts',
+  'agent/cluster-map.ts',
+  'agent/network/table.ts',
+  'agent/network/paths.ts',
+  'agent/network/marks.ts',
 ];
 
 /** What a decision may not touch. */

@@ -2,9 +2,10 @@
  * The cluster's certificate authority. What comes in is a token's secret or a caller that is already known; what goes
  * out is a certificate and, for a new node, its record. The CA's key comes from the store and never leaves this room.
  */
-import { newId } from '../../common/ids.ts';
-import { ClusterError } from '../../common/errors.ts';
+
 import type { Clock } from '../../common/clock.ts';
+import { ClusterError } from '../../common/errors.ts';
+import { newId } from '../../common/ids.ts';
 import type { Cluster } from '../../common/model/cluster.ts';
 import type { NodeId } from '../../common/model/ids.ts';
 import type { Node } from '../../common/model/node.ts';

@@ -6,7 +6,7 @@ import type { Cluster, Manager } from '../../common/model/cluster.ts';
 import type { Instant, NodeId } from '../../common/model/ids.ts';
 import { formatToken } from '../../common/tls/token.ts';
 import { put, type Stored, type View } from '../store/store.ts';
-import { commitUnit, type Context } from './context.ts';
+import { type Context, commitUnit } from './context.ts';
 
 /** etcd as a manager sees it. */
 export interface EtcdReport {

@@ -1,6 +1,7 @@
 /** From the image that a user names to the one manifest that every task of the revision runs (T25: resolved once, here). */
-import { parseReference } from '../../common/oci/reference.ts';
+
 import type { ContainerTemplate } from '../../common/model/service.ts';
+import { parseReference } from '../../common/oci/reference.ts';
 import { findImage } from '../images/manager-images.ts';
 import type { View } from '../store/store.ts';
 

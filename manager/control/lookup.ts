@@ -1,9 +1,9 @@
 /** Finds what a user refers to: full id, then exact name, then unambiguous id prefix (swarm.md A0.4). */
 import { ClusterError } from '../../common/errors.ts';
-import type { Stored, View } from '../store/store.ts';
 import type { Node } from '../../common/model/node.ts';
 import type { Service } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
+import type { Stored, View } from '../store/store.ts';
 import { serviceNameOf } from './names.ts';
 
 interface Named<T> {

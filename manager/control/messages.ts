@@ -1,9 +1,10 @@
 /** The pictures of Control as messages. */
-import { toImage, toManager } from '../../common/wire/cluster.ts';
+
 import type { Image } from '../../common/model/cluster.ts';
+import type { Service } from '../../common/model/service.ts';
+import { toImage, toManager } from '../../common/wire/cluster.ts';
 import { toEpoch, toNode, toNodeStatus } from '../../common/wire/node.ts';
 import { toRollout, toService } from '../../common/wire/service.ts';
-import type { Service } from '../../common/model/service.ts';
 import { toTask, toTaskStatus } from '../../common/wire/task.ts';
 import { toPorts } from '../../common/wire/template.ts';
 import { covey } from '../../proto/messages.ts';

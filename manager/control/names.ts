@@ -1,6 +1,7 @@
 /** Names that people see, of things that may be half gone. */
-import { revisionKey } from '../../common/model/service.ts';
+
 import type { NodeId } from '../../common/model/ids.ts';
+import { revisionKey } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
 import type { View } from '../store/store.ts';
 

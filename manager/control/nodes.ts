@@ -1,12 +1,12 @@
 /** What users may do with nodes. */
 import { ClusterError } from '../../common/errors.ts';
+import { labelsFlaw } from '../../common/model/container-rules.ts';
 import type { NodeId } from '../../common/model/ids.ts';
 import type { Availability, Node, NodeStatus } from '../../common/model/node.ts';
-import { labelsFlaw } from '../../common/model/container-rules.ts';
 import { revisionKey } from '../../common/model/service.ts';
 import { isTerminal, isWanted } from '../../common/model/task.ts';
 import { put, remove, type Stored, type Unit, type View, type Write } from '../store/store.ts';
-import { caughtUp, commitUnit, type Context, refusal } from './context.ts';
+import { type Context, caughtUp, commitUnit, refusal } from './context.ts';
 import { findNode } from './lookup.ts';
 
 const AVAILABILITIES: readonly Availability[] = ['active', 'pause', 'drain'];

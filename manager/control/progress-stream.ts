@@ -3,7 +3,7 @@ import { ClusterError } from '../../common/errors.ts';
 import { Queue } from '../../common/iterate.ts';
 import type { ServiceId } from '../../common/model/ids.ts';
 import { isSame } from '../orchestrator/dirty.ts';
-import { caughtUp, type Context } from './context.ts';
+import { type Context, caughtUp } from './context.ts';
 import { type ServiceProgress, serviceProgress } from './progress.ts';
 
 /** Pictures are at least so far apart: a screen shows no more, and explaining refusals costs a look at every node. */

@@ -1,11 +1,12 @@
 /** Control over gRPC: messages in, one verb each, messages out. Nothing is decided here. */
-import { fromServiceSpec } from '../../common/wire/service.ts';
+
 import { present } from '../../common/wire/fields.ts';
+import { fromServiceSpec } from '../../common/wire/service.ts';
 import type { covey } from '../../proto/messages.ts';
 import type { Control } from '../../proto/methods.ts';
 import type { Handlers } from '../../proto/rpc.ts';
-import type { LogLine, LogWish } from '../logs/broker.ts';
 import type { ManagerImages } from '../images/manager-images.ts';
+import type { LogLine, LogWish } from '../logs/broker.ts';
 import { type CertificateRegister, clusterReport, joinToken, type StoreHealth } from './cluster.ts';
 import type { Context } from './context.ts';
 import type { EventFeed } from './event-feed.ts';

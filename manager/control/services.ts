@@ -17,9 +17,9 @@ import {
   portKey,
 } from '../allocator/ports.ts';
 import { isSame } from '../orchestrator/dirty.ts';
-import { rolledBack } from '../updater/rollback.ts';
 import { put, remove, type Stored, type Unit, type View, type Write } from '../store/store.ts';
-import { caughtUp, commitUnit, type Context, refusal } from './context.ts';
+import { rolledBack } from '../updater/rollback.ts';
+import { type Context, caughtUp, commitUnit, refusal } from './context.ts';
 import { pinned } from './image-choice.ts';
 import { findService } from './lookup.ts';
 

@@ -6,7 +6,7 @@ import type { Instant, NodeId, TaskId } from '../../common/model/ids.ts';
 import { isTerminal, isWanted, type Task } from '../../common/model/task.ts';
 import type { Change, View } from '../store/store.ts';
 import { isPublished } from './picture.ts';
-import { deadlineOf, type Departure, mayGo, type Witness } from './release.ts';
+import { type Departure, deadlineOf, mayGo, type Witness } from './release.ts';
 
 interface Leaving extends Departure {
   readonly nodeId: NodeId;

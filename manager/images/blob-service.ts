@@ -1,6 +1,7 @@
 /** The Images service: gives blobs to agents and to other managers. */
-import type { Manager } from '../../common/model/cluster.ts';
+
 import { ClusterError, toClusterError } from '../../common/errors.ts';
+import type { Manager } from '../../common/model/cluster.ts';
 import { type Digest, isDigest } from '../../common/model/ids.ts';
 import type { BlobStore } from '../../common/oci/blob-store.ts';
 import { SingleFlight } from '../../common/single-flight.ts';

@@ -2,8 +2,8 @@
 import { createReadStream } from 'node:fs';
 import type { Digest } from '../../common/model/ids.ts';
 import { type LayerLimits, LayerReader } from '../../common/oci/layer.ts';
-import type { ArchiveImage } from './archive-images.ts';
 import type { StagedFile } from './archive.ts';
+import type { ArchiveImage } from './archive-images.ts';
 
 const READ_BYTES = 512 * 1024;
 

@@ -1,20 +1,20 @@
 /** `npm start`: from nothing to a service that answers, and back to nothing. */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
 import { VERSION } from '../../common/version.ts';
 import { tagOf } from '../../deploy/dev/layout.ts';
+import { type Background, background } from '../support/background.ts';
 import { ask } from '../support/load.ts';
 import { machineSnapshot, untilAsBefore } from '../support/machine-snapshot.ts';
 import { clusterDirectory, START, startDemo } from '../support/start-demo.ts';
 import { until } from '../support/until.ts';
 
 const directories: string[] = [];
-const children: ChildProcess[] = [];
+const running: Background[] = [];
 
 afterEach(async () => {
-  for (const child of children.splice(0)) child.kill('SIGKILL');
+  for (const demo of running.splice(0)) demo.signal('SIGKILL');
   for (const dir of directories.splice(0)) await startDemo(dir, '--clean');
 });
 
@@ -25,20 +25,10 @@ function directory(): string {
 }
 
 /** Runs it in the foreground. */
-function foreground(...args: readonly string[]): { child: ChildProcess; said(): string; code(): number | undefined } {
-  const child = spawn(process.execPath, [START, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
-  children.push(child);
-  let out = '';
-  let code: number | undefined;
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on('data', (text) => {
-      out += text;
-    });
-  }
-  child.once('exit', (given) => {
-    code = given ?? 128;
-  });
-  return { child, said: () => out, code: () => code };
+function foreground(...args: readonly string[]): Background {
+  const demo = background(process.execPath, [START, ...args]);
+  running.push(demo);
+  return demo;
 }
 
 /** The URL that it printed. */
@@ -87,7 +77,7 @@ it('says that another version made the cluster, removes it and starts anew; Ctrl
   );
   expect(demo.said()).toMatch(/made by version 0\.0\.1.*removing it/);
   expect((await ask(urlIn(demo.said()))).version).toBe('1');
-  demo.child.kill('SIGINT');
+  demo.signal('SIGINT');
   await until('it has ended', 60_000, () => demo.code() !== undefined);
   expect(demo.code(), demo.said()).toBe(0);
   await untilAsBefore(before, tagOf(dir));
@@ -98,7 +88,7 @@ it('is interrupted while it comes up, and leaves nothing', async () => {
   const dir = directory();
   const demo = foreground('--dir', dir, '--hosts', '1');
   await until('managers start', 60_000, () => demo.said().includes('starting the managers'));
-  demo.child.kill('SIGINT');
+  demo.signal('SIGINT');
   await until('it has ended', 60_000, () => demo.code() !== undefined);
   expect(demo.code(), demo.said()).toBe(130);
   await untilAsBefore(before, tagOf(dir));

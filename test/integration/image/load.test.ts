@@ -9,8 +9,8 @@ import { noLog } from '../../../common/log.ts';
 import type { Digest } from '../../../common/model/ids.ts';
 import { digestOf } from '../../../common/oci/digest.ts';
 import { findImage, ManagerImages } from '../../../manager/images/manager-images.ts';
-import { aRevision, aService, aSpec, aTemplate, CONTAINER } from '../../support/fixtures.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
+import { aRevision, aService, aSpec, aTemplate, CONTAINER } from '../../support/fixtures.ts';
 import {
   archiveOf,
   blobParts,

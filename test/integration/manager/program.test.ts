@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
 import { systemClock } from '../../../common/clock.ts';
 import { takeDirectory } from '../../../manager/directory.ts';
-import { FakeClock, settle } from '../../support/fake-clock.ts';
 import { say } from '../../support/dev-cluster.ts';
+import { FakeClock, settle } from '../../support/fake-clock.ts';
 
 const signal = AbortSignal.timeout(30_000);
 const directories: string[] = [];

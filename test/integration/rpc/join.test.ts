@@ -19,7 +19,7 @@ afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
 
-const SECRET = 'a'.repeat(24) + 'z';
+const SECRET = `${'a'.repeat(24)}z`;
 const signal = AbortSignal.timeout(30_000);
 const validity = () => ({ now: Date.now(), lifetimeMs: 3_600_000 });
 

@@ -1,6 +1,6 @@
+import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { gzipSync } from 'node:zlib';
 import { ClusterError } from '../../../../common/errors.ts';
 import type { Digest } from '../../../../common/model/ids.ts';
 import { digestOf } from '../../../../common/oci/digest.ts';

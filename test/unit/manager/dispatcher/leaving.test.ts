@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type ClusterBuilder, cluster } from '../../../support/cluster-builder.ts';
-import { type Agent, dispatching, running, web, type World } from '../../../support/dispatcher-rig.ts';
+import { type Agent, dispatching, running, type World, web } from '../../../support/dispatcher-rig.ts';
 
 let stop = new AbortController();
 beforeEach(() => {

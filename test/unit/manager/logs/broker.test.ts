@@ -34,7 +34,7 @@ function rig(builder: ClusterBuilder, away: readonly string[] = []) {
         );
       }
     };
-    pump().finally(() => {
+    void pump().finally(() => {
       ended = true;
     });
   };

@@ -1,6 +1,5 @@
 /** A cluster small enough to say in a test, and the scheduler's plan as text. */
-import type { NodeStatus } from '../../../../common/model/node.ts';
-import type { Node } from '../../../../common/model/node.ts';
+import type { Node, NodeStatus } from '../../../../common/model/node.ts';
 import { revisionKey, type ServiceSpec, type TaskTemplate } from '../../../../common/model/service.ts';
 import type { ReportedState, Task, TaskStatus } from '../../../../common/model/task.ts';
 import type { Plan } from '../../../../manager/reconcile.ts';
