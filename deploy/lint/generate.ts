@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { FILE_LINES_MAX, FUNCTION_LINES_MAX, IMPURE_GLOBALS, PURE_FILES, ROOMS, type Room } from './rooms.ts';
 
 /** Written by programs, in their own form. */
-const MADE = ['!**/node_modules', '!**/package-lock.json', '!biome.json'];
+const MADE = ['!**/node_modules', '!**/package-lock.json', '!**/biome.json'];
 
 const deniedGlobals = Object.fromEntries(
   IMPURE_GLOBALS.map((name) => [name, `a decision does not touch ${name}: what it needs comes in as a parameter`]),
