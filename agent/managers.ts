@@ -1,4 +1,4 @@
-/** Which manager to dial next, and when. Pure. Source: swarm.md A12.1, A12.2. */
+/** Which manager to dial next, and when. Pure. Source: swarmkit, agent session backoff and remotes. */
 import { ClusterError } from '../common/errors.ts';
 
 const STEP_MS = 100;

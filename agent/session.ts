@@ -21,7 +21,7 @@ import { Outbox } from './outbox.ts';
 import type { SelfTest } from './self-test.ts';
 import type { Worker } from './worker.ts';
 
-/** A manager that has not welcomed us by then is given up. Source: swarm.md A12.1, "RPC timeout". */
+/** A manager that has not welcomed us by then is given up. Source: swarmkit agent, dispatcher RPC timeout. */
 const WELCOME_MS = 5_000;
 /** Told for so long that this node is not of the cluster any more, its tasks are let go: a mistake has time to be mended. */
 export const REMOVED_PATIENCE_MS = 15_000;
@@ -162,7 +162,7 @@ export class AgentSession {
     }
   }
 
-  /** A node that was removed must not go on for ever with tasks that run elsewhere by now (swarm.md T16). */
+  /** A node that was removed must not go on for ever with tasks that run elsewhere by now. */
   #noteRemoval(cause: unknown): void {
     const { worker, clock, log } = this.#tools;
     const error = toClusterError(cause);

@@ -231,7 +231,7 @@ function leave(held: Assignment, seen: Seen, last: TaskStatus | undefined, now: 
   }
 }
 
-/** network.md, "Leaving": out of the maps, acknowledged, connections gone or the drain time over, then the stop signal. */
+/** Leaving (docs/task-life.md): out of the maps, acknowledged, connections gone or the drain time over, then the stop signal. */
 function leaveMaps(held: Assignment, seen: Seen, last: TaskStatus | undefined, now: Instant): Action {
   // What never served has no connections to lose; what is unhealthy is not worth waiting for.
   if (last?.state !== 'running' || seen.fault !== undefined) return { kind: 'stop' };

@@ -19,7 +19,7 @@ import type { TaskRecord } from './state.ts';
 import { type Action, isLeaving, next, type Said, type Seen, type SeenContainer } from './task-machine.ts';
 import { endOf, LOST_EXIT, seenFrom, statusFrom } from './task-status.ts';
 
-/** A step that failed for a passing reason is tried again after this. Source: swarm.md A1.8. */
+/** A step that failed for a passing reason is tried again after this. Source: swarmkit agent, task manager. */
 export const RETRY_MS = 1_000;
 
 export interface RunnerTools extends WatchTools {
