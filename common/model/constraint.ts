@@ -35,7 +35,7 @@ const KNOWN_KEYS = 'known keys are node.id, node.hostname, node.role and node.la
 const SYNTAX = 'write KEY==VALUE or KEY!=VALUE, as in node.labels.zone==north';
 const LABEL_KEY = /^[A-Za-z0-9_][A-Za-z0-9_.\-/]*$/;
 
-/** Reads one constraint; spaces around key and value do not count. Source: swarm.md A9.6; Docker `--constraint`. */
+/** Reads one constraint; spaces around key and value do not count. Source: Docker `service create --constraint`. */
 export function parseConstraint(text: string): Constraint | BadConstraint {
   const found = /^([^=!]*)(==|!=)(.*)$/s.exec(text);
   if (found === null) return bad(`constraint "${text}" has neither == nor !=`, SYNTAX);

@@ -2,7 +2,7 @@
  * The rules of a service's spec: what it may say, what a change of it may change, and its normal form.
  * In comes what a user wrote; out comes the first flaw, or the spec as it is stored. It must never ask the store: ports
  * of other services and images are Control's to check.
- * Source: swarm.md A0.5, A2.1–A2.12 with the cures T5 and T22.
+ * Source: swarmkit controlapi, validation of service specs; stricter where swarmkit lets contradictions through.
  */
 import { parseConstraint } from './constraint.ts';
 import { containerFlaw, labelsFlaw, normalContainer } from './container-rules.ts';

@@ -3,7 +3,7 @@ import type { Leader } from './cluster.ts';
 import type { Instant } from './ids.ts';
 import type { NodeStatus } from './node.ts';
 
-/** What every node is given to open a session with a new leader before its silence counts (house.md, "What keeps containers alive"). */
+/** What every node is given to open a session with a new leader before its silence counts (docs/adr/0009). */
 export const SILENCE_WINDOW_MS = 10_000;
 
 /**
