@@ -38,7 +38,7 @@ export interface PortConflict {
 
 /**
  * The first port of `ports` that clashes with another service's, in the order of `ports`.
- * Two services may publish one port in host mode: the scheduler keeps them on different nodes. Source: swarm.md A2.10.
+ * Two services may publish one port in host mode: the scheduler keeps them on different nodes. Source: swarmkit, host ports.
  * @param self  the service the ports are for; its own claims do not count
  */
 export function portConflict(

@@ -10,7 +10,7 @@ import { nodeNameOf, serviceNameOf } from './names.ts';
 
 export type EventType = 'service' | 'node' | 'task' | 'image';
 
-/** See control.proto, Event. Source of the attributes: Docker's swarm events (swarm.md A0.9). */
+/** See control.proto, Event. Source of the attributes: Docker's swarm events. */
 export interface ClusterEvent {
   readonly at: Instant;
   readonly type: EventType;

@@ -1,4 +1,4 @@
-/** Finds what a user refers to: full id, then exact name, then unambiguous id prefix (swarm.md A0.4). */
+/** Finds what a user refers to: full id, then exact name, then unambiguous id prefix, as Docker's CLI does. */
 import { ClusterError } from '../../common/errors.ts';
 import type { Node } from '../../common/model/node.ts';
 import type { Service } from '../../common/model/service.ts';

@@ -10,7 +10,7 @@ import { type Context, caughtUp, commitUnit, refusal } from './context.ts';
 import { findNode } from './lookup.ts';
 
 const AVAILABILITIES: readonly Availability[] = ['active', 'pause', 'drain'];
-/** A removed node's certificate is refused for its lifetime and this much longer (swarm.md A10.12). */
+/** A removed node's certificate is refused for its lifetime and this much longer, as in swarmkit. */
 const REVOKED_BEYOND_MS = 7 * 24 * 3_600_000;
 
 /** A node with what the cluster sees of it and what its tasks take. */

@@ -22,7 +22,7 @@ type AgentMessage = covey.v1.IAgentMessage;
 
 /** Changes of so long a time go out in one assignment. */
 export const COALESCE_MS = 5;
-/** Registrations of one node within the window; more are refused (swarm.md A10.11). */
+/** Registrations of one node within the window; more are refused. Source: swarmkit dispatcher, rate limit. */
 export const REGISTRATIONS_MAX = 3;
 export const REGISTRATION_WINDOW_MS = 8_000;
 /** Reports of one session that may wait for the store; its acks wait behind them. */

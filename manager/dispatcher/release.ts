@@ -1,6 +1,6 @@
 /**
  * When a leaving task may drain and stop: as soon as every node that sends it connections has said that it no longer
- * does (network.md, "Leaving"). PURE.
+ * does (docs/task-life.md, "Leaving"). PURE.
  */
 import type { Instant } from '../../common/model/ids.ts';
 

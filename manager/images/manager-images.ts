@@ -3,7 +3,7 @@
  *
  * Comes in: archives, names to remove, requests for blobs. Goes out: image objects in the store, blobs by digest. A blob is
  * on disk before the object that names it is committed; an archive is taken whole or not at all. It never resolves a
- * service's image (Control does) and never pulls from registries (issue 5).
+ * service's image (Control does) and never pulls from registries.
  */
 import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

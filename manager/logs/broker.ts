@@ -100,7 +100,7 @@ export class LogBroker {
   }
 
   /**
-   * A node's answer to one request. Lines of tasks that it was not asked for are dropped (A19.5).
+   * A node's answer to one request. Lines of tasks that it was not asked for are dropped.
    * @throws ClusterError `not_found` for a request that nobody waits for
    */
   async publish(nodeId: NodeId, messages: AsyncIterable<covey.v1.IPublishedLog>): Promise<void> {

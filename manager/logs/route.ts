@@ -1,4 +1,4 @@
-/** Brings a reader of logs to the leader, wherever it is (swarm.md A19.1). */
+/** Brings a reader of logs to the leader, wherever it is. */
 import type { DispatcherDoor } from '../dispatcher/door.ts';
 import { notLeading } from '../dispatcher/door.ts';
 import type { Store } from '../store/store.ts';

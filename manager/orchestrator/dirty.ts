@@ -1,4 +1,4 @@
-/** Whether a task is still what its service wants (swarm.md A5.3). */
+/** Whether a task is still what its service wants. Source: swarmkit, updater, dirty tasks. */
 import { factsOf, satisfies } from '../../common/model/constraint.ts';
 import { revisionKey, type Service, type ServiceRevision } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';

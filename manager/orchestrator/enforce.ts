@@ -1,6 +1,6 @@
 /**
  * Moves tasks from nodes that no longer fit them: a constraint that fails since a label changed, or reservations that
- * exceed what is left of the host (swarm.md A8.6).
+ * exceed what is left of the host. Source: swarmkit, constraint enforcer.
  *
  * It only begins a move: the successor starts beside the old task, and `pair.ts` ends it.
  */

@@ -1,4 +1,4 @@
-/** What one slot needs, once it is known that the slot stays: restart, move, release (swarm.md A4, A3.2, A10.8). */
+/** What one slot needs, once it is known that the slot stays: restart, move, release. Source: swarmkit, restart supervisor. */
 import { proofOf } from './footing.ts';
 import { mendPair } from './pair.ts';
 import { isDead, isForUpdater, isServing, type Member, type Scene, type Slot, unchanged } from './scene.ts';

@@ -1,7 +1,7 @@
 /**
- * A slot with two wanted tasks: one is to take over from the other, first starting, then stopping (swarm.md A5.7, I6).
+ * A slot with two wanted tasks: one is to take over from the other, first starting, then stopping. The last healthy task of a slot is never stopped (docs/adr/0003, 0004).
  *
- * The rule that all of this serves: the last healthy task of a slot is never stopped (cure T4), whoever began the change:
+ * The rule that all of this serves: the last healthy task of a slot is never stopped, whoever began the change:
  * an update, a rollback, a drain or a node that no longer fits.
  */
 import { isDead, isServing, type Member, type Scene, type Slot } from './scene.ts';

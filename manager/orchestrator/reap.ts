@@ -1,6 +1,6 @@
 /**
  * Deletes the records of tasks that are over: all of those to be removed, and of the rest what exceeds the history
- * (swarm.md A8). A task goes together with its status.
+ * (Source: swarmkit, task reaper). A task goes together with its status.
  */
 import { DEFAULT_TASK_HISTORY } from '../../common/model/cluster.ts';
 import type { Instant, Revision, ServiceId } from '../../common/model/ids.ts';
@@ -65,7 +65,7 @@ function isGone(view: View, task: Task): boolean {
   return view.get('node', task.nodeId) === undefined || view.get('node-status', task.nodeId)?.value.state === 'lost';
 }
 
-/** Negative = all are kept. With bounded restarts every attempt can be looked at (A8.1). */
+/** Negative = all are kept. With bounded restarts every attempt can be looked at. */
 function historyLimit(view: View, service: Service | undefined): number {
   const attempts = service?.spec.template.restart.maxAttempts ?? 0;
   if (attempts > 0) return attempts + 1;

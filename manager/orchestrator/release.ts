@@ -1,5 +1,5 @@
 /**
- * When a held task may start: the only rule of Covey for it (cure T3: no overlap after a fixed time).
+ * When a held task may start: the only rule of Covey for it (no overlap after a fixed time).
  *
  * A task is held by `desired: ready`; its agent prepares it meanwhile. It is released when its time has come and no task
  * of the slot that was told to stop may still be running.

@@ -1,5 +1,5 @@
 /**
- * Whether and when a task that ended by itself gets a successor (swarm.md A4, cure T14).
+ * Whether and when a task that ended by itself gets a successor. Source: swarmkit, restart supervisor; counters are stored (docs/adr/0003).
  *
  * All it needs travels with the task (`Task.restarts`), so a new leader counts on where the old one stopped.
  */

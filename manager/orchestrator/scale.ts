@@ -1,4 +1,4 @@
-/** Brings the number of slots to the number of replicas (swarm.md A3.4–A3.7, A1.12). */
+/** Brings the number of slots to the number of replicas. Source: swarmkit, replicated orchestrator. */
 import type { NodeId } from '../../common/model/ids.ts';
 import { check, put, remove, UNIT_WRITES_MAX, type Unit, type Write } from '../store/store.ts';
 import { isDead, type Member, type Scene, type Slot } from './scene.ts';

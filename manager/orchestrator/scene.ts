@@ -149,7 +149,7 @@ const RIDE_MAX_MS = 60_000;
 
 /**
  * True for a task that a rolling update, going on or about to begin, will replace soon: it need not be moved before, and
- * goes to its new place on the new revision (swarm.md S35).
+ * goes to its new place on the new revision.
  */
 export function isForUpdater(scene: Scene, member: Member): boolean {
   const rollout = scene.rollout?.value;

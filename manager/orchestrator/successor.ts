@@ -1,4 +1,4 @@
-/** Builds the units that put one task in the place of another: the old one is told to stop in the same unit (swarm.md A4.1). */
+/** Builds the units that put one task in the place of another: the old one is told to stop in the same unit. */
 import type { Instant, TaskId } from '../../common/model/ids.ts';
 import { NO_RESTARTS, type RestartCount, type Task, type TaskOrigin } from '../../common/model/task.ts';
 import { check, put, type Unit, type Write } from '../store/store.ts';

@@ -109,7 +109,7 @@ const maxReplicas: Filter = {
   },
 };
 
-/** In the order of charging. Source: swarm.md A9.1. */
+/** In the order of charging. Source: swarmkit, scheduler pipeline. */
 export const FILTERS: readonly Filter[] = [ready, resources, constraint, platform, hostPort, maxReplicas];
 
 /** Charged by `schedule` when everything else fits. */
@@ -127,7 +127,7 @@ export function refusalOf(want: Want, seat: Seat, ofService: number): Refusal | 
   return undefined;
 }
 
-/** Names that mean the same machine. Source: swarm.md A9.7. */
+/** Names that mean the same machine. Source: swarmkit, platform filter. */
 const ARCH: Readonly<Record<string, string>> = { x86_64: 'amd64', x64: 'amd64', aarch64: 'arm64' };
 
 function agree(wanted: string, offered: string): boolean {

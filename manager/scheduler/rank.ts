@@ -2,7 +2,7 @@
 import { refusalOf } from './filters.ts';
 import type { Seat, Want } from './seats.ts';
 
-/** Failures of one revision on one node from which on the node stands behind. Source: swarm.md A9.11. */
+/** Failures of one revision on one node from which on the node stands behind. Source: swarmkit, scheduler, node info. */
 export const FAILURES_BEHIND = 5;
 /** How far back failures count. */
 export const FAILURE_WINDOW_MS = 5 * 60_000;

@@ -13,7 +13,7 @@ import type { CommitResult, Unit, Write } from './store.ts';
 
 /** Batches on their way at once; the next one is made of what has come together meanwhile. */
 const BATCHES_MAX = 2;
-/** Transactions of one batch on their way at once. More than 8 in all bring nothing (performance.md 3.2). */
+/** Transactions of one batch on their way at once. More than 8 in all brought nothing when measured. */
 const TRANSACTIONS_MAX = 4;
 /** Units of one batch, some 20 ms of encoding; more wait, so that a large commit holds up neither the small nor the lease. */
 const BATCH_UNITS_MAX = 2_000;

@@ -1,4 +1,4 @@
-/** What happens when a rollout fails: pause, go on or go back (swarm.md A5.9–A5.13; I17, I18). */
+/** What happens when a rollout fails: pause, go on or go back (docs/adr/0004). */
 import type { Revision } from '../../common/model/ids.ts';
 import type { Rollout } from '../../common/model/rollout.ts';
 import { type FailureAction, revisionKey, type UpdatePolicy } from '../../common/model/service.ts';

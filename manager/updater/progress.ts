@@ -42,7 +42,7 @@ export function standOf(scene: Scene, rollout: Rollout, policy: UpdatePolicy, sl
   return holdsAt === undefined ? { kind, slot, current } : { kind, slot, current, holdsAt };
 }
 
-/** Failures that the rollout does not know yet, at most one a slot (swarm.md A5.8, cure T8). */
+/** Failures that the rollout does not know yet, at most one a slot (docs/adr/0004). */
 export function newFailures(scene: Scene, rollout: Rollout, policy: UpdatePolicy): readonly Failure[] {
   const known = new Set([...rollout.done, ...rollout.failed.map((failure) => failure.slot)]);
   const failures: Failure[] = [];

@@ -5,7 +5,7 @@ import type { Service } from '../../common/model/service.ts';
 /**
  * The service with its spec and its previous one changed places; undefined when there is nothing to go back to.
  *
- * Nothing is erased (cure T9): a rollback of the rollback goes forward again. The number of replicas stays: scaling makes
+ * Nothing is erased (docs/adr/0004): a rollback of the rollback goes forward again. The number of replicas stays: scaling makes
  * no revision, so the previous spec may be older than it, and undoing an image must not undo a capacity that came later.
  * Control and the updater share this.
  */

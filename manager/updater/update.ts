@@ -1,5 +1,5 @@
 /**
- * Rolls services to a new revision, slot by slot (swarm.md A5, cures T1–T8; docs/adr/0004).
+ * Rolls services to a new revision, slot by slot (docs/adr/0004).
  *
  * In go a service whose revision is not what its tasks were made from, and how those tasks do; out go replacements, as many
  * at a time as the policy allows, and the rollout's own state. It never restarts, releases or ends a pair (the
@@ -104,7 +104,7 @@ interface Standing {
   readonly stands: readonly Stand[];
 }
 
-/** The failure action, when some slot has got no further for longer than the policy's deadline (cure T2). */
+/** The failure action, when some slot has got no further for longer than the policy's deadline. */
 function overdue(scene: Scene, rollout: Rollout, rev: Revision, { policy, stands }: Standing): Plan | undefined {
   for (const stand of stands) {
     const due = dueAt(rollout, policy, stand);

@@ -1,4 +1,4 @@
-/** What a rollout says to people: one line that names the task and the cause (docker-api.md, `UpdateStatus.Message`). */
+/** What a rollout says to people: one line that names the task and the cause (Source: Docker Engine API, `UpdateStatus.Message`). */
 import type { RolloutState } from '../../common/model/rollout.ts';
 import { taskName } from '../../common/model/task.ts';
 import { causeOf } from '../orchestrator/restart.ts';
