@@ -1,6 +1,6 @@
 /**
  * Placement rate of the scheduler: from a view with unbound tasks to plans that bind them all, commits to a store in
- * memory included in the second figure only. No peer is measured here; performance.md 2.1 has those that were.
+ * memory included in the second figure only. No peer is measured here.
  */
 import { schedule, UNITS_A_PLAN_MAX } from '../../manager/scheduler/schedule.ts';
 import type { Unit } from '../../manager/store/store.ts';

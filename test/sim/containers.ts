@@ -26,7 +26,7 @@ export class Containers {
     return container;
   }
 
-  /** The next run of a task's container, once the one before has ended: at most one at a time (invariant I4 of Covey). */
+  /** The next run of a task's container, once the one before has ended: at most one at a time (invariant I4). */
   rerun(taskId: TaskId, now: Instant): void {
     const before = this.#byTask.get(taskId);
     if (before?.end === undefined) throw new Error(`I4: task ${taskId} is run again while it runs`);

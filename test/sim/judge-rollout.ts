@@ -1,4 +1,4 @@
-/** What must hold of rolling updates (invariants I8, I17, I18, I19; cures T1, T4). */
+/** What must hold of rolling updates (invariants I8, I17, I18, I19 and T1). */
 import { isSettled, type Rollout } from '../../common/model/rollout.ts';
 import { revisionKey, type Service, type UpdatePolicy } from '../../common/model/service.ts';
 import { isWanted, type Task } from '../../common/model/task.ts';

@@ -1,5 +1,5 @@
 /**
- * Watches every commit and every start of a container, and judges them by the invariants (swarm.md section D, house.md).
+ * Watches every commit and every start of a container, and judges them by the invariants (docs/testing.md).
  * It knows what truly runs, which no manager does.
  */
 import { compareEpochs } from '../../common/model/node.ts';

@@ -9,7 +9,7 @@ import { Timeline } from './timeline.ts';
 /** Simulated time starts here, so that no instant is accidentally 0. */
 export const START: Instant = 1_000_000;
 
-/** A broken invariant. The message begins with its number in swarm.md section D. */
+/** A broken invariant. The message begins with its number in docs/testing.md. */
 export class Violation extends Error {}
 
 export class World {

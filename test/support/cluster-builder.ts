@@ -24,7 +24,7 @@ import type { Plan, Tick } from '../../manager/reconcile.ts';
 import type { Kind, Kinds, View, Write } from '../../manager/store/store.ts';
 import { MemoryStore } from './memory-store.ts';
 
-/** What may differ from the defaults of swarm.md A2.1. */
+/** What may differ from the defaults of Docker's service create. */
 export interface ServiceOptions {
   readonly replicas?: number;
   readonly image?: string;
@@ -291,7 +291,7 @@ export function at(now: Instant): Tick {
   };
 }
 
-/** A plan as text, one write a line, checks left out, as in style.md example 7; an idle plan is ''. */
+/** A plan as text, one write a line, checks left out, as the tests assert it; an idle plan is ''. */
 export function render(view: View, plan: Plan): string {
   const lines = plan.units.flatMap((unit) => unit.flatMap((write) => line(view, write)));
   if (plan.wakeAt !== undefined) lines.push(`wake at ${plan.wakeAt}`);

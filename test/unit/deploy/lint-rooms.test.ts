@@ -3,7 +3,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { biomeConfig } from '../../../deploy/lint/generate.ts';
+import { biomeConfig, isCurrent } from '../../../deploy/lint/generate.ts';
 import { IMPURE_GLOBALS, PURE_FILES, ROOMS } from '../../../deploy/lint/rooms.ts';
 
 /** A snippet in a room, and the text that biome must say about it; `undefined`: it must say nothing. */
@@ -129,5 +129,5 @@ it.each(all)('in $file biome says: $says', ({ file, says }) => {
 });
 
 it('has a biome.json that is generated from the table', () => {
-  expect(readFileSync('biome.json', 'utf8')).toBe(biomeConfig());
+  expect(isCurrent(readFileSync('biome.json', 'utf8'))).toBe(true);
 });

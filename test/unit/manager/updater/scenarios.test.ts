@@ -1,4 +1,4 @@
-/** Scenarios of swarm.md section E, as far as they need no kernel, named by their number. */
+/** Whole stories of updates as users and hosts cause them, as far as they need no kernel; each has a number. */
 import { describe, expect, it } from 'vitest';
 import { cluster, type ServiceOptions } from '../../../support/cluster-builder.ts';
 import { Rehearsal } from '../../../support/rehearsal.ts';
