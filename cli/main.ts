@@ -1,5 +1,6 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --
 /** `covey`: what users type. It knows the cluster only through the Control service; exit codes are in exit.ts. */
+// The `--` above keeps node from taking our --env-file for its own: Node 20 looks for that one even behind the script.
 import { Command, CommanderError } from 'commander';
 import { type ClusterError, explain, toClusterError } from '../common/errors.ts';
 import { VERSION } from '../common/version.ts';

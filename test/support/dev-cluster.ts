@@ -90,7 +90,7 @@ export class DevCluster {
 
   /** The CLI; its exit code is the test's to judge. */
   covey(...args: readonly string[]): Promise<Said> {
-    return say(process.execPath, [CLI, ...args], { ...process.env, COVEY_CONTEXT: this.#context });
+    return say(CLI, args, { ...process.env, COVEY_CONTEXT: this.#context });
   }
 
   /** The CLI, which must end with 0. */
