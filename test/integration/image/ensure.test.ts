@@ -10,11 +10,13 @@ import { noLog } from '../../../common/log.ts';
 import type { Digest, ManagerId } from '../../../common/model/ids.ts';
 import { blobService } from '../../../manager/images/blob-service.ts';
 import { ManagerImages } from '../../../manager/images/manager-images.ts';
+import { PeerBlobs } from '../../../manager/images/peer-blobs.ts';
 import { native } from '../../../native/index.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { archiveOf, type BuiltImage, imageOf, layer } from '../../support/image-archive.ts';
 import { MemoryEtcd } from '../../support/memory-store.ts';
 import { streamOf } from '../../support/tar.ts';
+import { until } from '../../support/until.ts';
 
 const never = new AbortController().signal;
 const BASE = layer([
@@ -256,6 +258,21 @@ describe('a manager asked for a blob', () => {
     await ensure(WEB);
     expect(fetched).toBe(WEB.blobs.size);
     expect((await other.images.blobs.list()).toSorted()).toEqual([...WEB.blobs.keys()].toSorted());
+  });
+
+  it('has it by then, when the manager that took the image is gone', async () => {
+    const etcd = new MemoryEtcd();
+    const [holder, other] = [await managerAt('holder', etcd), await managerAt('other', etcd)];
+    const parts = { blobs: other.images.blobs, store: other.store, managerId: 'other' as ManagerId };
+    const copies = new PeerBlobs({ ...parts, peer: () => asServer(holder.service) });
+    const end = new AbortController();
+    const keeping = copies.keepCopies(new FakeClock(), noLog, end.signal);
+    await holder.images.load(streamOf(archiveOf(WEB)), never);
+    await until('it is copied', 5_000, async () => (await other.images.blobs.list()).length === WEB.blobs.size);
+    servers = [asServer(other.service)];
+    await ensure(WEB);
+    end.abort();
+    await keeping.catch(() => undefined);
   });
 
   it('says that it has it not, and refuses offsets beyond its end', async () => {
