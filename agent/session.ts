@@ -69,14 +69,15 @@ export class AgentSession {
     const { clock, log, random } = this.#tools;
     let attempts: Attempts = FIRST_ATTEMPT;
     for (;;) {
-      const { address, delayMs } = nextDial(this.known, attempts, random);
+      const { known } = this;
+      const { address, delayMs } = nextDial(known, attempts, random);
       await clock.sleep(delayMs, signal);
       if (address === undefined) throw new ClusterError('invalid', 'no manager is known', { hint: 'join again' });
       const ending = await this.#attempt(address, signal);
       signal.throwIfAborted();
       log.warn({ address, wasOpen: ending.wasOpen, cause: ending.cause }, 'no session');
       this.#noteRemoval(ending.cause);
-      attempts = ending.wasOpen ? afterSession(ending.cause) : afterFailure(attempts, ending.cause);
+      attempts = ending.wasOpen ? afterSession(ending.cause) : afterFailure(attempts, ending.cause, { address, known });
     }
   }
 

@@ -139,24 +139,39 @@ describe('the choice of a manager', () => {
     hint: 'ask the leader at 10.0.0.2:2377',
   });
 
-  it('waits up to 100 ms, 300 ms and so on to 8 s, by chance, and begins anew after a session', () => {
+  const at = (address: string, known: readonly string[]) => ({ address, known });
+
+  it('waits up to 100 ms, 300 ms and so on to 4 s, by chance, and begins anew after a session', () => {
     let attempts = FIRST_ATTEMPT;
     const waits: number[] = [];
     for (let n = 0; n < 9; n += 1) {
       waits.push(nextDial(['a:1'], attempts, () => 0.999).delayMs);
-      attempts = afterFailure(attempts, new Error('x'));
+      attempts = afterFailure(attempts, new Error('x'), at('a:1', ['a:1']));
     }
-    expect(waits).toEqual([0, 99, 299, 699, 1_498, 3_096, 6_293, 7_992, 7_992]);
+    expect(waits).toEqual([0, 99, 299, 699, 1_498, 3_096, 3_996, 3_996, 3_996]);
     expect(nextDial(['a:1'], afterSession(undefined), () => 0.5).delayMs).toBe(50);
+  });
+
+  it('gives each manager its turn before it waits, so that a new leader is found in time', () => {
+    const known = ['a:1', 'b:1', 'c:1'];
+    let attempts = afterSession(undefined);
+    const dials: [string | undefined, number][] = [];
+    for (let n = 0; n < 6; n += 1) {
+      const { address, delayMs } = nextDial(known, attempts, () => 0.5);
+      dials.push([address, delayMs]);
+      attempts = afterFailure(attempts, new Error('x'), at(address ?? '', known));
+    }
+    expect(dials.map(([, delayMs]) => delayMs)).toEqual([50, 0, 0, 150, 0, 0]);
+    expect(new Set(dials.slice(0, 3).map(([address]) => address))).toEqual(new Set(known));
   });
 
   it('follows the hint to the leader at once, but not in circles', () => {
     let attempts = FIRST_ATTEMPT;
     for (let n = 0; n < 3; n += 1) {
-      attempts = afterFailure(attempts, hint);
+      attempts = afterFailure(attempts, hint, at('a:1', ['a:1']));
       expect(nextDial(['a:1'], attempts, () => 0)).toEqual({ address: '10.0.0.2:2377', delayMs: 0 });
     }
-    expect(nextDial(['a:1'], afterFailure(attempts, hint), () => 0).address).toBe('a:1');
+    expect(nextDial(['a:1'], afterFailure(attempts, hint, at('10.0.0.2:2377', ['a:1'])), () => 0).address).toBe('a:1');
   });
 });
 
