@@ -9,6 +9,7 @@ import { type ConfigSources, helpText, loadConfig } from '../common/config.ts';
 import { ClusterError, explain, toClusterError } from '../common/errors.ts';
 import { aborted } from '../common/iterate.ts';
 import { type Log, type LogLevel, makeLog } from '../common/log.ts';
+import { stopSignal } from '../common/stop-signal.ts';
 import { readIdentity, writeIdentity } from '../common/tls/identity.ts';
 import { builtFile, native } from '../native/index.ts';
 import { identityPath, startAgent } from './agent.ts';
@@ -157,13 +158,6 @@ function tellSystemd(message: string, log: Log): void {
   } catch (cause) {
     log.warn({ cause, message }, 'systemd was not told');
   }
-}
-
-/** Aborted at the first SIGTERM or SIGINT; the second one ends the process as usual. */
-function stopSignal(): AbortSignal {
-  const stop = new AbortController();
-  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
-  return stop.signal;
 }
 
 function refuse(words: readonly string[]): void {

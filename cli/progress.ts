@@ -32,6 +32,9 @@ const REMOVED = 4;
 
 const STEPS = ['new', 'pending', 'assigned', 'accepted', 'preparing', 'ready', 'starting', 'running'];
 
+/** Why following ends before the service stands. */
+type GivenUp = 'interrupted' | 'deadline' | 'stuck';
+
 /** Resolves to the exit code. Ctrl-C stops the following, not the service. */
 export async function follow(control: ControlClient, service: Followed, options: FollowOptions): Promise<number> {
   const stop = new AbortController();
@@ -58,7 +61,7 @@ export async function follow(control: ControlClient, service: Followed, options:
   } catch (error) {
     if (!stop.signal.aborted) throw error;
     screen?.end();
-    return giveUp(String(stop.signal.reason), last, service, options);
+    return giveUp(stop.signal.reason as GivenUp, last, service, options);
   } finally {
     clearTimeout(stuck);
     clearTimeout(timer);
@@ -94,7 +97,7 @@ function conclude(picture: Picture, service: Followed, screen: Screen | undefine
   }
 }
 
-function giveUp(reason: string, last: Picture | undefined, service: Followed, options: FollowOptions): number {
+function giveUp(reason: GivenUp, last: Picture | undefined, service: Followed, options: FollowOptions): number {
   const goesOn = `the service goes on by itself; see \`covey service ps ${service.name}\``;
   const state = last === undefined ? '' : ` (${last.running} of ${last.desired} tasks run)`;
   switch (reason) {
@@ -106,7 +109,7 @@ function giveUp(reason: string, last: Picture | undefined, service: Followed, op
         `covey: ${service.name} has not converged within ${formatDuration(options.timeoutMs ?? 0)}${state}: ${last?.message ?? ''}; ${goesOn}\n`,
       );
       return EXIT.deadline;
-    default:
+    case 'stuck':
       process.stderr.write(`covey: ${service.name} cannot be placed${state}\n${refusals(last)}`);
       return EXIT.cannotPlace;
   }

@@ -7,6 +7,7 @@ import { ClusterError, explain, toClusterError } from '../common/errors.ts';
 import { aborted } from '../common/iterate.ts';
 import { Scope } from '../common/lifecycle.ts';
 import { type LogLevel, makeLog } from '../common/log.ts';
+import { stopSignal } from '../common/stop-signal.ts';
 import { advertised } from './advertise.ts';
 import { takeDirectory } from './directory.ts';
 import { initCluster } from './init.ts';
@@ -65,13 +66,6 @@ async function run(config: ManagerConfig): Promise<void> {
   } finally {
     await scope.close();
   }
-}
-
-/** Aborted at the first SIGTERM or SIGINT; the second one ends the process as usual. */
-function stopSignal(): AbortSignal {
-  const stop = new AbortController();
-  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
-  return stop.signal;
 }
 
 function refuse(words: readonly string[]): void {

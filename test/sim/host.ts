@@ -227,7 +227,7 @@ export class Host {
     this.#become(held, 'starting');
   }
 
-  /** No manager has been heard for so long that restarts are the agent's own (house.md, "Runs"). */
+  /** No manager has been heard for so long that restarts are the agent's own (docs/task-life.md, "Runs"). */
   #isAlone(held: Held): boolean {
     const isLong = this.#session === undefined && this.#world.now - this.#lostAt > ALONE_AFTER_MS;
     return isLong && held.report?.state === 'running' && isWanted(held.assigned.task);
