@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "sys_error.h"
 
@@ -38,7 +39,7 @@ Napi::Error Make(Napi::Env env, const SysError& e) {
 
 Napi::Error JsError(Napi::Env env, std::exception_ptr failure) {
   try {
-    std::rethrow_exception(failure);
+    std::rethrow_exception(std::move(failure));
   } catch (const SysError& e) {
     return Make(env, e);
   } catch (const InvalidInput& e) {
