@@ -3,6 +3,9 @@ import type { Command } from 'commander';
 import type { covey } from '../../proto/messages.ts';
 import { interruptible, withCluster } from '../client.ts';
 import { EXIT } from '../exit.ts';
+import { word } from '../flags/values.ts';
+
+const TYPES = ['service', 'node', 'task', 'image'] as const;
 
 interface EventFlags {
   readonly since?: string;
@@ -29,7 +32,7 @@ async function showEvents(flags: EventFlags): Promise<void> {
   const { sinceMs } = await import('./service-logs.ts');
   const signal = interruptible();
   const request = {
-    types: [...(flags.type ?? [])],
+    types: (flags.type ?? []).map((type) => word(type, TYPES, '--type')),
     sinceMs: flags.since === undefined ? 0 : sinceMs(flags.since, Date.now()),
   };
   try {

@@ -4,7 +4,7 @@ import { ClusterError } from '../../common/errors.ts';
 import { Queue } from '../../common/iterate.ts';
 import type { Instant } from '../../common/model/ids.ts';
 import type { Store } from '../store/store.ts';
-import { type ClusterEvent, eventsOf } from './events.ts';
+import { type ClusterEvent, EVENT_TYPES, eventsOf } from './events.ts';
 
 /** Kept for those who ask what has just happened. Source: Docker keeps as many. */
 export const KEPT_MAX = 256;
@@ -33,12 +33,19 @@ export class EventFeed {
 
   /**
    * Events of these types (empty: all) until `signal`, first those kept since `sinceMs` (0: none).
-   * @throws ClusterError `exhausted` when the reader falls too far behind
+   * @throws ClusterError `invalid` for a type that no event has, `exhausted` when the reader falls too far behind
    */
   async *watch(
     wish: { readonly types: readonly string[]; readonly sinceMs: Instant },
     signal: AbortSignal,
   ): AsyncIterable<ClusterEvent> {
+    const unknown = wish.types.find((type) => !EVENT_TYPES.some((known) => known === type));
+    if (unknown !== undefined) {
+      throw new ClusterError('invalid', `there are no events of type "${unknown}"`, {
+        field: 'types',
+        hint: `use ${EVENT_TYPES.join(', ')}`,
+      });
+    }
     const queue = new Queue<ClusterEvent>(WAITING_MAX, signal);
     if (wish.sinceMs > 0) for (const event of this.#kept) if (event.at >= wish.sinceMs) queue.push(event);
     this.#watchers.add(queue);

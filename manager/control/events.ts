@@ -8,7 +8,8 @@ import type { Task, TaskStatus } from '../../common/model/task.ts';
 import type { Change, View } from '../store/store.ts';
 import { nodeNameOf, serviceNameOf } from './names.ts';
 
-export type EventType = 'service' | 'node' | 'task' | 'image';
+export const EVENT_TYPES = ['service', 'node', 'task', 'image'] as const;
+export type EventType = (typeof EVENT_TYPES)[number];
 
 /** See control.proto, Event. Source of the attributes: Docker's swarm events. */
 export interface ClusterEvent {

@@ -43,6 +43,7 @@ describe('the command line', () => {
     [['node', 'update', '--availability', 'gone', 'n1'], /--availability/],
     [['image', 'load', '/nowhere.tar'], /\/nowhere\.tar/],
     [['service', 'logs', '--since', 'yesterday', 'web'], /--since/],
+    [['events', '--type', 'weather'], /--type.*weather/],
     [['service', 'frobnicate'], /frobnicate/],
     [['service'], /command is missing/],
   ])('%j is a usage error, exit code 2', async (args, complaint) => {
