@@ -6,13 +6,13 @@ import type { Clock } from '../common/clock.ts';
 import { ClusterError } from '../common/errors.ts';
 import { Queue } from '../common/iterate.ts';
 import type { TaskId } from '../common/model/ids.ts';
-import type { TaskStatus } from '../common/model/task.ts';
+import { isTerminal, type TaskStatus } from '../common/model/task.ts';
 import { toTaskStatus } from '../common/wire/task.ts';
 import type { covey } from '../proto/messages.ts';
 
 type AgentMessage = covey.v1.AgentMessage.$Properties;
 
-/** Statuses of so long a time go out together; a task passes several states in one such moment. */
+/** Statuses of so long a time go out together; a task passes several states in one such moment. Its end does not wait. */
 const BATCH_MS = 2;
 /** Statuses in one report: some 300 KB. */
 const REPORT_MAX = 1_000;
@@ -55,7 +55,8 @@ export class Outbox {
   report(status: TaskStatus): void {
     if (!this.#isOpen) return;
     this.#pending.set(status.taskId, status);
-    this.#soon();
+    if (isTerminal(status.state)) this.#flush();
+    else this.#soon();
   }
 
   /** The manager has stored report `sequence`. */

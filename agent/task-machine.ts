@@ -162,7 +162,7 @@ function begin(seen: Seen, now: Instant): Action {
       if (fault !== undefined) return { kind: 'stop' };
       return container.ready ? report('running', 'running') : wait('not ready yet');
     case 'exited':
-      return container.attached ? { kind: 'detach' } : ended(container.exit, fault);
+      return ended(container.exit, fault);
   }
 }
 
@@ -187,9 +187,11 @@ function serve(held: Assignment, seen: Seen, last: TaskStatus, now: Instant): Ac
       }
       if (container.ready && !last.healthy) return report('running', 'running');
       return wait(container.ready ? 'running' : 'not ready yet');
-    case 'exited':
-      if (container.attached) return { kind: 'detach' };
-      return died(held, seen, last, container.exit, now);
+    case 'exited': {
+      // Said first: a replacement waits for the word and not for our cleaning up (docs/performance.md).
+      const step = died(held, seen, last, container.exit, now);
+      return step.kind === 'report' || !container.attached ? step : { kind: 'detach' };
+    }
   }
 }
 
@@ -225,7 +227,7 @@ function leave(held: Assignment, seen: Seen, last: TaskStatus | undefined, now: 
     case 'created':
       return { kind: 'discard' };
     case 'exited':
-      return container.attached ? { kind: 'detach' } : report('shutdown', why, { exit: container.exit });
+      return report('shutdown', why, { exit: container.exit });
     case 'running':
       return leaveMaps(held, seen, last, now);
   }

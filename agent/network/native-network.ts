@@ -145,7 +145,11 @@ export class NativeNetwork implements Network {
       const { address } = attachment;
       const route = routesToLinks(host, [{ address, device: linkName(taskId) }]);
       await this.#addon.changeRoutes(ROUTE_PROTOCOL, [], route);
-      await this.#addon.forgetConnections({ address, bothDirections: true, protocol: 0, published: 0 });
+      // A successor may have the address already when a detach was tried again.
+      const isTaken = [...this.#attached.values()].some((other) => other.address === address);
+      if (!isTaken) {
+        await this.#addon.forgetConnections({ address, bothDirections: true, protocol: 0, published: 0 });
+      }
       // The link goes with the container's namespace, asynchronously; what is left of it falls to the audit.
     });
   }

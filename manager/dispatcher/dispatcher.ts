@@ -20,7 +20,7 @@ import { type ManagerMessage, Session } from './session.ts';
 
 type AgentMessage = covey.v1.IAgentMessage;
 
-/** Changes of so long a time go out in one assignment. */
+/** Assignments go out at most once in so long a time: changes gather meanwhile. The first after a quiet time does not wait. */
 export const COALESCE_MS = 5;
 /** Registrations of one node within the window; more are refused. Source: swarmkit dispatcher, rate limit. */
 export const REGISTRATIONS_MAX = 3;
@@ -49,6 +49,7 @@ export class Dispatcher {
   #number = 0;
   #changes: Change[] | 'all' = 'all';
   #coalescing: (() => void) | undefined;
+  #flushedAt: Instant = 0;
   #cancelDeadline: () => void = () => {};
 
   constructor(options: DispatcherOptions) {
@@ -236,7 +237,10 @@ export class Dispatcher {
 
   #soon(): void {
     if (this.#stop.signal.aborted) return;
-    this.#coalescing ??= this.#options.clock.after(COALESCE_MS, () => {
+    const { clock } = this.#options;
+    // A clock that was set back must not hold assignments up.
+    const waitMs = Math.min(Math.max(this.#flushedAt + COALESCE_MS - clock.now(), 0), COALESCE_MS);
+    this.#coalescing ??= clock.after(waitMs, () => {
       this.#coalescing = undefined;
       this.#flush();
     });
@@ -245,6 +249,7 @@ export class Dispatcher {
   #flush(): void {
     const { store, clock } = this.#options;
     const { view } = store;
+    this.#flushedAt = clock.now();
     const changes = this.#changes;
     this.#changes = [];
     const picture = nextPicture(

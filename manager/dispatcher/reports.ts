@@ -11,7 +11,7 @@ import { isTerminal, rank, type TaskStatus } from '../../common/model/task.ts';
 import { isSame } from '../orchestrator/dirty.ts';
 import { check, put, type Reign, type Store, type Unit, type View } from '../store/store.ts';
 
-/** Reports of so long a time go into one commit: short beside a commit's own time (about 1 ms), long enough to gather. */
+/** At most one commit in so long a time: reports gather meanwhile. The first one after a quiet time does not wait. */
 export const BATCH_MS = 5;
 /** After a commit that etcd did not answer. */
 const OUTAGE_MS = 200;
@@ -46,6 +46,7 @@ export class Reports {
   readonly #clock: Clock;
   #pending = new Map<string, Pending>();
   #flushing = false;
+  #flushedAt: Instant = 0;
 
   constructor(store: Store, reign: Reign, clock: Clock) {
     this.#store = store;
@@ -57,13 +58,13 @@ export class Reports {
   async stored(nodeId: NodeId, statuses: readonly TaskStatus[]): Promise<void> {
     const ticket = new Ticket(statuses.length);
     for (const status of statuses) this.#add({ nodeId, status, wasRunning: false, tickets: [ticket] });
-    if (!this.#flushing && this.#pending.size > 0) this.#later(BATCH_MS);
+    if (!this.#flushing && this.#pending.size > 0) this.#later(this.#flushedAt + BATCH_MS - this.#clock.now());
     await ticket.end.promise;
   }
 
   #later(ms: number): void {
     this.#flushing = true;
-    this.#clock.after(ms, () => {
+    this.#clock.after(Math.min(Math.max(ms, 0), OUTAGE_MS), () => {
       this.#flush().then(
         (pauseMs) => {
           this.#flushing = false;
@@ -79,6 +80,7 @@ export class Reports {
     this.#pending = new Map();
     const { view } = this.#store;
     const now = this.#clock.now();
+    this.#flushedAt = now;
     const writing: { readonly pending: Pending; readonly unit: Unit }[] = [];
     for (const pending of batch) {
       const unit = unitOf(view, pending, now);

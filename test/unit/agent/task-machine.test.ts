@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isTerminal } from '../../../common/model/task.ts';
+import { next, type Seen } from '../../../agent/task-machine.ts';
+import { isTerminal, type TaskStatus } from '../../../common/model/task.ts';
 import { aHeld, PORT_80 } from '../../support/agent-rig.ts';
 import { TaskWorld, type Trouble } from '../../support/task-world.ts';
 
@@ -116,4 +117,22 @@ it('counts a further run that died before it was ready against the restart budge
   }
   expect(task.started).toBe(3);
   expect(task.status?.state).toBe('complete');
+});
+
+it('says that a container has ended before it cleans up after it', () => {
+  const task = new TaskWorld();
+  task.settle();
+  task.make({ kind: 'ready' });
+  task.settle();
+  const exit = { code: 1, signal: null, oomKilled: false, startedAt: 0, finishedAt: 1 };
+  const seen: Seen = {
+    run: 1,
+    hasImage: true,
+    container: { kind: 'exited', exit, attached: true },
+    runs: task.status?.runs ?? [],
+    manager: { kind: 'session' },
+  };
+  const step = next(aHeld('t1'), seen, task.status, 2);
+  expect(step).toMatchObject({ kind: 'report', said: { state: 'failed' } });
+  expect(next(aHeld('t1'), seen, { ...task.status, state: 'failed' } as TaskStatus, 2).kind).toBe('detach');
 });
