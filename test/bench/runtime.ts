@@ -8,14 +8,32 @@
  */
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { type OciConfig, ociConfig } from '../../agent/runtime/oci-config.ts';
+import { messageOf } from '../../common/errors.ts';
 import { builtFile, native } from '../../native/index.ts';
+import { type Figure, median, type Peer, type Report } from './figure.ts';
+import { pssKib } from './processes.ts';
 
 const ROUNDS = 60;
+const SHIM_ROUNDS = 5;
+const PEERS = ['crun', 'runc'] as const;
+/** What we aim at: times the bare kernel, and KiB of a shim. */
+const BOUND_RATIO = 2;
+const SHIM_KIB = 100;
 const EXIT_CODE = 0;
 
 interface Bench {
@@ -25,34 +43,57 @@ interface Bench {
   readonly config: (id: string, args: readonly string[]) => OciConfig;
 }
 
-/** Prints min, median, max and ratios, and the PSS of a shim at rest; one line each. */
-export async function benchRuntime(print: (line: string) => void): Promise<void> {
+type Name = 'bound' | 'covey' | 'crun' | 'runc';
+
+export async function benchRuntime(signal: AbortSignal): Promise<Report> {
   const bench = await prepare();
   try {
-    const peers = { crun: crunWorks(bench), runc: true };
-    const times: Record<'bound' | 'covey' | 'crun' | 'runc', number[]> = { bound: [], covey: [], crun: [], runc: [] };
+    const absent = { crun: whyNot(bench, 'crun'), runc: whyNot(bench, 'runc') };
+    const times: Record<Name, number[]> = { bound: [], covey: [], crun: [], runc: [] };
     for (let round = 0; round < ROUNDS; round += 1) {
+      signal.throwIfAborted();
       times.bound.push(boundOnce(bench, round));
       times.covey.push(await coveyOnce(bench, round));
-      if (peers.crun) times.crun.push(peerOnce(bench, 'crun', round));
-      if (peers.runc) times.runc.push(peerOnce(bench, 'runc', round));
+      for (const peer of PEERS) if (absent[peer] === undefined) times[peer].push(peerOnce(bench, peer, round));
     }
-    const bound = median(times.bound);
-    print(`container start -> exit, ${ROUNDS} rounds in turn, ms (min / median / max, times the bound)`);
-    for (const [name, values] of Object.entries(times)) {
-      if (values.length === 0) print(`  ${name.padEnd(6)} cannot run here`);
-      else print(`  ${name.padEnd(6)} ${line(values)}   ${(median(values) / bound).toFixed(2)}x`);
-    }
-    print(`shim at rest: ${await shimPssKib(bench)} KiB PSS`);
+    const pss: number[] = [];
+    for (let round = 0; round < SHIM_ROUNDS; round += 1) pss.push(await shimPssKib(bench, round));
+    const present = PEERS.filter((peer) => absent[peer] === undefined);
+    return { figures: figuresOf(times, present, pss), notes: PEERS.flatMap((peer) => absent[peer] ?? []) };
   } finally {
-    await native().cgroupRemove(bench.cgroup);
-    // The peers also use hierarchies that Covey leaves alone.
-    for (const hierarchy of ['systemd', 'unified']) {
-      const left = join('/sys/fs/cgroup', hierarchy, bench.cgroup);
-      if (existsSync(left)) rmdirSync(left);
-    }
-    rmSync(bench.folder, { recursive: true, force: true });
+    await cleanUp(bench);
   }
+}
+
+function figuresOf(times: Readonly<Record<Name, readonly number[]>>, present: readonly Name[], pss: readonly number[]) {
+  // A wrong exit code ends the bench, so what is here is correct.
+  const base = { unit: 'ms', faults: [] } as const;
+  const beside = (name: Name, value: number): Peer => ({
+    name: name === 'bound' ? 'the bare kernel' : name,
+    figure: median(times[name]),
+    isMeasured: true,
+    aim: { kind: 'at most', value },
+  });
+  const peers = [beside('bound', BOUND_RATIO), ...present.map((name) => beside(name, 1))];
+  return [
+    { ...base, name: 'covey', samples: times.covey, peers },
+    ...present.map((name): Figure => ({ ...base, name, samples: times[name] })),
+    { ...base, name: 'the bare kernel', samples: times.bound },
+    { ...base, name: 'shim alone: PSS', unit: 'KiB', samples: pss, aim: { kind: 'at most', value: SHIM_KIB } },
+  ] satisfies readonly Figure[];
+}
+
+/** Containers of a run that was broken off are killed; the peers also use hierarchies that Covey leaves alone. */
+async function cleanUp(bench: Bench): Promise<void> {
+  await native().cgroupRemove(bench.cgroup);
+  for (const hierarchy of ['systemd', 'unified']) {
+    const left = join('/sys/fs/cgroup', hierarchy, bench.cgroup);
+    if (!existsSync(left)) continue;
+    for (const name of readdirSync(left, { withFileTypes: true }))
+      if (name.isDirectory()) rmdirSync(join(left, name.name));
+    rmdirSync(left);
+  }
+  rmSync(bench.folder, { recursive: true, force: true });
 }
 
 async function prepare(): Promise<Bench> {
@@ -166,29 +207,29 @@ function peerOnce(bench: Bench, name: 'crun' | 'runc', round: number): number {
   return Number(text) / 1_000;
 }
 
-function crunWorks(bench: Bench): boolean {
+/** Why the peer cannot be measured; undefined when it can. */
+function whyNot(bench: Bench, peer: 'crun' | 'runc'): string | undefined {
   try {
-    peerOnce(bench, 'crun', ROUNDS);
-    return true;
-  } catch {
-    return false;
+    execFileSync(peer, ['--version'], { stdio: 'ignore' });
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return `${peer} is not installed, so nothing is said about it: apt-get install ${peer}`;
+  }
+  try {
+    peerOnce(bench, peer, ROUNDS);
+    return undefined;
+  } catch (cause) {
+    return `${peer} cannot run a container here, so nothing is said about it: ${messageOf(cause).trim()}`;
   }
 }
 
-async function shimPssKib(bench: Bench): Promise<number> {
-  const { stateDir, identity } = await createCovey(bench, 'rest', ['sleep']);
+async function shimPssKib(bench: Bench, round: number): Promise<number> {
+  const id = `rest${round}`;
+  const { stateDir, identity } = await createCovey(bench, id, ['sleep']);
   const watch = native().watchProcess(identity.shimPid, identity.shimStartTime);
   await native().containerStart(stateDir);
-  const text = readFileSync(`/proc/${identity.shimPid}/smaps_rollup`, 'utf8');
-  await native().cgroupKill(`${bench.cgroup}/rest`);
+  const kib = pssKib(identity.shimPid) ?? Number.NaN;
+  await native().cgroupKill(`${bench.cgroup}/${id}`);
   await watch.ended;
-  return Number(/^Pss:\s+(\d+)/m.exec(text)?.[1]);
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
-}
-
-function line(values: readonly number[]): string {
-  return [Math.min(...values), median(values), Math.max(...values)].map((ms) => ms.toFixed(2).padStart(7)).join(' / ');
+  return kib;
 }
