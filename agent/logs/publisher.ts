@@ -8,7 +8,7 @@ import type { RpcChannel } from '../../proto/rpc-channel.ts';
 import { noteOf } from '../container-request.ts';
 import type { Container, Runtime } from '../runtime/runtime.ts';
 import { merge } from './merge.ts';
-import { type LogEntry, readLog } from './reader.ts';
+import { lastLines, type LogEntry, readLog, since } from './reader.ts';
 
 type Published = covey.v1.PublishedLog.$Properties;
 
@@ -82,7 +82,7 @@ export class LogPublisher {
     }
   }
 
-  /** All runs of a task, in their order. With a tail only the newest run there is, and what follows. */
+  /** All runs of a task, in their order. A tail counts over all of them. */
   async *#entriesOf(
     taskId: TaskId,
     request: covey.v1.LogRequest.$Properties,
@@ -94,6 +94,7 @@ export class LogPublisher {
     for (let lastRun = 0; !signal.aborted; ) {
       const wasOver = isOver(taskId);
       const containers = (await this.#containersOf(taskId, signal)).filter((each) => each.run > lastRun);
+      if (tail > 0 && containers.length > 1) yield await this.#endsOf(containers, request, signal);
       for (const { container, run } of tail >= 0 ? containers.slice(-1) : containers) {
         const isGrowing = (): boolean => isFollowing && !isOver(taskId) && !this.#hasEnded(container);
         const question = { path: container.logPath, tail, since: request.since ?? 0, isGrowing, clock };
@@ -104,6 +105,25 @@ export class LogPublisher {
       if (!isFollowing || wasOver) return;
       await clock.sleep(NEXT_RUN_MS, signal);
     }
+  }
+
+  /** What a tail takes of the runs before the newest. */
+  async #endsOf(
+    runs: readonly { readonly container: Container }[],
+    request: covey.v1.LogRequest.$Properties,
+    signal: AbortSignal,
+  ): Promise<readonly LogEntry[]> {
+    const isWanted = since(request.since ?? 0);
+    let left = request.tail ?? 0;
+    let found: readonly LogEntry[] = [];
+    for (const [back, { container }] of runs.toReversed().entries()) {
+      if (left <= 0) break;
+      const lines = await lastLines(container.logPath, left, signal);
+      left -= lines.length;
+      // The newest run is read by those who may follow it.
+      if (back > 0) found = [...lines, ...found];
+    }
+    return found.filter(isWanted);
   }
 
   async #containersOf(

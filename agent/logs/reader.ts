@@ -53,6 +53,16 @@ export async function* readLog(question: LogQuestion, signal: AbortSignal): Asyn
   }
 }
 
+/** The newest `count` lines, across rotations, oldest first; for a log that is not followed. */
+export async function lastLines(path: string, count: number, signal: AbortSignal): Promise<readonly LogEntry[]> {
+  const files = await openAll(path);
+  try {
+    return await lastOf(files, count, signal);
+  } finally {
+    for (const file of files) await file.close();
+  }
+}
+
 /** What is written from now on, across rotations. */
 async function* followers(
   question: LogQuestion,
@@ -150,8 +160,8 @@ async function inodeOf(path: string): Promise<number | undefined> {
   }
 }
 
-/** Compared as text: a time without its `Z` is the beginning of every finer one. */
-function since(instant: Instant): (entry: LogEntry) => boolean {
+/** True for entries from then on. Compared as text: a time without its `Z` is the beginning of every finer one. */
+export function since(instant: Instant): (entry: LogEntry) => boolean {
   if (instant <= 0) return () => true;
   const from = new Date(instant).toISOString().slice(0, -1);
   return (entry) => entry.time >= from;

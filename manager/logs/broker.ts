@@ -8,11 +8,12 @@ import { ClusterError } from '../../common/errors.ts';
 import { newId } from '../../common/ids.ts';
 import type { NodeId, TaskId } from '../../common/model/ids.ts';
 import type { Task } from '../../common/model/task.ts';
-import { rank } from '../../common/model/task.ts';
+import { isTerminal, rank } from '../../common/model/task.ts';
 import type { covey } from '../../proto/messages.ts';
 import { isNodeGone, nodeNameOf, serviceNameOf } from '../control/names.ts';
 import type { Store } from '../store/store.ts';
 import { Funnel } from './funnel.ts';
+import { behind, Marks } from './marks.ts';
 import { type Choice, chosenTasks, joins } from './selection.ts';
 
 export type LogLine = covey.v1.LogLine.$Properties;
@@ -21,6 +22,8 @@ export type LogLine = covey.v1.LogLine.$Properties;
 const LINES_MAX = 1_024;
 /** A node that has not begun to answer after so long is reported as not reached. */
 export const ANSWER_MS = 10_000;
+/** A node that broke off while its log is followed is asked again so often, until it has a session or is gone. */
+export const RESUME_MS = 500;
 
 /** The way to the nodes' sessions. False: the node has none. */
 export type Send = (nodeId: NodeId, message: covey.v1.ManagerMessage.$Properties) => boolean;
@@ -40,6 +43,8 @@ interface Errand {
   readonly id: string;
   readonly nodeId: NodeId;
   readonly tasks: ReadonlySet<TaskId>;
+  /** False for a line that the reader has had from an earlier errand. */
+  readonly isNew: (line: covey.v1.ILogLine) => boolean;
   state: 'asked' | 'answering' | 'done';
 }
 
@@ -52,6 +57,7 @@ interface Reading {
   /** Tasks asked for, or found impossible to ask for. */
   readonly seen: Set<TaskId>;
   readonly missing: Set<string>;
+  readonly marks: Marks;
 }
 
 export class LogBroker {
@@ -76,7 +82,15 @@ export class LogBroker {
     const stop = new AbortController();
     const ending = AbortSignal.any([signal, stop.signal]);
     const funnel = new Funnel<LogLine>(LINES_MAX, ending);
-    const reading: Reading = { wish, choice, funnel, errands: new Map(), seen: new Set(), missing: new Set() };
+    const reading: Reading = {
+      wish,
+      choice,
+      funnel,
+      errands: new Map(),
+      seen: new Set(),
+      missing: new Set(),
+      marks: new Marks(),
+    };
     const changes = this.#store.changes(ending);
     this.#readings.add(reading);
     try {
@@ -111,7 +125,10 @@ export class LogBroker {
         found ??= this.#errand(nodeId, requestId ?? '');
         const { reading, errand } = found;
         errand.state = 'answering';
-        const own = (lines ?? []).filter((line) => errand.tasks.has((line.taskId ?? '') as TaskId));
+        const own = (lines ?? []).filter(
+          (line) => errand.tasks.has((line.taskId ?? '') as TaskId) && errand.isNew(line),
+        );
+        for (const { taskId, time } of own) reading.marks.pass((taskId ?? '') as TaskId, time ?? '');
         if (!(await reading.funnel.put(own.map((line) => this.#described(line, nodeId))))) return;
       }
       whole = true;
@@ -168,13 +185,17 @@ export class LogBroker {
 
   #ask(reading: Reading, nodeId: NodeId, own: readonly Task[], tail: number): void {
     const tasks = own.map(({ id }) => id);
-    const errand: Errand = { id: newId(), nodeId, tasks: new Set(tasks), state: 'asked' };
     const { follow, since } = reading.wish;
+    const errand: Errand = { id: newId(), nodeId, tasks: new Set(tasks), isNew: () => true, state: 'asked' };
     const isGone = own.some((task) => isNodeGone(this.#store.view, task));
     if (isGone || !this.#send(nodeId, { logs: { id: errand.id, tasks, follow, tail, since } })) {
       for (const task of own) reading.missing.add(this.#unreached(task));
       return;
     }
+    this.#await(reading, errand);
+  }
+
+  #await(reading: Reading, errand: Errand): void {
     reading.errands.set(errand.id, errand);
     this.#clock.after(ANSWER_MS, () => {
       if (errand.state === 'asked' && this.#readings.has(reading)) this.#settle(reading, errand, false);
@@ -184,13 +205,41 @@ export class LogBroker {
   #settle(reading: Reading, errand: Errand, whole: boolean): void {
     errand.state = 'done';
     reading.errands.delete(errand.id);
-    if (!whole) {
-      for (const id of errand.tasks) {
-        const task = this.#store.view.get('task', id)?.value;
-        if (task !== undefined) reading.missing.add(this.#unreached(task));
-      }
+    const { view } = this.#store;
+    for (const id of errand.tasks) {
+      const task = view.get('task', id)?.value;
+      if (task === undefined) continue;
+      const state = view.get('task-status', id)?.value.state;
+      const goesOn = state === undefined || !isTerminal(state);
+      // An agent that ends ends its answers too: one that is followed is over when its task is.
+      if (reading.wish.follow && (goesOn || !whole)) this.#resumeLater(reading, task);
+      else if (!whole) reading.missing.add(this.#unreached(task));
     }
     if (!reading.wish.follow) this.#finishIfDone(reading);
+  }
+
+  #resumeLater(reading: Reading, task: Task): void {
+    this.#clock.after(RESUME_MS, () => {
+      if (this.#readings.has(reading)) this.#resume(reading, task);
+    });
+  }
+
+  /** Asks again from where the reader stands. */
+  #resume(reading: Reading, task: Task): void {
+    const { nodeId } = task;
+    if (nodeId === undefined || isNodeGone(this.#store.view, task)) {
+      reading.missing.add(this.#unreached(task));
+      return;
+    }
+    const { since, tail } = reading.wish;
+    const mark = reading.marks.of(task.id);
+    const isBehind = behind(mark);
+    const isNew = (line: covey.v1.ILogLine): boolean => isBehind(line.time ?? '');
+    const errand: Errand = { id: newId(), nodeId, tasks: new Set([task.id]), isNew, state: 'asked' };
+    const from = mark === undefined ? { since, tail } : { since: Date.parse(mark.time), tail: -1 };
+    const request = { id: errand.id, tasks: [task.id], follow: true, ...from };
+    if (this.#send(nodeId, { logs: request })) this.#await(reading, errand);
+    else this.#resumeLater(reading, task);
   }
 
   #finishIfDone(reading: Reading): void {

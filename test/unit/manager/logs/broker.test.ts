@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Queue } from '../../../../common/iterate.ts';
 import type { NodeId } from '../../../../common/model/ids.ts';
-import { ANSWER_MS, LogBroker } from '../../../../manager/logs/broker.ts';
+import { ANSWER_MS, LogBroker, RESUME_MS } from '../../../../manager/logs/broker.ts';
 import { Funnel } from '../../../../manager/logs/funnel.ts';
 import { covey } from '../../../../proto/messages.ts';
 import { type ClusterBuilder, cluster } from '../../../support/cluster-builder.ts';
@@ -116,6 +116,30 @@ describe('the log broker', () => {
     r.publish(2, 'web.3', ['late']);
     await settle();
     expect(r.lines).toEqual(['web.3@n1 late']);
+    expect(r.ended()).toBe(false);
+  });
+
+  it('asks a node again whose session was cut, from where the reader stands', async () => {
+    const away: string[] = [];
+    const r = rig(two(), away);
+    r.read(['web.1'], true);
+    await settle();
+    const cut = r.publish(0, 'web.1', ['a', 'b']);
+    await settle();
+    away.push('n1');
+    cut.end();
+    await settle();
+    r.clock.advance(RESUME_MS);
+    await settle();
+    expect(r.sent).toHaveLength(1);
+    away.pop();
+    r.clock.advance(RESUME_MS);
+    await settle();
+    expect(r.sent.at(-1)).toMatchObject({ logs: { tasks: ['web.1'], follow: true, tail: -1 } });
+    // The burst of the mark's own time is sent again, whole; only what is behind it is new.
+    r.publish(1, 'web.1', ['a', 'b', 'c']);
+    await settle();
+    expect(r.lines).toEqual(['web.1@n1 a', 'web.1@n1 b', 'web.1@n1 c']);
     expect(r.ended()).toBe(false);
   });
 
