@@ -111,6 +111,7 @@ export function head(): string {
 
 /** A figure as lines: its row, then one for each peer. */
 export function lines(figure: Figure): readonly string[] {
+  if (figure.samples.length === 0) return [`  ${figure.name.padEnd(NAME_WIDTH)}nothing measured   NOT CORRECT`];
   const middle = median(figure.samples);
   const numbers = [middle, Math.min(...figure.samples), Math.max(...figure.samples)]
     .map((value) => shown(value).padStart(NUMBER_WIDTH))

@@ -2,7 +2,7 @@
 import { systemClock } from '../../common/clock.ts';
 import { type BenchCluster, HOSTS } from './bench-cluster.ts';
 import type { Figure, Report } from './figure.ts';
-import { cpuSecondsOf, programOf, pssKib, rssMib, treeOf } from './processes.ts';
+import { cpuSecondsOf, nameOf, pssKib, rssMib, treeOf } from './processes.ts';
 
 const NAME = 'bench-idle';
 const REPLICAS = 6;
@@ -38,7 +38,7 @@ export async function benchIdle(cluster: BenchCluster, signal: AbortSignal): Pro
   const after = pidsOf(await cluster.running(NAME));
   const faults = before === after ? [] : ['containers were replaced although nothing happened'];
   const shims = treeOf([cluster.supervisor()])
-    .filter((pid) => /\/covey-shim( \(deleted\))?$/.test(programOf(pid)))
+    .filter((pid) => nameOf(pid) === 'covey-shim')
     .flatMap((pid) => pssKib(pid) ?? []);
   await cluster.remove(NAME);
   const figures = rooms.flatMap((room): readonly Figure[] => [

@@ -37,11 +37,11 @@ export async function benchPlace(signal: AbortSignal): Promise<Report> {
     }
     figures.push(...figuresOf(size, runs));
   }
-  return { figures, notes: [] };
+  return { figures, notes: ['nodes/tasks/services; "with commit": into a store in memory'] };
 }
 
 function figuresOf({ nodes, tasks, services }: Size, runs: readonly Run[]): readonly Figure[] {
-  const what = `${tasks / 1_000}k tasks of ${services} on ${nodes} nodes`;
+  const what = `${nodes}/${tasks / 1_000}k/${services}`;
   const faults = runs
     .filter((run) => run.placed !== tasks || run.spread > 1)
     .map((run) => `${what}: ${run.placed} placed, spread ${run.spread}`);
@@ -52,7 +52,7 @@ function figuresOf({ nodes, tasks, services }: Size, runs: readonly Run[]): read
     { ...base, name: `${what}: decide`, samples: rates((run) => run.decideMs) },
     {
       ...base,
-      name: `${what}: and commit`,
+      name: `${what}: with commit`,
       samples: rates((run) => run.totalMs),
       ...(isMeasuredElsewhere ? { peers: [SWARMKIT] } : {}),
     },

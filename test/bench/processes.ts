@@ -1,5 +1,5 @@
 /** What /proc tells of processes: whose child, how much CPU, how much memory. A process that has gone is undefined. */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 /** Of times in /proc. Source: proc(5), sysconf(_SC_CLK_TCK); 100 on every Linux that Node runs on. */
 const TICKS_A_SECOND = 100;
@@ -91,10 +91,10 @@ function kib(path: string, line: RegExp, divisor: number): number | undefined {
   }
 }
 
-/** The file of its program; empty when it has gone or is the kernel's. */
-export function programOf(pid: number): string {
+/** The name that the kernel shows, at most 15 characters; empty when it has gone. */
+export function nameOf(pid: number): string {
   try {
-    return readlinkSync(`/proc/${pid}/exe`);
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
   } catch {
     return '';
   }
