@@ -27,6 +27,8 @@ import { Worker } from './worker.ts';
 
 /** The kernel's network is compared with what it should be so often. */
 const AUDIT_MS = 30_000;
+/** Images that no task uses are looked for so often. */
+const TRIM_MS = 600_000;
 
 export interface AgentParts {
   readonly stateDir: string;
@@ -123,6 +125,14 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
   scope.run('session', (signal) => session.run(signal));
   scope.run('certificate', (signal) => identity.run(signal));
   scope.run('audit', (signal) => audit(parts, signal));
+  scope.run('images', async (signal) => {
+    for (;;) {
+      await clock.sleep(TRIM_MS, signal);
+      await images.trim(worker.imagesInUse, signal).catch((cause: unknown) => {
+        log.warn({ cause }, 'unused images could not be removed');
+      });
+    }
+  });
   return { worker, failed: scope.signal, close: () => scope.close() };
 }
 

@@ -1,7 +1,8 @@
 /** Takes this host out of its cluster: tells a manager, ends every container, and undoes what was done to the host. */
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ClusterError } from '../common/errors.ts';
+import { ClusterError, toClusterError } from '../common/errors.ts';
+import { noLog } from '../common/log.ts';
 import { rpcChannel } from '../common/rpc.ts';
 import { expiryOf, type Identity, readIdentity } from '../common/tls/identity.ts';
 import { VERSION } from '../common/version.ts';
@@ -9,12 +10,16 @@ import { toNodeDescription } from '../common/wire/node.ts';
 import type { covey } from '../proto/messages.ts';
 import { Dispatcher } from '../proto/methods.ts';
 import { identityPath } from './agent.ts';
+import { noteOf } from './container-request.ts';
 import { describeHost } from './host.ts';
 import type { Network } from './network/network.ts';
 import type { Runtime } from './runtime/runtime.ts';
+import { AgentState } from './state.ts';
 
 /** A manager has so long to answer. */
 const TELL_MS = 5_000;
+/** What still runs is asked to go, and has so long: Docker's default. */
+const GRACE_MS = 10_000;
 
 export interface LeaveRequest {
   readonly stateDir: string;
@@ -39,22 +44,32 @@ export async function leave(request: LeaveRequest, signal: AbortSignal): Promise
     });
   }
   if (identity !== undefined && !force) await tellSomebody(identity, request, signal);
-  for (const { id } of await runtime.list(signal)) await runtime.remove(id);
+  const containers = await runtime.list(signal);
+  const running = containers.filter(({ state }) => state === 'running');
+  const stops = running.map(({ id, labels }) =>
+    runtime.stop(id, { stopSignal: noteOf(labels)?.stopSignal ?? '', graceMs: GRACE_MS }, signal),
+  );
+  await Promise.all(stops);
+  for (const { id } of containers) await runtime.remove(id);
   await network.clean();
   for (const name of await readdir(stateDir)) await rm(join(stateDir, name), { recursive: true, force: true });
   return identity?.id;
 }
 
-/** A node that calls itself unfit gets no new tasks; when its session then ends, its tasks move. */
+/** The leader moves this node's tasks at once. Managers as last heard, then as when it joined. */
 async function tellSomebody(identity: Identity, request: LeaveRequest, signal: AbortSignal): Promise<void> {
   let failure: unknown;
-  for (const address of identity.managers) {
+  const { cluster } = await new AgentState(request.stateDir, noLog).load();
+  for (const address of new Set([...(cluster?.managers ?? []), ...identity.managers])) {
     const channel = rpcChannel(address, identity);
     const stop = AbortSignal.any([signal, AbortSignal.timeout(TELL_MS)]);
     try {
       const session = channel.service(Dispatcher).session(farewell(identity, request.address), { signal: stop });
       for await (const { welcome } of session) if (welcome !== null && welcome !== undefined) return;
     } catch (cause) {
+      const { code, field } = toClusterError(cause);
+      // Removed already: nobody is left to be told.
+      if (code === 'denied' && field === 'node') return;
       failure = cause;
     } finally {
       channel.close();
@@ -73,6 +88,7 @@ async function* farewell(identity: Identity, address: string): AsyncIterable<cov
       description: toNodeDescription(describeHost(address, VERSION)),
       unfit: 'the node is leaving the cluster',
       certificateExpiresAt: expiryOf(identity),
+      leaving: true,
     },
   };
 }

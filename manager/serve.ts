@@ -96,6 +96,10 @@ async function open(parts: ManagerParts, wiring: Wiring): Promise<string> {
   const { id, store, clock, log, health } = parts;
   const { certificate, peers, door, server, scope } = wiring;
   const images = await ManagerImages.open({ dir: parts.imagesDir, store, clock, log });
+  // What an interrupted load or removal left.
+  await images.collect(scope.signal).catch((cause: unknown) => {
+    log.warn({ cause }, 'blobs that no image names could not be removed');
+  });
   const events = new EventFeed(store, clock);
   scope.run('events', (signal) => events.run(signal));
   let ownAddress = '';

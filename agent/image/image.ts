@@ -31,4 +31,6 @@ export interface Images {
   ensure(reference: string, digest: Digest, signal: AbortSignal): Promise<UnpackedImage>;
   /** Removes every image whose digest is not in `inUse` and the layers only those had; images being ensured stay. */
   collect(inUse: ReadonlySet<Digest>, signal: AbortSignal): Promise<void>;
+  /** As `collect`, but leaves the youngest few that are not in use, for tasks that come back. */
+  trim(inUse: ReadonlySet<Digest>, signal: AbortSignal): Promise<void>;
 }

@@ -5,7 +5,7 @@
  *   DIR/layers/<hex>           see layer-folders.ts
  *   DIR/images/<hex>.json      an image that is wholly here: what it consists of
  */
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { access, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { ClusterError } from '../../common/errors.ts';
@@ -26,7 +26,13 @@ import { SingleFlight } from '../../common/single-flight.ts';
 import type { Images, UnpackedImage } from './image.ts';
 import { LayerFolders } from './layer-folders.ts';
 import { type BlobServer, Puller } from './pull.ts';
+import { Turns } from './turns.ts';
 import { unpackLayer } from './unpack.ts';
+
+/** Images that are brought here at once: more would only share the same line and disk. Source: issue 3, 5. */
+const PULLS_MAX = 3;
+/** Images that no task uses stay up to this number, for tasks that come back. */
+export const UNUSED_MAX = 10;
 
 export interface LayerImagesOptions {
   /** Made if missing, mode 0700; nobody else's. */
@@ -53,6 +59,12 @@ export class LayerImages implements Images {
   readonly #unpacking = new SingleFlight<Digest, void>();
   /** What images being ensured need; `collect` leaves it alone. Values count the images. */
   readonly #pins = new Map<Digest, number>();
+  readonly #pulling = new Turns(PULLS_MAX);
+  readonly #collecting = new Turns(1);
+  /** Images found whole by this process: a replacement of a task that died must not wait for the disk. */
+  readonly #whole = new Map<Digest, UnpackedImage>();
+  /** What the collection under way leaves alone. */
+  #kept: Set<Digest> | undefined;
 
   private constructor(options: LayerImagesOptions, blobs: BlobStore, folders: LayerFolders) {
     this.#options = options;
@@ -70,14 +82,37 @@ export class LayerImages implements Images {
   }
 
   ensure(reference: string, digest: Digest, signal: AbortSignal): Promise<UnpackedImage> {
-    return this.#ensuring.run(digest, (shared) => this.#ensure(reference, digest, shared), signal);
+    const work = async (shared: AbortSignal): Promise<UnpackedImage> => {
+      const whole = this.#whole.get(digest);
+      if (whole !== undefined) return whole;
+      const isHere = await this.#isRecorded(digest);
+      const make = (): Promise<UnpackedImage> => this.#ensure(reference, digest, shared);
+      return await (isHere ? make() : this.#pulling.run(make, shared));
+    };
+    return this.#ensuring.run(digest, work, signal);
   }
 
-  async collect(inUse: ReadonlySet<Digest>, signal: AbortSignal): Promise<void> {
+  async trim(inUse: ReadonlySet<Digest>, signal: AbortSignal): Promise<void> {
+    const unused = (await this.#records()).filter((record) => !inUse.has(record.digest));
+    if (unused.length <= UNUSED_MAX) return;
+    const aged = await Promise.all(
+      unused.map(async ({ digest }) => ({ digest, at: (await stat(this.#recordPath(digest))).mtimeMs })),
+    );
+    const young = aged.toSorted((a, b) => b.at - a.at).slice(0, UNUSED_MAX);
+    await this.collect(new Set([...inUse, ...young.map(({ digest }) => digest)]), signal);
+  }
+
+  collect(inUse: ReadonlySet<Digest>, signal: AbortSignal): Promise<void> {
+    return this.#collecting.run(() => this.#collect(inUse, signal), signal);
+  }
+
+  async #collect(inUse: ReadonlySet<Digest>, signal: AbortSignal): Promise<void> {
+    for (const digest of this.#whole.keys()) if (!inUse.has(digest)) this.#whole.delete(digest);
     const kept = new Set<Digest>();
+    this.#kept = kept;
     for (const record of await this.#records()) {
       signal.throwIfAborted();
-      if (inUse.has(record.digest) || this.#ensuring.keys.includes(record.digest)) {
+      if (inUse.has(record.digest) || kept.has(record.digest) || this.#ensuring.keys.includes(record.digest)) {
         for (const part of [record.digest, record.config, ...record.layers]) kept.add(part);
       } else {
         await rm(this.#recordPath(record.digest), { force: true });
@@ -122,7 +157,10 @@ export class LayerImages implements Images {
         await this.#unpack(blob, layer, name, signal);
       }
       await this.#record({ digest, config: manifest.config.digest, layers });
-      return { digest, layers: layers.map((layer) => this.#folders.pathOf(layer)), config: file.config };
+      for (const part of pins) this.#kept?.add(part);
+      const image = { digest, layers: layers.map((layer) => this.#folders.pathOf(layer)), config: file.config };
+      this.#whole.set(digest, image);
+      return image;
     } finally {
       for (const part of pins) this.#unpin(part);
     }
@@ -153,6 +191,15 @@ export class LayerImages implements Images {
       await rename(`${path}.new`, path);
     } catch (cause) {
       throw diskError(`record of image ${record.digest}`, cause);
+    }
+  }
+
+  async #isRecorded(digest: Digest): Promise<boolean> {
+    try {
+      await access(this.#recordPath(digest));
+      return true;
+    } catch {
+      return false;
     }
   }
 

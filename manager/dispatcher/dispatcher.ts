@@ -104,6 +104,12 @@ export class Dispatcher {
     const report: SelfReport = { description: fromNodeDescription(hello.description ?? {}), unfit: hello.unfit ?? '' };
     this.#admit(nodeId);
     const ending = AbortSignal.any([signal, this.#stop.signal]);
+    if (hello.leaving === true) {
+      await this.#statuses.left(nodeId, report, ending);
+      this.#options.log.info({ nodeId }, 'node left');
+      yield { welcome: this.#welcome(nodeId) };
+      return;
+    }
     const session = this.#open(nodeId, ending);
     session.certificateExpiresAt = hello.certificateExpiresAt ?? 0;
     try {

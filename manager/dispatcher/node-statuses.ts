@@ -12,6 +12,8 @@ import { check, put, type Reign, type Store } from '../store/store.ts';
 /** Between attempts after a conflict (our view is behind by milliseconds) and while etcd does not answer. */
 const PAUSE_MS = 10;
 const OUTAGE_PAUSE_MS = 250;
+/** What `node ls` says of a node that has left. */
+const LEFT = 'it has left the cluster';
 
 export interface SelfReport {
   readonly description: NodeDescription;
@@ -53,6 +55,24 @@ export class NodeStatuses {
   /** The self-test or the description has changed. */
   report(nodeId: NodeId, report: SelfReport, signal: AbortSignal): Promise<void> {
     return this.#write(nodeId, (before) => (before === undefined ? undefined : { ...before, ...report }), signal);
+  }
+
+  /** The node leaves the cluster for good: nobody waits for it, its tasks move at once. */
+  left(nodeId: NodeId, report: SelfReport, signal: AbortSignal): Promise<void> {
+    const { epoch } = this.#reign;
+    return this.#write(
+      nodeId,
+      // It may have been told from elsewhere on the host: what it was known as stays.
+      (before, now) => ({
+        ...(before ?? { nodeId, description: report.description, unfit: report.unfit }),
+        state: 'lost',
+        since: now,
+        silentSince: now,
+        message: LEFT,
+        epoch,
+      }),
+      signal,
+    );
   }
 
   /**

@@ -55,6 +55,10 @@ export class FakeImages implements Images {
     return { digest, layers: ['/fake/layer'], config: this.#configs.get(reference) ?? PLAIN_CONFIG };
   }
 
+  trim(inUse: ReadonlySet<Digest>): Promise<void> {
+    return this.collect(inUse);
+  }
+
   collect(inUse: ReadonlySet<Digest>): Promise<void> {
     this.collected.push([...inUse]);
     return Promise.resolve();

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -228,6 +228,61 @@ describe('an image that a host needs', () => {
       [],
       [],
     ]);
+  });
+
+  it('waits while three others are being brought here', async () => {
+    const images = [1, 2, 3, 4, 5].map((number) =>
+      imageOf({ reference: `n${number}:1`, layers: [layer([{ path: 'n', body: String(number) }])] }),
+    );
+    const gate = withResolvers<void>();
+    const open = serverOf(...images);
+    servers = [
+      {
+        async *fetchBlob(request, options) {
+          const chunks = open.fetchBlob(request, options);
+          await gate.promise;
+          yield* chunks;
+        },
+      },
+    ];
+    let under = 0;
+    let most = 0;
+    servers = servers.map((server) => ({
+      async *fetchBlob(request, options) {
+        under += 1;
+        most = Math.max(most, under);
+        try {
+          yield* server.fetchBlob(request, options);
+        } finally {
+          under -= 1;
+        }
+      },
+    }));
+    const all = Promise.all(images.map((image) => ensure(image)));
+    await until('three are asked for', 5_000, () => Promise.resolve(under === 3 || undefined));
+    gate.resolve();
+    await all;
+    expect(most).toBe(3);
+  });
+
+  it('stays for a while when nobody uses it: the ten youngest do', async () => {
+    const images = Array.from({ length: 12 }, (_, number) =>
+      imageOf({ reference: `n${number}:1`, layers: [layer([{ path: 'n', body: String(number) }])] }),
+    );
+    servers = [serverOf(...images)];
+    for (const [age, image] of images.entries()) {
+      await ensure(image);
+      const record = join(dir, 'agent', 'images', `${image.digest.slice('sha256:'.length)}.json`);
+      await utimes(record, age, age);
+    }
+    const used = images[0] as BuiltImage;
+    await agent.trim(new Set([digestOfImage(used)]), never);
+    const gone = images[1] as BuiltImage;
+    const left = images
+      .filter((image) => image !== gone)
+      .map((image) => `${image.digest.slice('sha256:'.length)}.json`);
+    expect(await agentFiles('images')).toEqual(left.toSorted());
+    expect(await agentFiles('layers')).toHaveLength(11);
   });
 
   it('is not collected while it is being brought here', async () => {
