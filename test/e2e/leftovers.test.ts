@@ -2,7 +2,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { tagOf } from '../../deploy/dev/layout.ts';
 import { DevCluster, isAlive } from '../support/dev-cluster.ts';
 import { ask } from '../support/load.ts';
 import { type MachineSnapshot, machineSnapshot, untilAsBefore } from '../support/machine-snapshot.ts';
@@ -33,7 +32,7 @@ it('keeps services over `down` and `up`, and leaves nothing after `clean`', asyn
   const address = (await it.status()).hosts[0]?.address;
   expect((await ask(`http://${address}:8080/`)).version).toBe('1');
   await it.door('clean');
-  await untilAsBefore(before, tagOf(it.dir));
+  await untilAsBefore(before, it.dir);
 });
 
 it('adopts containers as they are when the supervisor was killed, and cleans up when everything was', async () => {
@@ -60,5 +59,5 @@ it('adopts containers as they are when the supervisor was killed, and cleans up 
   const cleaned = await startDemo(it.dir, '--clean');
   expect(cleaned.code, cleaned.err).toBe(0);
   expect(cleaned.out).toContain('removed the cluster');
-  await untilAsBefore(before, tagOf(it.dir));
+  await untilAsBefore(before, it.dir);
 });

@@ -3,7 +3,6 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
 import { VERSION } from '../../common/version.ts';
-import { tagOf } from '../../deploy/dev/layout.ts';
 import { type Background, background } from '../support/background.ts';
 import { ask } from '../support/load.ts';
 import { machineSnapshot, untilAsBefore } from '../support/machine-snapshot.ts';
@@ -59,7 +58,7 @@ it('brings up two clusters side by side, tells what is there and what to try, an
     expect(stopped.code, stopped.err).toBe(0);
     expect(stopped.out).toContain('removed the cluster');
   }
-  await untilAsBefore(before, tagOf(one), tagOf(two));
+  await untilAsBefore(before, one, two);
 });
 
 it('says that another version made the cluster, removes it and starts anew; Ctrl-C leaves nothing', async () => {
@@ -80,7 +79,7 @@ it('says that another version made the cluster, removes it and starts anew; Ctrl
   demo.signal('SIGINT');
   await until('it has ended', 60_000, () => demo.code() !== undefined);
   expect(demo.code(), demo.said()).toBe(0);
-  await untilAsBefore(before, tagOf(dir));
+  await untilAsBefore(before, dir);
 });
 
 it('is interrupted while it comes up, and leaves nothing', async () => {
@@ -91,5 +90,5 @@ it('is interrupted while it comes up, and leaves nothing', async () => {
   demo.signal('SIGINT');
   await until('it has ended', 60_000, () => demo.code() !== undefined);
   expect(demo.code(), demo.said()).toBe(130);
-  await untilAsBefore(before, tagOf(dir));
+  await untilAsBefore(before, dir);
 });

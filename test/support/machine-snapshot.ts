@@ -5,7 +5,8 @@
 import { execFileSync } from 'node:child_process';
 import { type Dirent, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
+import { tagOf } from '../../deploy/dev/layout.ts';
 import { until } from './until.ts';
 
 /** Lines by kind: processes, mounts, links, … */
@@ -18,8 +19,9 @@ const OUR_COMMANDS = /dist\/(manager|agent|deploy)\//;
 const COUNTED = /nf_conntrack_(count|buckets)$/;
 const ENDS_BY_ITSELF = new Set(['process', 'cgroup', 'temporary file']);
 /** The kernel takes a moment to take links and cgroups down. */
-const SETTLED_MS = 5_000;
-const OF_A_CLUSTER = /\bcv([0-9a-f]{6})|\bcovey-([0-9a-f]{6})\b/g;
+const SETTLED_MS = 10_000;
+/** A cluster's name in the kernel, the directory that a test's cluster has, and what single containers of tests are called. */
+const OF_A_CLUSTER = /\bcv([0-9a-f]{6})|\bcovey-([0-9a-f]{6})\b|\b(cv-\w{6})\b|\b(covey-test-\w+)/g;
 
 /** Takes the picture; about a quarter of a second. */
 export function machineSnapshot(): MachineSnapshot {
@@ -38,13 +40,13 @@ export function machineSnapshot(): MachineSnapshot {
     ['cgroup', folders('/sys/fs/cgroup')],
     ['sysctl', everything('/proc/sys/net').map(settingOf)],
     ['file', [...everything('/run'), ...everything('/var')]],
-    ['temporary file', names(tmpdir()).filter((name) => /^(covey|cv)-/.test(name))],
+    ['temporary file', names(tmpdir()).filter((name) => /^(covey-web|cv)-/.test(name))],
   ];
   return new Map(pictures.map(([kind, lines]) => [kind, new Set(lines)]));
 }
 
-/** What came and went between two pictures, apart from clusters other than those with the given tags. */
-function differences(before: MachineSnapshot, after: MachineSnapshot, ...tags: readonly string[]): string[] {
+/** What came and went between two pictures, apart from what carries another cluster's name than the given ones. */
+function differences(before: MachineSnapshot, after: MachineSnapshot, tags: readonly string[]): string[] {
   const found: string[] = [];
   for (const [kind, lines] of after) {
     const old = before.get(kind) ?? new Set();
@@ -56,11 +58,12 @@ function differences(before: MachineSnapshot, after: MachineSnapshot, ...tags: r
   return found;
 }
 
-/** @throws naming what is left, when the machine does not become as it was */
-export async function untilAsBefore(before: MachineSnapshot, ...tags: readonly string[]): Promise<void> {
+/** @throws naming what is left of the clusters that were in these directories, when the machine does not become as it was */
+export async function untilAsBefore(before: MachineSnapshot, ...dirs: readonly string[]): Promise<void> {
+  const tags = dirs.flatMap((dir) => [tagOf(dir), basename(dir)]);
   let left: readonly string[] = [];
   const settled = () => {
-    left = differences(before, machineSnapshot(), ...tags);
+    left = differences(before, machineSnapshot(), tags);
     return left.length === 0;
   };
   await until('nothing is left', SETTLED_MS, settled).catch((cause: unknown) => {
@@ -69,7 +72,7 @@ export async function untilAsBefore(before: MachineSnapshot, ...tags: readonly s
 }
 
 function isOurs(line: string, tags: readonly string[]): boolean {
-  const mentioned = [...line.matchAll(OF_A_CLUSTER)].map((match) => match[1] ?? match[2] ?? '');
+  const mentioned = [...line.matchAll(OF_A_CLUSTER)].map((match) => match[1] ?? match[2] ?? match[3] ?? match[4] ?? '');
   return mentioned.length === 0 || mentioned.some((tag) => tags.includes(tag));
 }
 
