@@ -147,3 +147,19 @@ it('removes a running container with everything it has, and any id twice', async
   expect(native().processAlive(container.pid, container.startTime)).toBe(false);
   expect(readdirSync(join(world.folder, 'state'))).toEqual([]);
 });
+
+it('finds and commands a container again whose state directory has a path longer than a socket may have', async () => {
+  const stateDir = join(world.folder, 'x'.repeat(60), 'y'.repeat(60), 'state');
+  const first = world.newRuntime({ stateDir });
+  const { id, pid } = await first.create(world.request(['sleep']), forever);
+  first.close();
+  const second = world.newRuntime({ stateDir });
+  try {
+    expect(await second.list(forever)).toMatchObject([{ id, pid, state: 'created' }]);
+    await second.start(id, forever);
+    expect(await second.stop(id, { stopSignal: '', graceMs: 10_000 }, forever)).toMatchObject({ code: 0 });
+  } finally {
+    await second.remove(id);
+    second.close();
+  }
+});
