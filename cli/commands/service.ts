@@ -67,7 +67,7 @@ function addCreate(service: Command): void {
     .command('create <image> [command] [args...]')
     .description('Create a service')
     .passThroughOptions()
-    .option('--name <name>', 'name of the service; needed');
+    .option('--name <name>', 'name of the service; made up when absent');
   lists(create, [
     ['-p, --publish <port>', 'published:target[/protocol], or published=,target=,protocol=,mode=ingress|host'],
     ['-e, --env <key=value>', 'environment variable'],

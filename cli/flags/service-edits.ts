@@ -1,6 +1,7 @@
-/** From flags to specs: the whole of `service create`, and the `-add`/`-rm` forms of `service update`. Pure but for --env-file. */
+/** From flags to specs: the whole of `service create`, and the `-add`/`-rm` forms of `service update`. Pure but for --env-file and a made-up name. */
 import { ClusterError } from '../../common/errors.ts';
 import type { Port, ServiceSpec } from '../../common/model/service.ts';
+import { randomName } from './random-name.ts';
 import { applySharedFlags, draftOf, emptySpec } from './service-flags.ts';
 import { environment, environmentFile, keyValues, ports, words } from './values.ts';
 
@@ -20,7 +21,7 @@ function text(given: Given, key: string): string | undefined {
 export function createSpec(image: string, args: readonly string[], given: Given, env: NodeJS.ProcessEnv): ServiceSpec {
   const draft = draftOf(emptySpec(image));
   applySharedFlags(draft, given);
-  draft.name = text(given, 'name') ?? '';
+  draft.name = text(given, 'name') ?? randomName();
   draft.labels = keyValues(list(given, 'label'));
   const container = draft.template.container;
   container.labels = keyValues(list(given, 'containerLabel'));

@@ -5,9 +5,10 @@
  */
 import type { Instant, ServiceId, TaskId } from '../../common/model/ids.ts';
 import { isSettled, type Rollout } from '../../common/model/rollout.ts';
-import { revisionKey, type Service } from '../../common/model/service.ts';
-import { isTerminal, isWanted, stateOf, type Task, type TaskState } from '../../common/model/task.ts';
+import { revisionKey, type Service, type ServiceRevision } from '../../common/model/service.ts';
+import { isTerminal, isWanted, stateOf, type Task, type TaskState, type TaskStatus } from '../../common/model/task.ts';
 import { differenceOf, isDirty } from '../orchestrator/dirty.ts';
+import { restartVerdict } from '../orchestrator/restart.ts';
 import type { NodeReason } from '../scheduler/explain.ts';
 import type { View } from '../store/store.ts';
 import { isNodeGone, nodeNameOf } from './names.ts';
@@ -51,6 +52,8 @@ interface Slot {
   readonly since: Instant;
   /** More than one wanted task. */
   readonly crowded: boolean;
+  /** Its task has ended and the restart policy allows no other: why. */
+  readonly gaveUp: string | undefined;
 }
 
 /**
@@ -76,7 +79,7 @@ export function serviceProgress(
     cannotPlace: slots.some(({ picture }) => picture.state === 'pending'),
     stableNeedsMs: service.spec.update.monitorMs,
   };
-  const stopped = haltOf(service, rollout);
+  const stopped = haltOf(service, rollout) ?? surrenderOf(service, slots, rollout);
   if (stopped !== undefined) return { ...base, ...stopped, stableForMs: 0 };
   const lack = lackOf(service, slots, rollout) ?? leavingOf(view, service);
   if (lack !== undefined) return { ...base, verdict: 'waiting', message: lack, stableForMs: 0 };
@@ -108,6 +111,20 @@ function haltOf(
   if (rollout === undefined || rollout.target !== service.revision) return undefined;
   if (rollout.state !== 'paused' && rollout.state !== 'rollback_paused') return undefined;
   return { verdict: 'paused', message: rollout.message };
+}
+
+/** Nothing is on its way any more, and slots whose restart policy is spent stay empty: waiting would never end. */
+function surrenderOf(
+  service: Service,
+  slots: readonly Slot[],
+  rollout: Rollout | undefined,
+): Pick<ServiceProgress, 'verdict' | 'message'> | undefined {
+  if (rollout !== undefined && rollout.target === service.revision && !isSettled(rollout.state)) return undefined;
+  const lost = slots.find((slot) => slot.gaveUp !== undefined);
+  if (lost === undefined || !slots.every((slot) => slot.holds || slot.gaveUp !== undefined)) return undefined;
+  const { slot, state, message } = lost.picture;
+  const why = message === '' ? '' : ` (${message})`;
+  return { verdict: 'paused', message: `${service.spec.name}.${slot} is ${state}${why} and stays so: ${lost.gaveUp}` };
 }
 
 /** What is still missing, in words; undefined when every slot holds. */
@@ -210,7 +227,19 @@ function slotOf(
     holds: task.desired === 'running' && state === 'running' && status?.healthy === true && current,
     since: status?.runningAt ?? status?.appliedAt ?? 0,
     crowded: wanted.length > 1,
+    gaveUp: surrender(task, state, status, revision),
   };
+}
+
+function surrender(
+  task: Task,
+  state: TaskState,
+  status: TaskStatus | undefined,
+  revision: ServiceRevision | undefined,
+): string | undefined {
+  if (!isTerminal(state) || !isWanted(task) || status === undefined || revision === undefined) return undefined;
+  const verdict = restartVerdict(task, status, revision.template.restart);
+  return verdict.kind === 'leave' ? verdict.because : undefined;
 }
 
 /** A task told to stop whose container may still run, on a node that can be asked. */

@@ -11,7 +11,9 @@ const dir = mkdtempSync(join(tmpdir(), 'covey-cli-'));
 afterAll(() => rmSync(dir, { recursive: true }));
 
 it('makes a spec with Docker’s defaults from nothing but an image', () => {
-  expect(createSpec('web:1', [], {}, {})).toEqual(emptySpec('web:1'));
+  const spec = createSpec('web:1', [], {}, {});
+  expect({ ...spec, name: '' }).toEqual(emptySpec('web:1'));
+  expect(spec.name).toMatch(/^[a-z]+_[a-z]+$/);
   expect(emptySpec('web:1')).toMatchObject({
     mode: { replicas: 1 },
     template: { container: { stopGraceMs: 10_000 }, restart: { condition: 'any', delayMs: 5_000 } },

@@ -45,6 +45,21 @@ describe('the progress of a service', () => {
     });
   });
 
+  it('ends when a slot is given up for good, with the reason', () => {
+    const once = () =>
+      cluster(1)
+        .service('web', { replicas: 2, restart: { condition: 'none' } })
+        .task('web.1', runningSince(0))
+        .task('web.2', runningSince(0));
+    const world = once().status('web.2', { state: 'rejected', error: 'no /bin/none' });
+    expect(at(world, 1_000)).toMatchObject({
+      verdict: 'paused',
+      message: 'web.2 is rejected (no /bin/none) and stays so: restart condition is none',
+    });
+    world.status('web.1', { state: 'starting' });
+    expect(verdict(world, 1_000)).toBe('waiting');
+  });
+
   it('waits for an unhealthy task and says so', () => {
     const world = both().status('web.1', { healthy: false, message: 'connection refused' });
     expect(at(world, 60_000)).toMatchObject({
