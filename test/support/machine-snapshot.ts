@@ -88,7 +88,9 @@ function processes(): readonly string[] {
       if (!OUR_PROGRAMS.test(program) && !OUR_COMMANDS.test(command) && !cgroup.includes('/covey')) return [];
       const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
       if (state === 'Z') return [`${pid} ${program}, a zombie of ${parent}`];
-      return [`${pid} ${program}: ${command} ${hosts.get(inodeOf(`/proc/${pid}/ns/net`)) ?? ''} ${cgroup}`];
+      const dir = /(?:daemon\.js|--dir) (\S+)/.exec(command)?.[1];
+      const cluster = dir === undefined ? '' : `covey-${tagOf(dir)}`;
+      return [`${pid} ${program}: ${command} ${cluster} ${hosts.get(inodeOf(`/proc/${pid}/ns/net`)) ?? ''} ${cgroup}`];
     });
 }
 
