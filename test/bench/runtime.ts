@@ -219,7 +219,8 @@ function whyNot(bench: Bench, peer: 'crun' | 'runc'): string | undefined {
     peerOnce(bench, peer, ROUNDS);
     return undefined;
   } catch (cause) {
-    return `${peer} cannot run a container here, so nothing is said about it: ${messageOf(cause).trim()}`;
+    const { stderr } = cause as { readonly stderr?: string };
+    return `${peer} cannot run a container here, so nothing is said about it: ${(stderr || messageOf(cause)).trim()}`;
   }
 }
 
