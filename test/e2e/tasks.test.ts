@@ -156,10 +156,11 @@ it('remembers what happened to services and tasks, and tells it as JSON', async 
   }
 });
 
-it('gives up on a task that crashes after its attempts', async () => {
-  const flags = ['--name', 'crash', '--restart-max-attempts', '1', '--restart-delay', '0s', '--timeout', '8s'];
+it('gives up on a task that crashes after its attempts, says so and exits with 1', async () => {
+  const flags = ['--name', 'crash', '--restart-max-attempts', '1', '--restart-delay', '0s', '--timeout', '30s'];
   const said = await cluster.covey('service', 'create', ...flags, 'crash:1');
-  expect(said.code, said.err).toBe(4);
+  expect(said.code, said.err).toBe(1);
+  expect(said.err).toMatch(/crash\.1 .*attempts are used up/);
   await until(
     'two tasks have failed',
     30_000,
