@@ -9,7 +9,14 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const nodeInclude = join(dirname(dirname(process.execPath)), 'include', 'node');
 const CXX = ['-std=c++20', `-I${nodeInclude}`, '-Inode_modules/node-addon-api', '-DNAPI_CPP_EXCEPTIONS'];
 const C = ['-std=c17', '-D_GNU_SOURCE'];
-const FOLDERS = ['native/src', 'native/shim', 'native/test', 'deploy/dev/web', 'test/integration/network', 'test/bench'];
+const FOLDERS = [
+  'native/src',
+  'native/shim',
+  'native/test',
+  'deploy/dev/web',
+  'test/integration/network',
+  'test/bench',
+];
 
 const files = FOLDERS.filter((dir) => existsSync(join(root, dir)))
   .flatMap((dir) => readdirSync(join(root, dir)).map((name) => join(dir, name)))
@@ -18,7 +25,10 @@ const files = FOLDERS.filter((dir) => existsSync(join(root, dir)))
 /** What clang-tidy finds in one file; empty when it is clean. */
 function findings(file) {
   const flags = file.endsWith('.cc') ? CXX : C;
-  const child = spawn('clang-tidy', ['--quiet', file, '--', ...flags], { cwd: root, stdio: ['ignore', 'pipe', 'ignore'] });
+  const child = spawn('clang-tidy', ['--quiet', file, '--', ...flags], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
   let text = '';
   child.stdout.on('data', (chunk) => {
     text += chunk;

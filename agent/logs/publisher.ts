@@ -8,7 +8,7 @@ import type { RpcChannel } from '../../proto/rpc-channel.ts';
 import { noteOf } from '../container-request.ts';
 import type { Container, Runtime } from '../runtime/runtime.ts';
 import { merge } from './merge.ts';
-import { lastLines, type LogEntry, readLog, since } from './reader.ts';
+import { type LogEntry, lastLines, readLog, since } from './reader.ts';
 
 type Published = covey.v1.PublishedLog.$Properties;
 
