@@ -125,14 +125,7 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
   scope.run('session', (signal) => session.run(signal));
   scope.run('certificate', (signal) => identity.run(signal));
   scope.run('audit', (signal) => audit(parts, signal));
-  scope.run('images', async (signal) => {
-    for (;;) {
-      await clock.sleep(TRIM_MS, signal);
-      await images.trim(worker.imagesInUse, signal).catch((cause: unknown) => {
-        log.warn({ cause }, 'unused images could not be removed');
-      });
-    }
-  });
+  scope.run('images', (signal) => trimImages(images, worker, parts, signal));
   return { worker, failed: scope.signal, close: () => scope.close() };
 }
 
@@ -145,5 +138,14 @@ async function audit({ network, clock, log }: AgentParts, signal: AbortSignal): 
     } catch (cause) {
       log.debug({ cause }, 'the network was not audited');
     }
+  }
+}
+
+async function trimImages(images: Images, worker: Worker, parts: AgentParts, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    await parts.clock.sleep(TRIM_MS, signal);
+    await images.trim(worker.imagesInUse, signal).catch((cause: unknown) => {
+      parts.log.warn({ cause }, 'unused images could not be removed');
+    });
   }
 }
