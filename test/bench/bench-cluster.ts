@@ -91,8 +91,7 @@ export class BenchCluster {
   }
 
   async untilRunning(name: string, count: number): Promise<readonly Task[]> {
-    return until(`${count} tasks of ${name} run`, STEP_MS, async () => {
-      this.#signal.throwIfAborted();
+    return this.#until(`${count} tasks of ${name} run`, async () => {
       const tasks = await this.running(name);
       return tasks.length === count && tasks;
     });
@@ -102,8 +101,7 @@ export class BenchCluster {
   async remove(...names: readonly string[]): Promise<void> {
     for (const ref of names) await this.control.removeService({ ref }, this.call());
     const { cgroup } = readLayout(this.#cluster.dir);
-    await until(`${names.join(', ')} are gone`, STEP_MS, async () => {
-      this.#signal.throwIfAborted();
+    await this.#until(`${names.join(', ')} are gone`, async () => {
       const { tasks } = await this.control.listTasks({}, this.call());
       if (tasks.length > 0) return false;
       return !cgroupDirs(cgroup).some((dir) => /\/n\d+\/./.test(dir));
@@ -116,5 +114,16 @@ export class BenchCluster {
    */
   taskEvents(): AsyncIterable<TaskEvent> {
     return this.control.watch({ types: ['task'], sinceMs: Date.now() }, this.call());
+  }
+
+  /** `until` takes any error for "not yet", so an abort must end it as an answer. */
+  async #until<T>(what: string, look: () => Promise<T | false>): Promise<T> {
+    const answer = await until(what, STEP_MS, async () => {
+      if (this.#signal.aborted) return { found: undefined };
+      const found = await look();
+      return found === false ? undefined : { found };
+    });
+    if (answer.found !== undefined) return answer.found;
+    throw this.#signal.reason;
   }
 }
