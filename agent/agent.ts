@@ -81,11 +81,7 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
     clock,
     log,
     diskFreeMinBytes: DISK_FREE_MIN_BYTES,
-    onDiskShort: () => {
-      images.collect(worker.imagesInUse, scope.signal).catch((cause: unknown) => {
-        log.warn({ cause }, 'unused images could not be removed');
-      });
-    },
+    onDiskShort: () => collectImages(images, worker, log, scope.signal),
   });
   const worker: Worker = new Worker({
     nodeId: parts.identity.id as NodeId,
@@ -127,6 +123,12 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
   scope.run('audit', (signal) => audit(parts, signal));
   scope.run('images', (signal) => trimImages(images, worker, parts, signal));
   return { worker, failed: scope.signal, close: () => scope.close() };
+}
+
+function collectImages(images: Images, worker: Worker, log: Log, signal: AbortSignal): void {
+  images.collect(worker.imagesInUse, signal).catch((cause: unknown) => {
+    log.warn({ cause }, 'unused images could not be removed');
+  });
 }
 
 async function audit({ network, clock, log }: AgentParts, signal: AbortSignal): Promise<void> {

@@ -7,11 +7,6 @@ export const AGENT_SETTINGS = {
     default: '/var/lib/covey/agent',
     text: 'where identity, assignments, images and logs are kept',
   },
-  'run-dir': {
-    kind: 'string',
-    default: '/run/covey/agent',
-    text: "where the containers' control sockets are; a short path",
-  },
   address: {
     kind: 'string',
     default: '',

@@ -73,8 +73,7 @@ export function managerFlags(layout: Layout, host: DevHost): readonly string[] {
 }
 
 export function agentFlags(layout: Layout, host: DevHost): readonly string[] {
-  const dirs = ['--state-dir', host.stateDir, '--run-dir', host.runDir];
-  return [...dirs, '--address', host.address, '--cgroup-parent', `${layout.cgroup}/${host.name}`];
+  return ['--state-dir', host.stateDir, '--address', host.address, '--cgroup-parent', `${layout.cgroup}/${host.name}`];
 }
 
 /** What runs on a host for good. */

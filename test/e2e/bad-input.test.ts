@@ -158,7 +158,7 @@ describe('an image archive', () => {
 
 describe('`covey-agent join`', () => {
   const join_ = (token: string, address = status.managers[0]?.address ?? ''): Promise<Said> => {
-    const dirs = ['--state-dir', join(scratch, 'joiner'), '--run-dir', join(scratch, 'joiner-run')];
+    const dirs = ['--state-dir', join(scratch, 'joiner')];
     return say(process.execPath, [AGENT, 'join', ...dirs, '--token', token, address]);
   };
   const token = async (...flags: readonly string[]): Promise<string> =>
