@@ -1,11 +1,11 @@
 /** `covey cluster …`. */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import type { Command } from 'commander';
 import { ClusterError } from '../../common/errors.ts';
 import { formatAge, formatBytes } from '../../common/units.ts';
+import { PACKAGE_ROOT } from '../../common/version.ts';
 import type { covey } from '../../proto/messages.ts';
 import { brief, contextPath, withCluster } from '../client.ts';
 import { EXIT } from '../exit.ts';
@@ -45,7 +45,7 @@ export function addClusterCommands(program: Command): void {
 
 /** Runs `covey-manager init` of this installation, then starts the service where systemd has it. */
 async function initCluster(flags: Readonly<Record<string, string>>): Promise<void> {
-  const manager = join(dirname(dirname(dirname(fileURLToPath(import.meta.url)))), 'manager', 'main.js');
+  const manager = join(PACKAGE_ROOT, 'dist', 'manager', 'main.js');
   if (!existsSync(manager))
     throw new ClusterError('not_found', `there is no covey-manager beside this program (${manager})`);
   const args = INIT_FLAGS.flatMap(([name]) => {
