@@ -152,13 +152,15 @@ Napi::Value ContainerExec(const Napi::CallbackInfo& info) {
     exec.cgroup = Text(options.Get("cgroup"));
     exec.timeout_ms = Whole(options.Get("timeoutMs"));
     exec.output_max = Whole(options.Get("outputMaxBytes"));
-    const auto deferred = Napi::Promise::Deferred::New(env);
     auto started = [pid = info[0].As<Napi::Number>().Int32Value(), ticks = Whole(info[1]),
                     process = Text(info[2]), exec, shim = Text(options.Get("shimPath"))] {
       return StartExec(pid, ticks, process, exec, shim);
     };
-    // A promise of a promise: the first ends when the helper runs, the second, which is given out, when it has answered.
-    return Async(env, started, [deferred](Napi::Env e, ExecHandle handle) -> Napi::Value {
+    // A promise of a promise: the first ends when the helper runs, the second when it has answered. The second is made
+    // where it is given out: the handle of a promise is good in the scope of its making only, and one from the call
+    // above would by now stand for whatever has taken its slot.
+    return Async(env, started, [](Napi::Env e, ExecHandle handle) -> Napi::Value {
+      const auto deferred = Napi::Promise::Deferred::New(e);
       AwaitAnswer(e, std::move(handle), deferred);
       return deferred.Promise();
     });

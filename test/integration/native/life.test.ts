@@ -165,6 +165,24 @@ describe('a command inside a running container', () => {
     const request = { args: ['/bin/init'], env: [], timeoutMs: 1_000, outputMaxBytes: 10 };
     await expect(world.runtime.exec(container.id, request, forever)).rejects.toMatchObject({ code: 'conflict' });
   });
+
+  it('has its own answer among many at once, while memory is moved about', async () => {
+    const container = await world.started(['sleep']);
+    const ask = (code: number) =>
+      world.runtime.exec(
+        container.id,
+        { args: ['/bin/init', 'exit', String(code)], env: [], timeoutMs: 20_000, outputMaxBytes: 4_096 },
+        forever,
+      );
+    for (let round = 0; round < 10; round += 1) {
+      const codes = Array.from({ length: 12 }, (_, i) => round * 12 + i);
+      const waste = codes.map((code) => new Array(20_000).fill({ code }));
+      const results = await Promise.all(codes.map(ask));
+      expect(results.map((result) => result.exitCode)).toEqual(codes);
+      expect(waste).toHaveLength(codes.length);
+    }
+    await world.runtime.kill(container.id, SIGKILL);
+  });
 });
 
 describe('limits', () => {
