@@ -31,8 +31,9 @@ export class NativeWorld {
   #made = 0;
 
   constructor(options: Partial<NativeRuntimeOptions> = {}) {
-    this.folder = mkdtempSync(join(tmpdir(), 'covey-test-'));
-    this.cgroupParent = `/covey-test-${randomBytes(6).toString('hex')}`;
+    this.folder = mkdtempSync(join(tmpdir(), `covey-test-${process.pid}-`));
+    // With our pid: should this process crash, the test runner finds by it what is left (deploy/crashed.mjs).
+    this.cgroupParent = `/covey-test-${process.pid}-${randomBytes(6).toString('hex')}`;
     this.layer = join(this.folder, 'layer');
     mkdirSync(join(this.layer, 'bin'), { recursive: true });
     mkdirSync(join(this.layer, 'tmp'));
