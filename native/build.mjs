@@ -190,6 +190,7 @@ function buildUnits(force) {
     'oci_process',
     'plan_writer',
     'process',
+    'shim_process',
     'user_lookup',
   ];
   const sources = [...subjects.map((name) => join(here, 'src', `${name}.cc`)), join(here, 'test', 'units.cc')];

@@ -1,0 +1,143 @@
+#include "shim_process.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <sstream>
+
+#include "sys_error.h"
+
+namespace covey {
+namespace {
+
+/**
+ * The shim's program as a sealed copy in memory: a container that gets hold of a process' executable cannot change the
+ * file on disk (CVE-2019-5736), and an upgrade of the file changes no running shim. One copy serves all shims.
+ */
+const std::string& ShimExecutable(const std::string& path) {
+  static const std::string executable = [&] {
+    Fd file{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+    if (!file) throw SysError{errno, "open", path};
+    Fd memory{memfd_create("covey-shim", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
+    if (!memory) return path;
+    char chunk[65536];
+    for (ssize_t n; (n = read(file.get(), chunk, sizeof chunk)) != 0;) {
+      if (n < 0 || write(memory.get(), chunk, static_cast<size_t>(n)) != n) return path;
+    }
+    if (fcntl(memory.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0)
+      return path;
+    return "/proc/self/fd/" + std::to_string(memory.Release());
+  }();
+  return executable;
+}
+
+std::vector<std::string> Lines(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  return lines;
+}
+
+}  // namespace
+
+pid_t SpawnShim(const ShimSpawn& spawn) {
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawnattr_init(&attributes);
+  for (int fd = 0; fd < 3 && !spawn.inherits_stdio; fd++) {
+    posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_RDWR, 0);
+  }
+  int place = 3;
+  for (const int fd : spawn.fds) posix_spawn_file_actions_adddup2(&actions, fd, place++);
+  sigset_t none, all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setsigdefault(&attributes, &all);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  std::vector<std::string> args = spawn.args;
+  std::vector<char*> argv;
+  argv.reserve(args.size() + 1);
+  for (std::string& arg : args) argv.push_back(arg.data());
+  argv.push_back(nullptr);
+  char* env[] = {nullptr};
+  pid_t pid = 0;
+  const std::string& executable = ShimExecutable(spawn.path);
+  const int error = posix_spawn(&pid, executable.c_str(), &actions, &attributes, argv.data(), env);
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
+  if (error != 0) throw SysError{error, "posix_spawn", spawn.path};
+  return pid;
+}
+
+Fd Above(Fd fd, int last) {
+  if (fd.get() > last) return fd;
+  Fd moved{fcntl(fd.get(), F_DUPFD_CLOEXEC, last + 1)};
+  if (!moved) throw SysError{errno, "fcntl"};
+  return moved;
+}
+
+Door MakeDoor(int last) {
+  int fds[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) throw SysError{errno, "socketpair"};
+  Door door{Above(Fd{fds[0]}, last), Above(Fd{fds[1]}, last)};
+  setsockopt(door.ours.get(), SOL_SOCKET, SO_RCVTIMEO, &kShimAnswerTimeout, sizeof kShimAnswerTimeout);
+  return door;
+}
+
+void SendAll(int fd, const std::string& text) {
+  size_t sent = 0;
+  while (sent < text.size()) {
+    const ssize_t n = send(fd, text.data() + sent, text.size() - sent, MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw SysError{errno, "send", "covey-shim"};
+    sent += static_cast<size_t>(n);
+  }
+}
+
+std::string ReceiveAll(int fd) {
+  std::string text;
+  char chunk[1024];
+  while (text.size() < kShimAnswerMax) {
+    const ssize_t n = recv(fd, chunk, sizeof chunk, 0);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw SysError{errno == EAGAIN ? ETIMEDOUT : errno, "recv", "covey-shim"};
+    if (n == 0) break;
+    text.append(chunk, static_cast<size_t>(n));
+  }
+  return text;
+}
+
+std::vector<std::string> Understand(const std::string& text) {
+  std::vector<std::string> lines = Lines(text);
+  if (!lines.empty() && lines[0] == "ok") {
+    lines.erase(lines.begin());
+    return lines;
+  }
+  if (lines.size() >= 4 && lines[0] == "error") {
+    throw SysError{static_cast<int>(strtol(lines[1].c_str(), nullptr, 10)), lines[3],
+                   lines.size() > 4 ? lines[4] : "", lines[2]};
+  }
+  throw SysError{EPROTO, "recv", "covey-shim", "",
+                 text.empty() ? "it ended without an answer" : "unknown answer"};
+}
+
+pid_t PidIn(const std::string& text) { return static_cast<pid_t>(strtol(text.c_str(), nullptr, 10)); }
+uint64_t TicksIn(const std::string& text) { return strtoull(text.c_str(), nullptr, 10); }
+
+void EndShim(pid_t shim) {
+  for (int round = 0; waitpid(shim, nullptr, WNOHANG) == 0; round++) {
+    if (round == 200) kill(shim, SIGKILL);
+    usleep(5000);
+  }
+}
+
+}  // namespace covey

@@ -1,0 +1,60 @@
+// Starting covey-shim and understanding its answers; shared by the addon and covey-runtime.
+#pragma once
+
+#include <sys/time.h>
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "fd.h"
+
+namespace covey {
+
+// A shim answers in milliseconds; only a hung disk takes longer, and then the caller must get an error, not wait for ever.
+constexpr timeval kShimAnswerTimeout{.tv_sec = 60, .tv_usec = 0};
+constexpr size_t kShimAnswerMax = 4096;
+
+/** A shim to be started: it gets nothing of ours but what is named here, and no environment. */
+struct ShimSpawn {
+  std::string path;
+  std::vector<std::string> args;
+  /** Become 3, 4, … in the shim; each must be Above() those numbers. */
+  std::vector<int> fds;
+  /** Hands our stdin, stdout and stderr on instead of /dev/null. */
+  bool inherits_stdio = false;
+};
+
+/** Gives the pid of a child of ours, which the caller reaps. Throws SysError. */
+pid_t SpawnShim(const ShimSpawn& spawn);
+
+/** Moves a descriptor out of the way of 3 to `last`, onto which dup2 would otherwise trample. */
+Fd Above(Fd fd, int last = 4);
+
+/** Both ends of a stream to a shim; `theirs` becomes its descriptor 3. */
+struct Door {
+  Fd ours;
+  Fd theirs;
+};
+Door MakeDoor(int last = 4);
+
+/** Sends all of it. Throws SysError. */
+void SendAll(int fd, const std::string& text);
+
+/** Everything until the other side closes, at most kShimAnswerMax bytes. Throws SysError, ETIMEDOUT. */
+std::string ReceiveAll(int fd);
+
+/** The lines of an answer after "ok"; an "error" answer becomes the SysError it describes. */
+std::vector<std::string> Understand(const std::string& text);
+
+pid_t PidIn(const std::string& text);
+uint64_t TicksIn(const std::string& text);
+
+/**
+ * Waits for a shim whose door was closed: one that cannot answer undoes its work and ends by itself; one that hangs is
+ * ended, and its first process, which has it as parent, with it.
+ */
+void EndShim(pid_t shim);
+
+}  // namespace covey
