@@ -23,11 +23,12 @@ const here = dirname(fileURLToPath(import.meta.url));
 const output = join(here, 'build');
 const addon = join(output, 'Release', 'covey.node');
 
-/** The static programs: output name -> folder of .c files. The first is shipped, the others serve tests and benches. */
+/** The static programs: output name -> folders of .c files. The first is shipped, the others serve tests and benches. */
 const programs = {
-  'covey-shim': 'shim',
-  'test-init': 'test/init',
-  'bare-bound': 'test/bound',
+  'covey-shim': { folders: ['shim'] },
+  'covey-shim-faults': { folders: ['shim', 'test/faults'], flags: ['-DCOVEY_FAULTS'] },
+  'test-init': { folders: ['test/init'] },
+  'bare-bound': { folders: ['test/bound'] },
 };
 
 function fail(message, hint) {
@@ -139,12 +140,12 @@ function buildAddon(force) {
   return true;
 }
 
-function buildProgram(name, folder, force) {
-  const root = join(here, folder);
-  const sources = filesUnder(root, ['.c']);
+function buildProgram(name, { folders, flags = [] }, force) {
+  const roots = folders.map((folder) => join(here, folder));
+  const sources = roots.flatMap((root) => filesUnder(root, ['.c']));
   if (sources.length === 0) return false;
   const product = join(output, name);
-  if (!force && isFresh(product, [...sources, ...filesUnder(root, ['.h'])])) return false;
+  if (!force && isFresh(product, [...sources, ...roots.flatMap((root) => filesUnder(root, ['.h']))])) return false;
   const fresh = `${product}.new`;
   // musl-gcc knows no kernel headers; they come last, so that musl's own win.
   const kernel = [
@@ -167,6 +168,8 @@ function buildProgram(name, folder, force) {
     '-ffunction-sections',
     '-fdata-sections',
     '-Wl,--gc-sections',
+    ...flags,
+    ...roots.map((root) => `-iquote${root}`),
     ...kernel,
     '-o',
     fresh,
@@ -217,7 +220,7 @@ const wants = (part) => !process.argv.includes('--only') || only === part;
 const built = withLock(() => {
   const made = [];
   if (wants('shim')) {
-    for (const [name, folder] of Object.entries(programs)) if (buildProgram(name, folder, force)) made.push(name);
+    for (const [name, program] of Object.entries(programs)) if (buildProgram(name, program, force)) made.push(name);
   }
   if (only === 'units' && buildUnits(force)) made.push('native-units');
   if (wants('addon') && buildAddon(force)) made.push('covey.node');

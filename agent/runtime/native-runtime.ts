@@ -40,6 +40,8 @@ export interface NativeRuntimeOptions {
   readonly logFiles?: number;
   /** Default `auto`; the others are for tests. */
   readonly overlayMode?: 'auto' | 'fsconfig' | 'mount';
+  /** Default: the one built beside the addon; tests take the one with sync points. One per process. */
+  readonly shimPath?: string;
 }
 
 const LOG_MAX_BYTES = 10 << 20;
@@ -60,6 +62,7 @@ interface Held {
 export class NativeRuntime implements Runtime {
   readonly #options: NativeRuntimeOptions;
   readonly #addon: Addon;
+  readonly #shimPath: string;
   readonly #held = new Map<string, Held>();
   /** Ids whose folder is being made; `list` must not take them for leftovers. */
   readonly #making = new Set<string>();
@@ -68,6 +71,7 @@ export class NativeRuntime implements Runtime {
   constructor(options: NativeRuntimeOptions) {
     this.#options = options;
     this.#addon = options.addon;
+    this.#shimPath = options.shimPath ?? builtFile('covey-shim');
   }
 
   async create(request: CreateRequest, signal: AbortSignal): Promise<Container> {
@@ -147,7 +151,7 @@ export class NativeRuntime implements Runtime {
         cgroup: held.note.cgroup,
         timeoutMs: request.timeoutMs,
         outputMaxBytes: request.outputMaxBytes,
-        shimPath: builtFile('covey-shim'),
+        shimPath: this.#shimPath,
       });
       signal.throwIfAborted();
       return { exitCode: result.exitCode, timedOut: result.timedOut, output: result.output.toString('utf8') };
@@ -228,11 +232,13 @@ export class NativeRuntime implements Runtime {
         logPath: folder.logPath,
         logMaxBytes: this.#options.logMaxBytes ?? LOG_MAX_BYTES,
         logFiles: this.#options.logFiles ?? LOG_FILES,
-        shimPath: builtFile('covey-shim'),
+        shimPath: this.#shimPath,
       });
       return this.#hold(note, folder, identity);
     } catch (cause) {
       this.#parentReady = undefined;
+      // The shim undoes what it made, unless it was killed meanwhile.
+      await this.#addon.cgroupRemove(cgroup);
       await folder.remove();
       throw runtimeError(cause, `container ${id}`);
     }

@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <time.h>
 
+#include "fault.h"
 #include "shim.h"
 #include "sys.h"
 
@@ -77,6 +78,7 @@ static void answer_start(struct shim* shim, int fd) {
     answer_failure(fd, EALREADY, "starting", "start", "it was started before");
     return;
   }
+  fault_at("start.asked", NULL);
   clock_gettime(CLOCK_REALTIME, &now);
   shim->started_seconds = now.tv_sec;
   shim->started_nanoseconds = now.tv_nsec;
@@ -84,7 +86,9 @@ static void answer_start(struct shim* shim, int fd) {
     answer_failure(fd, ESRCH, "starting", "send", "the first process is gone");
     return;
   }
+  fault_at("start.sent", NULL);
   int started = hear_init(shim, &failure, 0);
+  fault_at("start.heard", NULL);
   close(shim->door);
   shim->door = -1;
   shim->life = LIFE_RUNNING;

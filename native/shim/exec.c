@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "cgroup.h"
+#include "fault.h"
 #include "init.h"
 #include "program.h"
 #include "shim.h"
@@ -101,6 +102,7 @@ static _Noreturn void child(struct run* run) {
   struct failure failure = {.error = 0};
   struct plan_record record;
   setsid();
+  if (fault_at("exec.child", &failure) != 0) child_gives_up(run, &failure);
   for (unsigned i = 0; i < run->task_count; i++) {
     if (write(run->tasks[i], "0", 1) == 1) continue;
     failed(&failure, "entering a cgroup", "write", "tasks");
@@ -124,7 +126,9 @@ static _Noreturn void child(struct run* run) {
 static int launch(struct run* run, struct failure* failure) {
   static const char step[] = "joining the container";
   struct failure heard;
+  if (fault_at("exec.settings", failure) != 0) return -1;
   if (setns(TARGET, NAMESPACES) != 0) return failed(failure, step, "setns", "");
+  if (fault_at("exec.joined", failure) != 0) return -1;
   struct clone_arguments args = {
       .flags = CLONE_PIDFD_ | (run->unified ? CLONE_INTO_CGROUP_ : 0),
       .pidfd = (uint64_t)(uintptr_t)&run->pidfd,
@@ -134,6 +138,7 @@ static int launch(struct run* run, struct failure* failure) {
   run->pid = sys_clone3(&args);
   if (run->pid < 0) return failed(failure, step, "clone3", "");
   if (run->pid == 0) child(run);
+  fault_at("exec.cloned", NULL);
   close(run->pipe[1]);
   close(run->door[1]);
   ssize_t n;
@@ -215,7 +220,10 @@ int exec_main(void) {
   sys_close_range(TARGET + 1, ~0u, 0);
   fcntl(DOOR, F_SETFD, FD_CLOEXEC);
   fcntl(TARGET, F_SETFD, FD_CLOEXEC);
-  if (read_plan(DOOR, &run.plan) != 0) failed_as(&failure, EBADMSG, "reading the plan", "read", "");
+  if (read_plan(DOOR, &run.plan) != 0)
+    failed_as(&failure, EBADMSG, "reading the plan", "read", "");
+  else
+    fault_read(run.plan);
   if (failure.error != 0 || take_settings(&run, &failure) != 0 || launch(&run, &failure) != 0) {
     int status;
     if (run.pid > 0) waitpid(run.pid, &status, __WALL);
@@ -223,7 +231,9 @@ int exec_main(void) {
     send_all(text, (size_t)failure_text(&failure, text, sizeof text));
     return 125;
   }
+  fault_at("exec.running", NULL);
   int status = wait_for_end(&run);
+  fault_at("exec.ended", NULL);
   end_tree(&run);
   int code = run.timed_out ? -1 : WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   int n = snprintf(text, sizeof text, "ok\n%d\n%d\n", code, run.timed_out);

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 
 #include "cgroup.h"
+#include "fault.h"
 #include "mounts.h"
 #include "program.h"
 #include "sys.h"
@@ -61,7 +62,8 @@ static int run_plan(struct plan plan, struct program* program, struct failure* f
   while ((more = plan_next(&plan, &record)) == 1) {
     const char* text = plan_text(&record, 0);
     if (record.op < PLAN_OVERLAY) continue;
-    int outcome;
+    int outcome = fault_at("init.step", failure);
+    if (outcome != 0) return -1;
     if (record.op == PLAN_HOSTNAME) {
       outcome = sethostname(text, strlen(text));
       if (outcome != 0) failed(failure, "setting the hostname", "sethostname", text);
@@ -90,14 +92,17 @@ void init_main(struct init_start start) {
   static struct program program;
   struct failure failure = {.error = 0};
   char go;
+  if (fault_at("init.born", &failure) != 0) give_up(start.door, &failure);
   if (enter_namespaces(&start, &failure) != 0) give_up(start.door, &failure);
   if (run_plan(start.plan, &program, &failure) != 0) give_up(start.door, &failure);
   if (become(&program, 1, &failure) != 0) give_up(start.door, &failure);
   if (place_stdio(&start, &failure) != 0) give_up(start.door, &failure);
+  if (fault_at("init.placed", &failure) != 0) give_up(start.door, &failure);
   // After the last change of identity, which clears it: without the shim nobody would record the exit.
   prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   if (write(start.door, "r", 1) != 1) _exit(126);
   if (read(start.door, &go, 1) != 1) _exit(126);
+  if (fault_at("init.go", &failure) != 0) give_up(start.door, &failure);
   reset_signals();
   char* empty[] = {NULL};
   execve(program.file, program.args, program.env ? program.env : empty);

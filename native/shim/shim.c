@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 
 #include "cgroup.h"
+#include "fault.h"
 #include "init.h"
 #include "sys.h"
 
@@ -183,12 +184,12 @@ int hear_init(struct shim* shim, struct failure* failure, int ready_expected) {
 }
 
 static int create(struct shim* shim, struct failure* failure) {
-  if (take_settings(shim, failure) != 0) return -1;
-  if (cgroup_make(shim->plan, failure) != 0) return -1;
-  if (open_oom_file(shim, failure) != 0) return -1;
-  if (control_open(shim, failure) != 0) return -1;
-  if (spawn_init(shim, failure) != 0) return -1;
-  if (hear_init(shim, failure, 1) != 0) return -1;
+  if (fault_at("create.plan", failure) != 0 || take_settings(shim, failure) != 0) return -1;
+  if (fault_at("create.settings", failure) != 0 || cgroup_make(shim->plan, failure) != 0) return -1;
+  if (fault_at("create.cgroup", failure) != 0 || open_oom_file(shim, failure) != 0) return -1;
+  if (control_open(shim, failure) != 0 || fault_at("create.control", failure) != 0) return -1;
+  if (spawn_init(shim, failure) != 0 || fault_at("create.spawn", failure) != 0) return -1;
+  if (hear_init(shim, failure, 1) != 0 || fault_at("create.ready", failure) != 0) return -1;
   if (read_start_time(shim->pid, &shim->start_time) != 0)
     return failed(failure, "reading the start time", "open", "");
   unsigned long long own = 0;
@@ -201,7 +202,7 @@ static int create(struct shim* shim, struct failure* failure) {
   shim->own_start_time = own;
   if (write_record(shim->folder, "state.json", text) != 0)
     return failed(failure, "recording the state", "write", "state.json");
-  return 0;
+  return fault_at("create.state", failure);
 }
 
 static void undo(struct shim* shim) {
@@ -250,6 +251,7 @@ static int run(void) {
     say_failure(DOOR, &failure);
     return 125;
   }
+  fault_read(shim.plan);
   int made = create(&shim, &failure);
   if (made == 0) {
     snprintf(text, sizeof text, "ok\n%d\n%llu\n%d\n%llu", shim.pid, shim.start_time, getpid(),
@@ -262,6 +264,7 @@ static int run(void) {
     say_failure(DOOR, &failure);
     return 125;
   }
+  fault_at("create.answer", NULL);
   close(DOOR);
   munmap((void*)shim.plan.at, (size_t)(shim.plan.end - shim.plan.at) + 1u);
   watch(&shim);

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "cgroup.h"
+#include "fault.h"
 #include "shim.h"
 #include "sys.h"
 
@@ -73,9 +74,13 @@ void watch(struct shim* shim) {
     if (polls[SLOT_LISTENER].revents) control_accept(shim);
     if (polls[SLOT_PIDFD].revents) break;
   }
+  fault_at("exit.seen", NULL);
   int status = reap(shim);
   shim->life = LIFE_EXITED;
+  fault_at("exit.reaped", NULL);
   drain(shim);
+  fault_at("exit.drained", NULL);
   record_exit(shim, status);
+  fault_at("exit.recorded", NULL);
   unlinkat(shim->folder, CONTROL_NAME, 0);
 }

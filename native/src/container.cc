@@ -65,7 +65,11 @@ ContainerIdentity CreateContainer(const std::string& config, const CreateOptions
     return {PidIn(words[0]), TicksIn(words[1]), PidIn(words[2]), TicksIn(words[3]), "created"};
   } catch (...) {
     door.ours.Reset();
-    EndShim(shim);
+    if (const int signal = EndShim(shim)) {
+      // Killed by others, such as the OOM killer, it left no answer; that is the cause to tell.
+      throw SysError{ECHILD, "waitpid", "covey-shim", "making the container",
+                     "it was killed by signal " + std::to_string(signal)};
+    }
     throw;
   }
 }

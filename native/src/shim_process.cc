@@ -133,11 +133,14 @@ std::vector<std::string> Understand(const std::string& text) {
 pid_t PidIn(const std::string& text) { return static_cast<pid_t>(strtol(text.c_str(), nullptr, 10)); }
 uint64_t TicksIn(const std::string& text) { return strtoull(text.c_str(), nullptr, 10); }
 
-void EndShim(pid_t shim) {
-  for (int round = 0; waitpid(shim, nullptr, WNOHANG) == 0; round++) {
-    if (round == 200) kill(shim, SIGKILL);
+int EndShim(pid_t shim) {
+  int status = 0;
+  bool is_ours = false;
+  for (int round = 0; waitpid(shim, &status, WNOHANG) == 0; round++) {
+    if (round == 200) is_ours = kill(shim, SIGKILL) == 0;
     usleep(5000);
   }
+  return WIFSIGNALED(status) && !is_ours ? WTERMSIG(status) : 0;
 }
 
 }  // namespace covey

@@ -53,8 +53,8 @@ uint64_t TicksIn(const std::string& text);
 
 /**
  * Waits for a shim whose door was closed: one that cannot answer undoes its work and ends by itself; one that hangs is
- * ended, and its first process, which has it as parent, with it.
+ * ended, and its first process, which has it as parent, with it. Gives the signal by which somebody else killed it, or 0.
  */
-void EndShim(pid_t shim);
+int EndShim(pid_t shim);
 
 }  // namespace covey
