@@ -45,7 +45,7 @@ export async function leave(request: LeaveRequest, signal: AbortSignal): Promise
   }
   if (identity !== undefined && !force) await tellSomebody(identity, request, signal);
   const containers = await runtime.list(signal);
-  const running = containers.filter(({ state }) => state === 'running');
+  const running = containers.filter(({ state }) => state === 'running' || state === 'paused');
   const stops = running.map(({ id, labels }) =>
     runtime.stop(id, { stopSignal: noteOf(labels)?.stopSignal ?? '', graceMs: GRACE_MS }, signal),
   );

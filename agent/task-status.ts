@@ -12,7 +12,9 @@ export function seenFrom(container: Container, status: TaskStatus | undefined): 
   switch (container.state) {
     case 'created':
       return { kind: 'created', attached: false };
+    // One that stands still is there all the same; what it fails to answer, its health check says.
     case 'running':
+    case 'paused':
       return { kind: 'running', pid: container.pid, ready: status?.state === 'running' && status.healthy };
     case 'exited': {
       const { createdAt } = container;

@@ -186,8 +186,18 @@ function buildProgram(name, { folders, flags = [] }, force) {
 function buildUnits(force) {
   const subjects = [
     'cgroup',
+    'cgroup_block_io',
+    'cgroup_cpu',
+    'cgroup_life',
+    'cgroup_memory',
+    'cgroup_name',
+    'cgroup_others',
     'cgroup_plan',
+    'cgroup_resources',
+    'cgroup_stats',
+    'cgroup_update',
     'container',
+    'device_rules',
     'oci_mounts',
     'oci_plan',
     'oci_process',
@@ -196,7 +206,10 @@ function buildUnits(force) {
     'shim_process',
     'user_lookup',
   ];
-  const sources = [...subjects.map((name) => join(here, 'src', `${name}.cc`)), join(here, 'test', 'units.cc')];
+  const sources = [
+    ...subjects.map((name) => join(here, 'src', `${name}.cc`)),
+    ...filesUnder(join(here, 'test'), ['.cc']),
+  ];
   const others = [
     ...filesUnder(join(here, 'src'), ['.h']),
     ...filesUnder(join(here, 'shim'), ['.h']),

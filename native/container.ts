@@ -55,14 +55,7 @@ export interface ImageUser {
   readonly home: string;
 }
 
-export interface CgroupStats {
-  readonly cpuNanos: number;
-  readonly memoryBytes: number;
-  readonly pids: number;
-  readonly oomKills: number;
-}
-
-/** Containers, their cgroups and their users. Cgroup paths are absolute below the root of every hierarchy, as `/covey/abc`. */
+/** Containers and their users. */
 export interface ContainerAddon {
   /**
    * Makes a container from an OCI runtime-spec config up to, but not including, exec; /proc/PID/ns/net can then be
@@ -86,17 +79,4 @@ export interface ContainerAddon {
   resolveUser(layers: readonly string[], user: string): Promise<ImageUser>;
   /** Starts a process that only sleeps until SIGTERM, to keep a systemd scope alive; gives its pid. */
   holdScope(shimPath: string): number;
-  /** Makes a cgroup that containers can live in, with its parents. Idempotent. */
-  cgroupEnsureParent(path: string): Promise<void>;
-  /** Moves this whole process there, in every hierarchy; makes it when missing. */
-  cgroupEnter(path: string): void;
-  /** SIGKILL to everything in it and below it. */
-  cgroupKill(path: string): Promise<void>;
-  /** Kills, then removes it and everything below it. Idempotent. */
-  cgroupRemove(path: string): Promise<void>;
-  /** Names of the cgroups directly below it, from all hierarchies. */
-  cgroupList(path: string): Promise<readonly string[]>;
-  cgroupStats(path: string): Promise<CgroupStats>;
-  /** The folder of a cgroup in a controller's hierarchy; null when this host lacks the controller. */
-  cgroupFolder(controller: string, path: string): string | null;
 }

@@ -11,13 +11,14 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ClusterError } from '../common/errors.ts';
+import type { CgroupAddon } from './cgroup.ts';
 import type { ContainerAddon } from './container.ts';
 import type { LayerAddon } from './layer.ts';
 import type { NetworkAddon } from './network.ts';
 import type { ProcessAddon } from './process.ts';
 
 /** Every function of the addon. */
-export interface Addon extends ProcessAddon, ContainerAddon, NetworkAddon, LayerAddon {}
+export interface Addon extends ProcessAddon, ContainerAddon, CgroupAddon, NetworkAddon, LayerAddon {}
 
 let loaded: Addon | undefined;
 

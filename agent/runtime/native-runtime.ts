@@ -20,6 +20,7 @@ import type {
   ExecRequest,
   ExecResult,
   Exit,
+  ResourceUpdate,
   Runtime,
   Stats,
   StopRequest,
@@ -121,8 +122,11 @@ export class NativeRuntime implements Runtime {
     const held = this.#find(id);
     signal.throwIfAborted();
     // One that waits to be started has no handlers; its command never ran.
-    if (held.state === 'running') await this.kill(id, signalNumber(request.stopSignal));
-    const graceMs = held.state === 'running' ? request.graceMs : 0;
+    const hasRun = held.state !== 'created';
+    if (hasRun) await this.kill(id, signalNumber(request.stopSignal));
+    // The signal waits for it; Docker does the same.
+    if (held.state === 'paused') await this.resume(id);
+    const graceMs = hasRun ? request.graceMs : 0;
     const overdue = new AbortController();
     const cancel = this.#options.clock.after(graceMs, () => overdue.abort());
     try {
@@ -140,8 +144,7 @@ export class NativeRuntime implements Runtime {
   async exec(id: string, request: ExecRequest, signal: AbortSignal): Promise<ExecResult> {
     const held = this.#find(id);
     signal.throwIfAborted();
-    if (held.state !== 'running')
-      throw new ClusterError('conflict', `container ${id} is not running but ${held.state}`);
+    this.#inState(id, 'running');
     const config = await held.folder.config();
     if (config === undefined) throw new ClusterError('internal', `container ${id}: its config.json is gone`);
     const { pid, startTime } = held.identity;
@@ -161,14 +164,27 @@ export class NativeRuntime implements Runtime {
     }
   }
 
+  async pause(id: string): Promise<void> {
+    const held = this.#inState(id, 'running');
+    await this.#ask(id, () => this.#addon.cgroupPause(held.note.cgroup));
+    if (held.state === 'running') held.state = 'paused';
+  }
+
+  async resume(id: string): Promise<void> {
+    const held = this.#inState(id, 'paused');
+    await this.#ask(id, () => this.#addon.cgroupResume(held.note.cgroup));
+    if (held.state === 'paused') held.state = 'running';
+  }
+
+  async update(id: string, resources: ResourceUpdate): Promise<void> {
+    const held = this.#find(id);
+    if (held.state === 'exited') throw new ClusterError('conflict', `container ${id} has ended`);
+    await this.#ask(id, () => this.#addon.cgroupUpdate(held.note.cgroup, JSON.stringify(resources)));
+  }
+
   async stats(id: string): Promise<Stats> {
     const held = this.#find(id);
-    try {
-      const { cpuNanos, memoryBytes, pids } = await this.#addon.cgroupStats(held.note.cgroup);
-      return { cpuNanos, memoryBytes, pids };
-    } catch (cause) {
-      throw runtimeError(cause, `container ${id}`);
-    }
+    return this.#ask(id, () => this.#addon.cgroupStats(held.note.cgroup));
   }
 
   async remove(id: string): Promise<void> {
@@ -277,7 +293,9 @@ export class NativeRuntime implements Runtime {
       return;
     }
     if (identity !== null) {
-      this.#held.set(id, this.#hold(note, folder, identity));
+      const held = this.#hold(note, folder, identity);
+      this.#held.set(id, held);
+      if (held.state === 'running' && (await this.#addon.cgroupPaused(note.cgroup))) held.state = 'paused';
       return;
     }
     // Nobody proves to be it any more: whatever is left of its processes is nobody's.
@@ -293,6 +311,20 @@ export class NativeRuntime implements Runtime {
     for (const name of await this.#addon.cgroupList(this.#options.cgroupParent)) {
       if (!ID.test(name) || name === 'hold' || this.#held.has(name) || this.#making.has(name)) continue;
       await this.#addon.cgroupRemove(`${this.#options.cgroupParent}/${name}`);
+    }
+  }
+
+  #inState(id: string, state: ContainerState): Held {
+    const held = this.#find(id);
+    if (held.state === state) return held;
+    throw new ClusterError('conflict', `container ${id} is not ${state} but ${held.state}`);
+  }
+
+  async #ask<T>(id: string, question: () => Promise<T>): Promise<T> {
+    try {
+      return await question();
+    } catch (cause) {
+      throw runtimeError(cause, `container ${id}`);
     }
   }
 

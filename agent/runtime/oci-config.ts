@@ -6,6 +6,7 @@
  */
 import { ClusterError } from '../../common/errors.ts';
 import type { ContainerTemplate, Limits } from '../../common/model/service.ts';
+import { type OciResources, resourcesOf } from './oci-resources.ts';
 import type { ContainerImage } from './runtime.ts';
 
 /** The user as ids; from the image's own /etc/passwd. */
@@ -71,13 +72,6 @@ export interface OciLinux {
   readonly readonlyPaths: readonly string[];
 }
 
-export interface OciResources {
-  readonly devices: readonly { readonly allow: boolean; readonly access: string }[];
-  readonly memory?: { readonly limit: number; readonly swap: number };
-  readonly cpu?: { readonly quota: number; readonly period: number };
-  readonly pids?: { readonly limit: number };
-}
-
 /** What Docker gives every container, in its order. */
 export const DEFAULT_CAPABILITIES = [
   'CAP_CHOWN',
@@ -139,9 +133,6 @@ const MOUNTS: readonly OciMount[] = [
 ];
 
 const PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-/** Docker's; the kernel's smallest quota is 1 ms, so a period of 100 ms allows 0.01 CPUs. */
-const CPU_PERIOD_US = 100_000;
-const CPU_QUOTA_MIN_US = 1_000;
 
 /** @throws ClusterError `invalid` when neither template nor image names a command */
 export function ociConfig(request: ConfigRequest): OciConfig {
@@ -223,17 +214,4 @@ function processOf(request: ConfigRequest): OciProcess {
 
 function hostnameOf(request: ConfigRequest): string {
   return request.template.hostname ?? request.hostname;
-}
-
-function resourcesOf(limits: Limits): OciResources {
-  return {
-    devices: [{ allow: false, access: 'rwm' }],
-    ...(limits.memoryBytes > 0 && { memory: { limit: limits.memoryBytes, swap: limits.memoryBytes } }),
-    ...(limits.nanoCpus > 0 && { cpu: { quota: quotaOf(limits.nanoCpus), period: CPU_PERIOD_US } }),
-    ...(limits.pids > 0 && { pids: { limit: limits.pids } }),
-  };
-}
-
-function quotaOf(nanoCpus: number): number {
-  return Math.max(CPU_QUOTA_MIN_US, Math.round((nanoCpus * CPU_PERIOD_US) / 1e9));
 }

@@ -10,6 +10,7 @@ const HOPELESS: ReadonlySet<string> = new Set([
   'making the working directory',
   'setting a resource limit',
   'setting a sysctl',
+  'setting a limit',
 ]);
 const EXHAUSTED: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE', 'EAGAIN', 'ENOMEM']);
 
@@ -22,6 +23,7 @@ export function runtimeError(cause: unknown, what: string): ClusterError {
 
 function codeOf(error: NativeError): ErrorCode {
   if (error.syscall === 'validate' || (error.step !== null && HOPELESS.has(error.step))) return 'invalid';
+  if (error.step === 'pausing' && error.code === 'ETIMEDOUT') return 'unavailable';
   return EXHAUSTED.has(error.code) ? 'exhausted' : 'internal';
 }
 
@@ -32,10 +34,28 @@ function sentence(error: NativeError): string {
     if (error.code === 'EACCES' || error.code === 'EISDIR') return `command "${path}" is not executable for this user`;
     if (error.code === 'ENOEXEC') return `command "${path}" is not a program for this machine`;
   }
+  if (error.step === 'setting a limit') return `${limitRefusal(error)}: ${error.message}`;
   if (error.step?.endsWith('the working directory') === true) {
     return `working directory "${path}" cannot be entered: ${error.code}`;
   }
   return error.message;
+}
+
+/** What the kernel means by refusing a value for a cgroup's file. Source: kernel docs, cgroup-v1 and cgroup-v2. */
+function limitRefusal(error: NativeError): string {
+  const file = (error.path ?? '').split('/').at(-1) ?? '';
+  switch (error.code) {
+    case 'ENOENT':
+      return `this kernel has no ${file}`;
+    case 'EOPNOTSUPP':
+      return `this kernel does not keep ${file}`;
+    case 'EBUSY':
+      return `more is in use than ${file} is to allow`;
+    case 'ENODEV':
+      return `the device of ${file} does not exist on this host`;
+    default:
+      return `the kernel does not take the value for ${file}`;
+  }
 }
 
 function hintFor(error: NativeError): { readonly hint?: string } {

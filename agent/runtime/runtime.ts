@@ -8,6 +8,8 @@
  */
 import type { Instant } from '../../common/model/ids.ts';
 import type { ContainerTemplate, Labels, Limits } from '../../common/model/service.ts';
+import type { CgroupStats } from '../../native/cgroup.ts';
+import type { OciLimits } from './oci-resources.ts';
 
 /** What a runtime needs of an image: where it was unpacked, and its config. Source: OCI image-spec, config.md. */
 export interface ContainerImage {
@@ -56,8 +58,11 @@ export interface Exit {
   readonly finishedAt: Instant;
 }
 
-/** `created`: namespaces exist, the command waits. `running`: exec has succeeded. `exited`: see `exit`. */
-export type ContainerState = 'created' | 'running' | 'exited';
+/**
+ * `created`: namespaces exist, the command waits. `running`: exec has succeeded. `paused`: as running, but every process
+ * stands still. `exited`: see `exit`.
+ */
+export type ContainerState = 'created' | 'running' | 'paused' | 'exited';
 
 export interface Container {
   readonly id: string;
@@ -94,12 +99,11 @@ export interface ExecResult {
   readonly timedOut: boolean;
 }
 
-export interface Stats {
-  /** Since the container was created. */
-  readonly cpuNanos: number;
-  readonly memoryBytes: number;
-  readonly pids: number;
-}
+/** What the container has used since it was created, all of its processes together. */
+export type Stats = CgroupStats;
+
+/** Limits to change; what is left out stays as it is. Devices cannot be changed. */
+export type ResourceUpdate = OciLimits;
 
 /** How a container is asked to go. */
 export interface StopRequest {
@@ -122,9 +126,18 @@ export interface Runtime {
   wait(id: string, signal: AbortSignal): Promise<Exit>;
   /** Sends a signal (number) to the first process; false when it is gone. SIGKILL takes every process of the container. */
   kill(id: string, signalNumber: number): Promise<boolean>;
-  /** Stop signal, grace, then SIGKILL of the whole container; resolves when it has ended. */
+  /** Stop signal, grace, then SIGKILL of the whole container; resolves when it has ended. A paused one runs again for it. */
   stop(id: string, request: StopRequest, signal: AbortSignal): Promise<Exit>;
   exec(id: string, request: ExecRequest, signal: AbortSignal): Promise<ExecResult>;
+  /**
+   * Stops every process where it stands; resolves when all do. Signals but SIGKILL wait until `resume`.
+   * `conflict` when it is not running; `unavailable` when a process does not stop in time, and then all run again.
+   */
+  pause(id: string): Promise<void>;
+  /** `conflict` when it is not paused. */
+  resume(id: string): Promise<void>;
+  /** Changes limits while it lives, all or nothing. `invalid` names the field or file that was refused. */
+  update(id: string, resources: ResourceUpdate): Promise<void>;
   stats(id: string): Promise<Stats>;
   /** Kills what runs, then removes cgroups, writable layer, logs and run files. Idempotent: an unknown id is fine. */
   remove(id: string): Promise<void>;

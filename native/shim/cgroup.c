@@ -23,6 +23,35 @@ static int write_file(const char* path, const char* value) {
   return n < 0 ? -1 : 0;
 }
 
+/** Whether the file holds that text now. Some kernels take a limit and keep none. */
+static int holds(const char* path, const char* value) {
+  char text[64];
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return 0;
+  ssize_t n = read(fd, text, sizeof text - 1);
+  close(fd);
+  if (n < 0) return 0;
+  text[n] = '\0';
+  // Limits are kept in whole pages, rounded down.
+  unsigned long long kept = strtoull(text, NULL, 10), asked = strtoull(value, NULL, 10);
+  return kept <= asked && asked - kept < 65536;
+}
+
+static int set_limit(const struct plan_record* record, struct failure* failure) {
+  static const char step[] = "setting a limit";
+  const char* path = plan_text(record, 0);
+  uint64_t mode = plan_number(record, 2);
+  int written = write_file(path, plan_text(record, 1));
+  if (written != 0 && errno == ENOENT && record->count > 4) {
+    path = plan_text(record, 3);
+    written = write_file(path, plan_text(record, 4));
+  }
+  if (written != 0) return mode == SETTING_OPTIONAL ? 0 : failed(failure, step, "write", path);
+  if (mode == SETTING_VERIFIED && !holds(path, plan_text(record, 1)))
+    return failed_as(failure, EOPNOTSUPP, step, "write", path);
+  return 0;
+}
+
 int cgroup_make(struct plan plan, struct failure* failure) {
   struct plan_record record;
   while (plan_next(&plan, &record) == 1) {
@@ -30,8 +59,7 @@ int cgroup_make(struct plan plan, struct failure* failure) {
     if (record.op == PLAN_CGROUP_DIR) {
       if (mkdir(path, 0755) != 0 && errno != EEXIST) return failed(failure, "making a cgroup", "mkdir", path);
     } else if (record.op == PLAN_CGROUP_WRITE) {
-      if (write_file(path, plan_text(&record, 1)) == 0 || plan_number(&record, 2)) continue;
-      return failed(failure, "setting a limit", "write", path);
+      if (set_limit(&record, failure) != 0) return -1;
     }
   }
   return 0;

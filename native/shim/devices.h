@@ -1,12 +1,9 @@
-// Device rules on cgroup v2, where they are a BPF program.
+// Which device nodes a container may make and use, on cgroup v2: a BPF program on its cgroup. On v1 the list is written as
+// settings.
 #pragma once
 
 #include "failure.h"
 #include "plan.h"
 
-/**
- * Attaches a program to the cgroup that allows what the rules allow. A rule is "a|b|c MAJOR:MINOR rwm" with *
- * for any number; all are permissions, whatever no rule names is refused. Source: kernel docs, "Device
- * controller"; bpf(2).
- */
-int devices_attach(int cgroup, const struct plan_field* rules, struct failure* failure);
+/** Loads the program and attaches it to the cgroup folder. Source: bpf(2), BPF_CGROUP_DEVICE. */
+int devices_attach(int cgroup, const struct plan_field* program, struct failure* failure);

@@ -28,10 +28,11 @@ enum plan_op {
   PLAN_NETNS,           // text path of a prepared network namespace
   PLAN_DIR,             // text path, number mode: made when missing
   PLAN_CGROUP_DIR,      // text path: made, removed again when creating fails
-  PLAN_CGROUP_WRITE,    // text path, text value, number optional
+  PLAN_CGROUP_WRITE,    // text path, text value, number plan_setting_mode, and where the kernel may lack the
+                        // file: text other path, text other value
   PLAN_CGROUP_TASKS,    // text path of a v1 `tasks` file: the first process writes 0
   PLAN_CGROUP_UNIFIED,  // text folder: CLONE_INTO_CGROUP
-  PLAN_CGROUP_DEVICES,  // list of rules "a|b|c MAJOR:MINOR rwm", first "deny" or "allow" the default; v2 only
+  PLAN_CGROUP_DEVICES,  // bytes of a BPF_PROG_TYPE_CGROUP_DEVICE program; after PLAN_CGROUP_UNIFIED
   PLAN_OOM_FILE,        // text path of memory.oom_control or memory.events
   PLAN_TIMEOUT,         // number ms: exec only
   PLAN_OUTPUT_MAX,      // number bytes: exec only
@@ -62,6 +63,9 @@ enum plan_op {
   PLAN_ENV,            // list
   PLAN_ARGS            // list
 };
+
+/** What a failure of PLAN_CGROUP_WRITE means; src/cgroup_resources.h says why. */
+enum plan_setting_mode { SETTING_MUST = 0, SETTING_OPTIONAL = 1, SETTING_VERIFIED = 2 };
 
 /** How PLAN_OVERLAY mounts. */
 enum plan_overlay_mode { OVERLAY_AUTO = 0, OVERLAY_FSCONFIG = 1, OVERLAY_MOUNT = 2 };

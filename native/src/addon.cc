@@ -6,6 +6,7 @@ namespace covey {
 
 // One line per subject here and one in kSubjects; the function is defined in bind_<subject>.cc.
 void RegisterContainer(Napi::Env env, Napi::Object exports);
+void RegisterCgroup(Napi::Env env, Napi::Object exports);
 void RegisterNetwork(Napi::Env env, Napi::Object exports);
 void RegisterLayer(Napi::Env env, Napi::Object exports);
 void RegisterProcess(Napi::Env env, Napi::Object exports);
@@ -14,10 +15,7 @@ namespace {
 
 using Register = void (*)(Napi::Env, Napi::Object);
 constexpr Register kSubjects[] = {
-    RegisterContainer,
-    RegisterNetwork,
-    RegisterLayer,
-    RegisterProcess,
+    RegisterContainer, RegisterCgroup, RegisterNetwork, RegisterLayer, RegisterProcess,
 };
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {

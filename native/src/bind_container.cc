@@ -167,55 +167,6 @@ Napi::Value ContainerExec(const Napi::CallbackInfo& info) {
   });
 }
 
-Napi::Value CgroupEnsureParent(const Napi::CallbackInfo& info) {
-  return Async(info.Env(), [path = Text(info[0])] { EnsureCgroupParent(path); });
-}
-
-Napi::Value CgroupKill(const Napi::CallbackInfo& info) {
-  return Async(info.Env(), [path = Text(info[0])] { KillCgroup(path); });
-}
-
-Napi::Value CgroupRemove(const Napi::CallbackInfo& info) {
-  return Async(info.Env(), [path = Text(info[0])] { RemoveCgroup(path); });
-}
-
-Napi::Value CgroupEnter(const Napi::CallbackInfo& info) {
-  return Sync(info.Env(), [&]() -> Napi::Value {
-    EnterCgroup(Text(info[0]));
-    return info.Env().Undefined();
-  });
-}
-
-Napi::Value CgroupList(const Napi::CallbackInfo& info) {
-  return Async(
-      info.Env(), [path = Text(info[0])] { return ListCgroups(path); },
-      [](Napi::Env env, const std::vector<std::string>& names) -> Napi::Value {
-        Napi::Array out = Napi::Array::New(env, names.size());
-        for (uint32_t i = 0; i < names.size(); i++) out.Set(i, Napi::String::New(env, names[i]));
-        return out;
-      });
-}
-
-Napi::Value CgroupStatsOf(const Napi::CallbackInfo& info) {
-  return Async(
-      info.Env(), [path = Text(info[0])] { return ReadCgroupStats(path); },
-      [](Napi::Env env, const CgroupStats& stats) -> Napi::Value {
-        Napi::Object out = Napi::Object::New(env);
-        out.Set("cpuNanos", Napi::Number::New(env, static_cast<double>(stats.cpu_nanos)));
-        out.Set("memoryBytes", Napi::Number::New(env, static_cast<double>(stats.memory_bytes)));
-        out.Set("pids", Napi::Number::New(env, static_cast<double>(stats.pids)));
-        out.Set("oomKills", Napi::Number::New(env, static_cast<double>(stats.oom_kills)));
-        return out;
-      });
-}
-
-Napi::Value CgroupFolder(const Napi::CallbackInfo& info) {
-  return Sync(info.Env(), [&]() -> Napi::Value {
-    const std::string folder = HostCgroups().FolderOf(Text(info[0]), Text(info[1]));
-    return folder.empty() ? info.Env().Null() : Napi::String::New(info.Env(), folder).As<Napi::Value>();
-  });
-}
-
 Napi::Value ResolveUser(const Napi::CallbackInfo& info) {
   return Async(
       info.Env(), [layers = Texts(info[0]), user = Text(info[1])] { return LookUpUser(layers, user); },
@@ -251,13 +202,6 @@ void RegisterContainer(Napi::Env env, Napi::Object exports) {
   add("watchProcess", WatchProcess);
   add("resolveUser", ResolveUser);
   add("holdScope", HoldScope);
-  add("cgroupEnsureParent", CgroupEnsureParent);
-  add("cgroupEnter", CgroupEnter);
-  add("cgroupKill", CgroupKill);
-  add("cgroupRemove", CgroupRemove);
-  add("cgroupList", CgroupList);
-  add("cgroupStats", CgroupStatsOf);
-  add("cgroupFolder", CgroupFolder);
 }
 
 }  // namespace covey

@@ -24,7 +24,7 @@ struct CgroupLayout {
 
   /** Every folder that is, or would be, the cgroup `path` (absolute, such as /covey/abc). */
   std::vector<std::string> FoldersOf(const std::string& path) const;
-  /** The folder of one v1 controller, or of the unified cgroup; "" when the host lacks it. */
+  /** The folder of one v1 controller, or of the unified cgroup, which has them all; "" when the host lacks it. */
   std::string FolderOf(const std::string& controller, const std::string& path) const;
 };
 
@@ -41,8 +41,20 @@ void EnsureCgroupParent(const std::string& path);
 void PlanCgroup(PlanWriter& plan, const CgroupLayout& layout, const std::string& path,
                 const nlohmann::json& resources);
 
-/** Kills every process in the cgroup and below it. Nothing happens when there is none. */
+/** Kills every process in the cgroup and below it, also one that stands still. Nothing happens when there is none. */
 void KillCgroup(const std::string& path);
+
+/**
+ * Stops every process in the cgroup where it stands; returns when all do. Throws SysError: ENOENT when there is no such
+ * cgroup, ETIMEDOUT when they do not stop in 10 s; then they run again.
+ */
+void PauseCgroup(const std::string& path);
+
+/** Lets them run again. Nothing happens when they do. Throws SysError. */
+void ResumeCgroup(const std::string& path);
+
+/** Whether PauseCgroup was called last. False when there is no such cgroup. */
+bool IsCgroupPaused(const std::string& path);
 
 /** Kills, then removes the cgroup and everything below it from every hierarchy. Idempotent. Throws SysError EBUSY when
  * processes do not die in time. */
@@ -50,16 +62,6 @@ void RemoveCgroup(const std::string& path);
 
 /** Names of the cgroups directly below `path`, from all hierarchies, each once. */
 std::vector<std::string> ListCgroups(const std::string& path);
-
-struct CgroupStats {
-  uint64_t cpu_nanos = 0;
-  uint64_t memory_bytes = 0;
-  uint64_t pids = 0;
-  uint64_t oom_kills = 0;
-};
-
-/** What the cgroup has used. Throws SysError ENOENT when there is no such cgroup. */
-CgroupStats ReadCgroupStats(const std::string& path);
 
 /** Enters the cgroup with the calling process, all of its threads, in every hierarchy; makes it when missing. */
 void EnterCgroup(const std::string& path);

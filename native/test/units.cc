@@ -14,6 +14,7 @@
 #include "../src/plan_writer.h"
 #include "../src/sys_error.h"
 #include "../src/user_lookup.h"
+#include "units_resources.h"
 
 using covey::FindUser;
 using covey::InvalidInput;
@@ -149,8 +150,9 @@ void Configs() {
   Check(with("/mounts", {{{"destination", "relative"}}}) == "mounts.destination", "a relative mount");
   Check(with("/linux/resources/devices", {{{"allow", true}, {"type", "x"}}}) == "linux.resources.devices",
         "a device type");
-  Check(with("/linux/resources/blockIO", {{"throttleReadBpsDevice", {{{"major", 8}, {"rate", 1}}}}}) ==
-            "linux.resources",
+  Check(with("/linux/resources/blockIO",
+             {{"throttleReadBpsDevice", {{{"major", 8}, {"minor", 0}, {"rate", 1}}}}}) ==
+            "linux.resources.blockIO.throttleReadBpsDevice",
         "a controller that this host lacks");
   Check(Refusal([] { covey::PlanContainer("[]", {}, Hybrid(), ""); }) == "config", "no object");
   Check(Refusal([] { covey::PlanContainer("{", {}, Hybrid(), ""); }) == "config", "broken JSON");
@@ -209,6 +211,7 @@ int main() {
     Cgroups();
     Users();
     Answers();
+    failures += units_resources::Failures();
   } catch (...) {
     // A check that throws what it does not expect has failed like any other.
     puts("an exception that no check expects");

@@ -5,6 +5,7 @@ import type {
   ExecRequest,
   ExecResult,
   Exit,
+  ResourceUpdate,
   Runtime,
   Stats,
   StopRequest,
@@ -16,6 +17,27 @@ import { type PromiseWithResolvers, untilAborted, withResolvers } from '../../co
 
 const SIGKILL = 9;
 const FIRST_PID = 1_000;
+
+/** Of a container that does nothing, in its one process. */
+const IDLE: Stats = {
+  cpu: { usageNanos: 0, userNanos: 0, systemNanos: 0, periods: 0, throttledPeriods: 0, throttledNanos: 0 },
+  memory: {
+    usageBytes: 0,
+    workingSetBytes: 0,
+    limitBytes: null,
+    peakBytes: null,
+    swapBytes: null,
+    limitHits: 0,
+    highHits: null,
+    lowHits: null,
+    ooms: null,
+    oomKills: 0,
+  },
+  pids: { count: 1, limit: null },
+  io: [],
+  hugePages: [],
+  pressure: { cpu: null, memory: null, io: null },
+};
 
 interface Pretend {
   container: Container;
@@ -149,7 +171,7 @@ export class FakeRuntime implements Runtime {
   async stop(id: string, request: StopRequest, signal: AbortSignal): Promise<Exit> {
     const pretend = this.#find(id);
     signal.throwIfAborted();
-    await this.kill(id, pretend.container.state === 'running' ? signalNumber(request.stopSignal) : SIGKILL);
+    await this.kill(id, pretend.container.state === 'created' ? SIGKILL : signalNumber(request.stopSignal));
     const cancel = this.#clock.after(request.graceMs, () => this.end(id, { signal: SIGKILL }));
     try {
       return await untilAborted(pretend.ended.promise, signal);
@@ -165,9 +187,23 @@ export class FakeRuntime implements Runtime {
     return this.#onExec(id, request);
   }
 
+  async pause(id: string): Promise<void> {
+    this.#turn(id, 'running', 'paused');
+  }
+
+  async resume(id: string): Promise<void> {
+    this.#turn(id, 'paused', 'running');
+  }
+
+  async update(id: string, resources: ResourceUpdate): Promise<void> {
+    const pretend = this.#find(id);
+    if (pretend.container.state === 'exited') throw new ClusterError('conflict', `container ${id} has ended`);
+    this.calls.push(`update ${id} ${JSON.stringify(resources)}`);
+  }
+
   async stats(id: string): Promise<Stats> {
     this.#find(id);
-    return { cpuNanos: 0, memoryBytes: 0, pids: 1 };
+    return IDLE;
   }
 
   async remove(id: string): Promise<void> {
@@ -180,6 +216,14 @@ export class FakeRuntime implements Runtime {
   async list(signal: AbortSignal): Promise<readonly Container[]> {
     signal.throwIfAborted();
     return [...this.#containers.values()].map((pretend) => pretend.container);
+  }
+
+  #turn(id: string, from: 'running' | 'paused', to: 'running' | 'paused'): void {
+    const pretend = this.#find(id);
+    const { state } = pretend.container;
+    if (state !== from) throw new ClusterError('conflict', `container ${id} is not ${from} but ${state}`);
+    this.calls.push(`${to === 'paused' ? 'pause' : 'resume'} ${id}`);
+    pretend.container = { ...pretend.container, state: to };
   }
 
   async #enter(call: 'create' | 'start', id: string, signal: AbortSignal): Promise<void> {

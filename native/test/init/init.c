@@ -9,6 +9,8 @@
 //   paced COUNT PER_SECOND numbered lines at that rate
 //   text TEXT              writes TEXT without a newline
 //   eat MIB                touches that much memory
+//   burn MS                uses that much CPU time, says "burnt", then sleeps until SIGTERM
+//   nursery MIB            a child touches that much memory; says what killed it, then sleeps until SIGTERM
 //   fork COUNT             starts COUNT sleeping children, prints how many came to life, waits
 //   tree                   starts a grandchild that outlives its parent, then sleeps
 //   open PATH              exit 0 when it can be opened for writing, else errno
@@ -143,6 +145,23 @@ static int eat(int mib) {
   return 0;
 }
 
+static int burn(int ms) {
+  struct timespec used;
+  do clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+  while (used.tv_sec * 1000 + used.tv_nsec / 1000000 < ms);
+  printf("burnt\n");
+  return sleep_until_term();
+}
+
+static int nursery(int mib) {
+  int status = 0;
+  pid_t child = fork();
+  if (child == 0) _exit(eat(mib));
+  if (child < 0 || waitpid(child, &status, 0) != child) return 3;
+  printf("child killed by %d\n", WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+  return sleep_until_term();
+}
+
 static int start_children(int count) {
   int alive = 0;
   for (int i = 0; i < count; i++) {
@@ -201,6 +220,8 @@ int main(int argc, char** argv) {
   if (!strcmp(verb, "paced")) return paced(first, second);
   if (!strcmp(verb, "text")) return dprintf(1, "%s", text) < 0;
   if (!strcmp(verb, "eat")) return eat(first);
+  if (!strcmp(verb, "burn")) return burn(first);
+  if (!strcmp(verb, "nursery")) return nursery(first);
   if (!strcmp(verb, "fork")) return start_children(first);
   if (!strcmp(verb, "tree")) return tree();
   if (!strcmp(verb, "open")) return open(text, O_WRONLY | O_CREAT, 0644) < 0 ? errno : 0;

@@ -30,10 +30,10 @@ describe('the end of a container', () => {
   it('takes every process of the container along', async () => {
     const container = await world.started(['fork', '20']);
     await world.said(container, 'alive=20');
-    expect((await world.runtime.stats(container.id)).pids).toBe(21);
+    expect((await world.runtime.stats(container.id)).pids.count).toBe(21);
     await world.runtime.kill(container.id, SIGKILL);
     await world.runtime.wait(container.id, forever);
-    expect((await world.runtime.stats(container.id)).pids).toBe(0);
+    expect((await world.runtime.stats(container.id)).pids.count).toBe(0);
   });
 
   it('is told to everyone who waits, also afterwards', async () => {
