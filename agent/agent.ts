@@ -16,6 +16,7 @@ import { describeHost } from './host.ts';
 import { IdentityKeeper } from './identity.ts';
 import type { Images } from './image/image.ts';
 import type { BlobServer } from './image/pull.ts';
+import { compressLogs } from './logs/compressor.ts';
 import { LogPublisher } from './logs/publisher.ts';
 import type { Network } from './network/network.ts';
 import type { Runtime } from './runtime/runtime.ts';
@@ -120,6 +121,7 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
   scope.run('self-test', (signal) => selfTest.run(signal));
   scope.run('session', (signal) => session.run(signal));
   scope.run('certificate', (signal) => identity.run(signal));
+  scope.run('logs', (signal) => compressLogs({ runtime, clock, log }, signal));
   scope.run('audit', (signal) => audit(parts, signal));
   scope.run('images', (signal) => trimImages(images, worker, parts, signal));
   return { worker, failed: scope.signal, close: () => scope.close() };

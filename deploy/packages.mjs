@@ -22,6 +22,7 @@ export const TEST_PACKAGES = [
   'crun',
   'runc',
   'curl',
+  'e2fsprogs', // a disk that hangs
   'libclang-rt-14-dev',
   'clang',
 ];

@@ -9,9 +9,15 @@ export interface ContainerCreateOptions {
   readonly overlayMode: 'auto' | 'fsconfig' | 'mount';
   /** The writable layer is never synced; it does not outlive a crash of the host. */
   readonly volatile: boolean;
+  /** The newest file; one that has grown to `logMaxBytes` becomes `.00000001`, `.00000002`, … In a folder without older ones. */
   readonly logPath: string;
   readonly logMaxBytes: number;
+  /** Kept, the newest included; from 1. */
   readonly logFiles: number;
+  /** `text` as agent/runtime/log-line.ts says, `json` as Docker's json-file, `none` keeps nothing. */
+  readonly logFormat: 'text' | 'json' | 'none';
+  /** Bytes that may wait for the disk while the container goes on, then lines are dropped and counted; 0 = it waits. */
+  readonly logBufferBytes: number;
   readonly shimPath: string;
 }
 

@@ -6,9 +6,10 @@ import type { covey } from '../../proto/messages.ts';
 import { Dispatcher } from '../../proto/methods.ts';
 import type { RpcChannel } from '../../proto/rpc-channel.ts';
 import { noteOf } from '../container-request.ts';
+import type { LogEntry } from '../runtime/log-line.ts';
 import type { Container, Runtime } from '../runtime/runtime.ts';
 import { merge } from './merge.ts';
-import { type LogEntry, lastLines, readLog, since } from './reader.ts';
+import { lastLines, readLog, since } from './reader.ts';
 
 type Published = covey.v1.PublishedLog.$Properties;
 

@@ -1,29 +1,24 @@
 /**
- * Reads a container's log, with the files that were rotated away, and follows it: no line is lost or doubled while the
- * shim rotates. Files are told apart by inode: names move on, open files do not.
+ * Reads a container's log, with the files that were put aside, and follows it: no line is lost or doubled while the shim
+ * rotates and the agent compresses. An open file is known by its inode, one that was compressed meanwhile by its number.
  */
 import { type FSWatcher, watch } from 'node:fs';
-import { type FileHandle, open, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Clock } from '../../common/clock.ts';
 import type { Instant } from '../../common/model/ids.ts';
 import { Bell } from '../bell.ts';
-import { type LogLine, parseLogLine } from '../runtime/log-line.ts';
+import type { LogEntry } from '../runtime/log-line.ts';
+import { asideFiles } from './files.ts';
+import { LogFile } from './log-file.ts';
 
-/** A line whose text keeps every byte, also those that are no UTF-8. */
-export interface LogEntry extends Omit<LogLine, 'text'> {
-  readonly text: Uint8Array;
-}
-
-/** More rotated files than any shim keeps. */
-const FILES_MAX = 100;
-const CHUNK_BYTES = 64 * 1024;
+/** A shim that rotates while its files are being opened is looked at again, so often at most. */
+const LOOKS_MAX = 20;
 /** Where no notice comes from the file system, it is looked at so often. */
 const POLL_MS = 1_000;
-const NEWLINE = 0x0a;
 
 export interface LogQuestion {
-  /** The newest file; older ones end in `.1`, `.2`… */
+  /** The newest file; files.ts says where older ones are. */
   readonly path: string;
   /** The newest lines only; -1 = all. */
   readonly tail: number;
@@ -112,29 +107,43 @@ function watchFolder(path: string, bell: Bell): FSWatcher | undefined {
 
 /** The file that came after `file`: undefined when it is still the newest, or when there is none. */
 async function successor(path: string, file: LogFile | undefined): Promise<LogFile | undefined> {
-  if (file === undefined) return await LogFile.open(path);
-  if ((await inodeOf(path)) === file.inode) return undefined;
+  if (file !== undefined && (await inodeOf(path)) === file.inode) return undefined;
   const files = await openAll(path);
-  const at = files.findIndex((each) => each.inode === file.inode);
-  // Not found: so many rotations ago that it is gone; go on with the oldest there is.
-  const next = files[at + 1];
+  const next = file === undefined ? files.at(-1) : successorAmong(files, file);
   for (const each of files) if (each !== next) await each.close();
   return next;
 }
 
+function successorAmong(files: readonly LogFile[], file: LogFile): LogFile | undefined {
+  const at = files.findIndex((each) => each.inode === file.inode);
+  if (at >= 0) return files[at + 1];
+  // Compressed, or so many rotations ago that it is gone: go on with the oldest that came later.
+  const own = file.number;
+  if (own === undefined) return files[0];
+  return files.find((each) => each.number === undefined || each.number > own) ?? files.at(-1);
+}
+
 /** All files there are, oldest first, each once although the shim may rotate meanwhile. */
 async function openAll(path: string): Promise<readonly LogFile[]> {
-  const files: LogFile[] = [];
-  for (let number = 0; number < FILES_MAX; number += 1) {
-    const file = await LogFile.open(number === 0 ? path : `${path}.${number}`);
-    if (file === undefined) {
-      if (number === 0) continue;
-      break;
+  for (let look = 1; ; look += 1) {
+    const aside = await asideFiles(path);
+    const files: LogFile[] = [];
+    for (const each of aside) {
+      const file = await LogFile.open(each.path, each.number);
+      if (file !== undefined) files.push(file);
     }
-    if (files.some((each) => each.inode === file.inode)) await file.close();
-    else files.unshift(file);
+    const last = aside.at(-1);
+    const newest = await LogFile.open(path, last === undefined ? 1 : last.number && last.number + 1);
+    if (newest !== undefined) files.push(newest);
+    const after = await asideFiles(path);
+    const isSettled = after.at(-1)?.path === last?.path && after.length === aside.length;
+    if ((isSettled && isUnique(files)) || look === LOOKS_MAX) return files;
+    for (const file of files) await file.close();
   }
-  return files;
+}
+
+function isUnique(files: readonly LogFile[]): boolean {
+  return new Set(files.map((file) => file.inode)).size === files.length;
 }
 
 async function lastOf(files: readonly LogFile[], tail: number, signal: AbortSignal): Promise<readonly LogEntry[]> {
@@ -165,62 +174,4 @@ export function since(instant: Instant): (entry: LogEntry) => boolean {
   if (instant <= 0) return () => true;
   const from = new Date(instant).toISOString().slice(0, -1);
   return (entry) => entry.time >= from;
-}
-
-/** One open file and how far it was read. */
-class LogFile {
-  readonly inode: number;
-  readonly #handle: FileHandle;
-  #position = 0;
-  /** The beginning of a line whose end was not there yet. */
-  #rest: Buffer = Buffer.alloc(0);
-  #isClosed = false;
-
-  private constructor(handle: FileHandle, inode: number) {
-    this.#handle = handle;
-    this.inode = inode;
-  }
-
-  /** Undefined when there is no such file. */
-  static async open(path: string): Promise<LogFile | undefined> {
-    try {
-      const handle = await open(path, 'r');
-      return new LogFile(handle, (await handle.stat()).ino);
-    } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      throw cause;
-    }
-  }
-
-  /** From where the last call ended to the end of the file. */
-  async *rest(signal: AbortSignal): AsyncIterable<readonly LogEntry[]> {
-    while (!signal.aborted) {
-      const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
-      const { bytesRead } = await this.#handle.read(chunk, 0, CHUNK_BYTES, this.#position);
-      if (bytesRead === 0) return;
-      this.#position += bytesRead;
-      const entries = this.#take(chunk.subarray(0, bytesRead));
-      if (entries.length > 0) yield entries;
-    }
-  }
-
-  async close(): Promise<void> {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    await this.#handle.close();
-  }
-
-  #take(chunk: Buffer): readonly LogEntry[] {
-    const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
-    const entries: LogEntry[] = [];
-    let from = 0;
-    for (let end = bytes.indexOf(NEWLINE); end >= 0; end = bytes.indexOf(NEWLINE, from)) {
-      // Through Latin-1 each byte comes back as it was.
-      const line = parseLogLine(bytes.toString('latin1', from, end));
-      if (line !== undefined) entries.push({ ...line, text: Buffer.from(line.text, 'latin1') });
-      from = end + 1;
-    }
-    this.#rest = bytes.subarray(from);
-    return entries;
-  }
 }

@@ -19,6 +19,8 @@ export interface ContainerNote {
   readonly cgroup: string;
   readonly createdAt: Instant;
   readonly labels: Labels;
+  /** Absent in notes of older agents: no. */
+  readonly compressesLog?: boolean;
 }
 
 export class ContainerFolder {

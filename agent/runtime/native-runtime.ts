@@ -8,6 +8,7 @@ import { constants } from 'node:os';
 import type { Clock } from '../../common/clock.ts';
 import { ClusterError } from '../../common/errors.ts';
 import { untilAborted, withResolvers } from '../../common/iterate.ts';
+import { logSettings } from '../../common/model/log-policy.ts';
 import type { ContainerIdentity, ProcessWatch } from '../../native/container.ts';
 import { isNativeError } from '../../native/error.ts';
 import { type Addon, builtFile } from '../../native/index.ts';
@@ -35,18 +36,13 @@ export interface NativeRuntimeOptions {
   readonly cgroupParent: string;
   readonly clock: Clock;
   readonly addon: Addon;
-  /** Default 10 MiB. */
-  readonly logMaxBytes?: number;
-  /** Default 5. */
-  readonly logFiles?: number;
   /** Default `auto`; the others are for tests. */
   readonly overlayMode?: 'auto' | 'fsconfig' | 'mount';
   /** Default: the one built beside the addon; tests take the one with sync points. One per process. */
   readonly shimPath?: string;
 }
 
-const LOG_MAX_BYTES = 10 << 20;
-const LOG_FILES = 5;
+const LOG_FORMATS = { local: 'text', 'json-file': 'json', none: 'none' } as const;
 const ID = /^[0-9a-z][0-9a-z._-]{0,63}$/;
 
 /** A container we know of; `ended` never rejects. */
@@ -235,7 +231,9 @@ export class NativeRuntime implements Runtime {
     try {
       const user = await this.#userOf(request, layers);
       const config = ociConfig({ ...request, user, cgroup, files: await folder.place(request.files) });
-      const note = { id, cgroup, createdAt: this.#options.clock.now(), labels: request.labels };
+      const log = logSettings(request.template.log);
+      const createdAt = this.#options.clock.now();
+      const note = { id, cgroup, createdAt, labels: request.labels, compressesLog: log.compress };
       await folder.write(note, config);
       this.#parentReady ??= this.#addon.cgroupEnsureParent(this.#options.cgroupParent);
       await this.#parentReady;
@@ -246,8 +244,10 @@ export class NativeRuntime implements Runtime {
         overlayMode: this.#options.overlayMode ?? 'auto',
         volatile: true,
         logPath: folder.logPath,
-        logMaxBytes: this.#options.logMaxBytes ?? LOG_MAX_BYTES,
-        logFiles: this.#options.logFiles ?? LOG_FILES,
+        logMaxBytes: log.maxBytes,
+        logFiles: log.files,
+        logFormat: LOG_FORMATS[log.driver],
+        logBufferBytes: log.bufferBytes,
         shimPath: this.#shimPath,
       });
       return this.#hold(note, folder, identity);
@@ -344,6 +344,7 @@ function containerOf(held: Held): Container {
     startTime: identity.startTime,
     netnsPath: `/proc/${identity.pid}/ns/net`,
     logPath: folder.logPath,
+    compressesLog: note.compressesLog ?? false,
     createdAt: note.createdAt,
     labels: note.labels,
     ...(exit === undefined ? {} : { exit }),

@@ -73,8 +73,10 @@ export interface Container {
   readonly startTime: number;
   /** `/proc/PID/ns/net`; valid while state is not `exited`. */
   readonly netnsPath: string;
-  /** Newest log file; older ones end in `.1`, `.2`, … Lines as agent/runtime/log-line.ts says. */
+  /** Newest log file; older ones lie beside it as agent/logs/files.ts says, lines are as agent/runtime/log-line.ts says. */
   readonly logPath: string;
+  /** Its log's files are to be compressed once they are put aside. */
+  readonly compressesLog: boolean;
   readonly createdAt: Instant;
   readonly labels: Labels;
   /** Set when, and only when, state is `exited`. */

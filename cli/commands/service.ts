@@ -9,6 +9,8 @@ function lists(command: Command, flags: readonly (readonly [flag: string, help: 
   for (const [flag, help] of flags) command.addOption(new Option(flag, help).argParser(collect));
 }
 
+const LOG_OPT = ['--log-opt <key=value>', 'max-size, max-file, compress, mode, max-buffer-size of the log'] as const;
+
 /** Adds `service` and its commands. */
 export function addServiceCommands(program: Command): void {
   const service = program.command('service').description('Manage services');
@@ -75,6 +77,7 @@ function addCreate(service: Command): void {
     ['-l, --label <key=value>', 'label of the service'],
     ['--container-label <key=value>', 'label of its containers'],
     ['--constraint <rule>', 'only on nodes with key==value, or without it: key!=value'],
+    LOG_OPT,
   ]);
   addSharedFlags(create);
   create
@@ -107,6 +110,7 @@ function addUpdate(service: Command): void {
     ['--container-label-rm <key>', 'remove a label of its containers'],
     ['--constraint-add <rule>', 'add a placement rule'],
     ['--constraint-rm <rule>', 'remove a placement rule'],
+    LOG_OPT,
   ]);
   addSharedFlags(update);
   update

@@ -14,8 +14,6 @@ const SERVICE = [
   'host',
   'init',
   'isolation',
-  'log-driver',
-  'log-opt',
   'max-concurrent',
   'memory-swap',
   'memory-swappiness',

@@ -2,7 +2,7 @@
 import { ClusterError } from '../../common/errors.ts';
 import type { Port, ServiceSpec } from '../../common/model/service.ts';
 import { randomName } from './random-name.ts';
-import { applySharedFlags, draftOf, emptySpec } from './service-flags.ts';
+import { applySharedFlags, type Draft, draftOf, emptySpec } from './service-flags.ts';
 import { environment, environmentFile, keyValues, ports, words } from './values.ts';
 
 export type Given = Readonly<Record<string, unknown>>;
@@ -17,12 +17,20 @@ function text(given: Given, key: string): string | undefined {
   return typeof value === 'string' ? value : undefined;
 }
 
+/** `--log-opt`s, all of them anew: of the driver there is, or of the default one. */
+function setLogOptions(draft: Draft, given: Given): void {
+  const items = list(given, 'logOpt');
+  if (items.length === 0) return;
+  draft.template.container.log = { driver: draft.template.container.log?.driver ?? 'local', options: keyValues(items) };
+}
+
 /** The spec of `service create IMAGE [ARG…]`. @throws ClusterError `invalid` naming the flag */
 export function createSpec(image: string, args: readonly string[], given: Given, env: NodeJS.ProcessEnv): ServiceSpec {
   const draft = draftOf(emptySpec(image));
   applySharedFlags(draft, given);
   draft.name = text(given, 'name') ?? randomName();
   draft.labels = keyValues(list(given, 'label'));
+  setLogOptions(draft, given);
   const container = draft.template.container;
   container.labels = keyValues(list(given, 'containerLabel'));
   container.env = [
@@ -39,6 +47,7 @@ export function createSpec(image: string, args: readonly string[], given: Given,
 export function updatedSpec(before: ServiceSpec, given: Given, env: NodeJS.ProcessEnv): ServiceSpec {
   const draft = draftOf(before);
   applySharedFlags(draft, given);
+  setLogOptions(draft, given);
   const container = draft.template.container;
   const image = text(given, 'image');
   if (image !== undefined) {

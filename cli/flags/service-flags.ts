@@ -170,9 +170,16 @@ const VALUE_FLAGS: readonly ValueFlag[] = [
   container('workdir <path>', 'working directory', 'workdir', asText),
   container('entrypoint <command>', "replaces the image's entrypoint", 'entrypoint', words),
   container('hostname <name>', 'host name of the container', 'hostname', asText),
+  { ...declared('log-driver <driver>'), help: 'how output is kept: local, json-file or none', apply: setLogDriver },
 ];
 
 const SHORT: Readonly<Record<string, string>> = { user: '-u, ', workdir: '-w, ' };
+
+/** Another driver begins without options; an empty one is the default again. */
+function setLogDriver(draft: Draft, driver: string): void {
+  if (driver === '') delete draft.template.container.log;
+  else draft.template.container.log = { driver, options: {} };
+}
 
 function setHealth(draft: Draft, part: Partial<HealthCheck>): void {
   const health = draft.template.container.health;

@@ -76,6 +76,9 @@ function specOf(spec: ServiceSpec): object {
         MaxAttempts: template.restart.maxAttempts,
         Window: template.restart.windowMs * NS_PER_MS,
       },
+      ...(template.container.log === undefined
+        ? {}
+        : { LogDriver: { Name: template.container.log.driver, Options: template.container.log.options } }),
       Placement: { Constraints: template.placement.constraints, MaxReplicas: template.placement.maxReplicasPerNode },
       ForceUpdate: template.forceUpdate,
     },

@@ -1,4 +1,5 @@
 /** What the container part of a spec may say. Pure: a flaw comes out, or nothing. */
+import { logFlaw } from './log-policy.ts';
 import type { ContainerTemplate, HealthCheck, Labels } from './service.ts';
 import { DEFAULT_HEALTH, DEFAULT_START_TIMEOUT_MS } from './service.ts';
 import { durationFlaw, type Flaw, firstFlaw, flawOfEach, textFlaw, wholeFlaw } from './spec-flaw.ts';
@@ -43,6 +44,7 @@ export function containerFlaw(container: ContainerTemplate): Flaw | undefined {
     () => durationFlaw(container.stopGraceMs, at('stopGraceMs'), 0),
     () => durationFlaw(container.startTimeoutMs, at('startTimeoutMs'), 1),
     () => durationFlaw(container.drainMs, at('drainMs'), 0),
+    () => (container.log === undefined ? undefined : logFlaw(container.log, at('log'))),
     () => (container.health.kind === 'command' ? healthFlaw(container.health.check, at('health')) : undefined),
   );
 }

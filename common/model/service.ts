@@ -1,5 +1,6 @@
 /** What users want: the service's spec, its defaults, and the revision that tasks are made from. */
 import type { Digest, Instant, ServiceId } from './ids.ts';
+import type { LogPolicy } from './log-policy.ts';
 
 /** Label keys to values; keys are case-sensitive and unique. */
 export type Labels = Readonly<Record<string, string>>;
@@ -47,6 +48,8 @@ export interface ContainerTemplate {
   readonly startTimeoutMs: number;
   /** How long a leaving task goes on serving while connections to it are open. */
   readonly drainMs: number;
+  /** How its output is kept; absent = driver `local` with its defaults. */
+  readonly log?: LogPolicy;
 }
 
 /** 0 means: none set. */

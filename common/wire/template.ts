@@ -75,6 +75,7 @@ function toContainer(container: ContainerTemplate): covey.v1.ContainerTemplate.$
     ...toHealth(container.health),
     startTimeoutMs: container.startTimeoutMs,
     drainMs: container.drainMs,
+    ...(container.log === undefined ? {} : { log: { ...container.log, options: labels(container.log.options) } }),
   };
 }
 
@@ -95,6 +96,7 @@ function fromContainer(message: covey.v1.ContainerTemplate.$Properties): Contain
     health: fromHealth(message),
     startTimeoutMs: integer(message.startTimeoutMs, 'startTimeoutMs'),
     drainMs: integer(message.drainMs, 'drainMs'),
+    ...maybe('log', message.log, ({ driver, options }) => ({ driver: driver ?? '', options: labels(options) })),
   };
 }
 

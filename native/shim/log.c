@@ -4,13 +4,20 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/uio.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
-#define HEADER_MAX 48
-#define PAIRS_MAX 48
+#include "log_line.h"
+#include "log_ring.h"
+
+// All that a pipe holds at the kernel's default size: one read takes what the container wrote since the last.
+#define READ_MAX (64u << 10)
+
+// One of each, for both streams: memory that is touched only while there is output, and given back by log_rest.
+static _Alignas(4096) char window[LOG_LINE_MAX + READ_MAX];
+static _Alignas(4096) char lines[LOG_BATCH_MAX];
+static int is_touched;
 
 void log_time(char* out, int64_t seconds, long nanoseconds) {
   time_t t = (time_t)seconds;
@@ -20,132 +27,111 @@ void log_time(char* out, int64_t seconds, long nanoseconds) {
            tm.tm_hour, tm.tm_min, tm.tm_sec, nanoseconds);
 }
 
-static int open_newest(struct log_file* file) {
-  struct stat st;
-  file->fd = open(file->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
-  if (file->fd < 0 || fstat(file->fd, &st) != 0) return -1;
-  file->size = (uint64_t)st.st_size;
-  return 0;
+int log_open(struct log* log, const struct log_settings* settings) {
+  log->format = settings->format;
+  if (log->format == LOG_NONE) return 0;
+  if (log_file_open(&log->file, settings->path, settings->size_max, settings->files) != 0) return -1;
+  if (settings->buffer == 0) return 0;
+  log->ring = log_ring_open(&log->file, settings->buffer);
+  return log->ring == NULL ? -1 : 0;
 }
 
-int log_open(struct log_file* file, const char* path, uint64_t size_max, unsigned files) {
-  if (snprintf(file->path, sizeof file->path, "%s", path) >= (int)sizeof file->path - 8)
-    return errno = ENAMETOOLONG, -1;
-  file->size_max = size_max;
-  file->files = files;
-  return open_newest(file);
+/** Hands a line of ours over; true when it was taken. */
+static int mention(struct log* log, unsigned long long dropped, const char* why) {
+  char text[96], line[512];
+  struct line_shape shape;
+  line_shape_now(&shape, log->format, "stderr");
+  int n = snprintf(text, sizeof text, "covey: %llu lines were lost: %s\n", dropped, why);
+  size_t bytes = line_put(&shape, line, text, (size_t)n);
+  if (log->ring != NULL) return log_ring_put(log->ring, line, bytes) == bytes;
+  log_file_put(&log->file, line, bytes);
+  return __atomic_exchange_n(&log->file.dropped, 0, __ATOMIC_RELAXED) == 0;
 }
 
-/** path.N-1 -> path.N, …, path -> path.1; the oldest falls off. Readers that hold the old file open see its
- * end. */
-static void rotate(struct log_file* file) {
-  char from[4112], to[4112];
-  for (unsigned i = file->files - 1; i >= 1; i--) {
-    snprintf(to, sizeof to, "%s.%u", file->path, i);
-    if (i == 1)
-      snprintf(from, sizeof from, "%s", file->path);
-    else
-      snprintf(from, sizeof from, "%s.%u", file->path, i - 1);
-    rename(from, to);
-  }
-  int old = file->fd;
-  if (file->files <= 1) {
-    if (ftruncate(old, 0) == 0) file->size = 0;
+static void mention_all(struct log* log) {
+  unsigned long long dropped = __atomic_exchange_n(&log->file.dropped, 0, __ATOMIC_RELAXED);
+  if (dropped > 0 && !mention(log, dropped, "the disk took no more"))
+    __atomic_add_fetch(&log->file.dropped, dropped, __ATOMIC_RELAXED);
+  if (log->dropped > 0 && mention(log, log->dropped, "the log's buffer was full")) log->dropped = 0;
+}
+
+/** To the disk, or to those that wait for it. */
+static void hand_over(struct log* log, size_t bytes) {
+  mention_all(log);
+  if (log->ring == NULL) {
+    log_file_put(&log->file, lines, bytes);
     return;
   }
-  if (open_newest(file) == 0) {
-    close(old);
-  } else {
-    file->fd = old;  // no new file can be made: go on in the one we have rather than lose lines
-    file->size = 0;
-  }
+  // While a loss is not mentioned nothing goes by it: the gap is where it is said to be.
+  size_t taken = log->dropped > 0 ? 0 : log_ring_put(log->ring, lines, bytes);
+  for (const char *at = lines + taken, *end = lines + bytes; at < end; log->dropped++)
+    at = (const char*)memchr(at, '\n', (size_t)(end - at)) + 1;
 }
 
-/** All or nothing: a record that no longer fits on the disk is taken back whole, so that no line is ever
- * torn. */
-static void append(struct log_file* file, struct iovec* iov, int count, unsigned lines) {
-  uint64_t bytes = 0, done = 0;
-  for (int i = 0; i < count; i++) bytes += iov[i].iov_len;
-  if (file->size > 0 && file->size + bytes > file->size_max) rotate(file);
-  while (done < bytes) {
-    ssize_t n = writev(file->fd, iov, count);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) break;
-    done += (uint64_t)n;
-    for (; count > 0 && (size_t)n >= iov->iov_len; iov++, count--) n -= (ssize_t)iov->iov_len;
-    if (count > 0) {
-      iov->iov_base = (char*)iov->iov_base + n;
-      iov->iov_len -= (size_t)n;
+/** Logs the lines at the front of `text`, whole ones and pieces of those too long; all of it when `everything`. Gives the
+ * bytes used. */
+static size_t log_lines(struct log* log, const char* name, const char* text, size_t length, int everything) {
+  struct line_shape shape;
+  size_t at = 0, used = 0;
+  line_shape_now(&shape, log->format, name);
+  while (at < length) {
+    size_t left = length - at;
+    const char* newline = memchr(text + at, '\n', left);
+    size_t line = newline == NULL ? left : (size_t)(newline - text) - at + 1;
+    if (newline == NULL && line <= LOG_LINE_MAX && !everything) break;
+    if (line > LOG_LINE_MAX) line = line_cut(text + at, LOG_LINE_MAX);
+    if (used + line_room(&shape, line) > sizeof lines) {
+      hand_over(log, used);
+      used = 0;
     }
+    int is_end = everything && at + line == length;
+    used += is_end ? line_put_last(&shape, lines + used, text + at, line)
+                   : line_put(&shape, lines + used, text + at, line);
+    at += line;
   }
-  if (done == bytes) {
-    file->size += bytes;
-    return;
-  }
-  file->dropped += lines;
-  if (done > 0 && ftruncate(file->fd, (off_t)file->size) != 0) file->size += done;
+  if (used > 0) hand_over(log, used);
+  return at;
 }
 
-static void mention_dropped(struct log_file* file, const char* stamp) {
-  char text[128];
-  if (file->dropped == 0) return;
-  unsigned long long dropped = file->dropped;
-  int n = snprintf(text, sizeof text, "%s stderr F covey: %llu lines were lost: the disk took no more\n",
-                   stamp, dropped);
-  struct iovec one = {.iov_base = text, .iov_len = (size_t)n};
-  file->dropped = 0;
-  uint64_t before = file->size;
-  append(file, &one, 1, 0);
-  if (file->size == before) file->dropped = dropped;  // still full: mention it later
-}
-
-/** Writes the whole lines at the front of the stream's text and keeps the rest; all of it when `everything`.
- */
-static void write_lines(struct log_file* file, struct log_stream* stream, int everything) {
-  char stamp[40], whole[HEADER_MAX], piece[HEADER_MAX];
-  struct iovec iov[2 * PAIRS_MAX + 1];
-  struct timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
-  log_time(stamp, now.tv_sec, now.tv_nsec);
-  size_t whole_length = (size_t)snprintf(whole, sizeof whole, "%s %s F ", stamp, stream->name);
-  snprintf(piece, sizeof piece, "%s %s P ", stamp, stream->name);
-  mention_dropped(file, stamp);
-  size_t at = 0;
-  while (at < stream->used) {
-    int count = 0;
-    unsigned lines = 0;
-    for (; lines < PAIRS_MAX - 1 && at < stream->used; lines++) {
-      char* start = stream->text + at;
-      char* newline = memchr(start, '\n', stream->used - at);
-      int full = !newline && at == 0 && stream->used == LOG_LINE_MAX;
-      if (!newline && !full && !everything) break;
-      size_t length = newline ? (size_t)(newline - start) + 1 : stream->used - at;
-      iov[count++] = (struct iovec){.iov_base = full && !everything ? piece : whole, .iov_len = whole_length};
-      iov[count++] = (struct iovec){.iov_base = start, .iov_len = length};
-      if (!newline) iov[count++] = (struct iovec){.iov_base = (char*)"\n", .iov_len = 1};
-      at += length;
-    }
-    if (lines == 0) break;
-    append(file, iov, count, lines);
-  }
-  stream->used -= at;
-  memmove(stream->text, stream->text + at, stream->used);
-}
-
-void log_end(struct log_file* file, struct log_stream* stream) {
-  if (stream->used > 0) write_lines(file, stream, 1);
+void log_end(struct log* log, struct log_stream* stream) {
+  if (stream->used > 0 && log->format != LOG_NONE)
+    log_lines(log, stream->name, stream->rest, stream->used, 1);
+  stream->used = 0;
   close(stream->fd);
   stream->fd = -1;
 }
 
-int log_pump(struct log_file* file, struct log_stream* stream) {
-  ssize_t n = read(stream->fd, stream->text + stream->used, LOG_LINE_MAX - stream->used);
+int log_pump(struct log* log, struct log_stream* stream) {
+  is_touched = 1;
+  memcpy(window, stream->rest, stream->used);
+  ssize_t n = read(stream->fd, window + stream->used, READ_MAX);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
   if (n <= 0) {
-    log_end(file, stream);
+    log_end(log, stream);
     return -1;
   }
-  stream->used += (size_t)n;
-  write_lines(file, stream, 0);
+  if (log->format == LOG_NONE) return 1;
+  size_t length = stream->used + (size_t)n;
+  size_t used = log_lines(log, stream->name, window, length, 0);
+  stream->used = length - used;
+  memcpy(stream->rest, window + used, stream->used);
+  return 1;
+}
+
+void log_close(struct log* log) {
+  if (log->format == LOG_NONE) return;
+  if (log->ring != NULL) {
+    log_ring_close(log->ring);
+    log->ring = NULL;
+  }
+  mention_all(log);
+}
+
+int log_rest(struct log* log) {
+  if (!is_touched) return 0;
+  is_touched = 0;
+  madvise(window, sizeof window, MADV_DONTNEED);
+  madvise(lines, sizeof lines, MADV_DONTNEED);
+  if (log->ring != NULL) log_ring_rest(log->ring);
   return 1;
 }

@@ -21,9 +21,10 @@ extern "C" {
 
 enum plan_op {
   // Settings, read by the shim.
-  PLAN_STATE_DIR = 1,   // text folder
-  PLAN_BOOT_ID,         // text
-  PLAN_LOG,             // text path, number bytes a file, number files
+  PLAN_STATE_DIR = 1,  // text folder
+  PLAN_BOOT_ID,        // text
+  PLAN_LOG,  // text path, number bytes a file, number files, number format, number bytes that may wait (0:
+             // the container waits)
   PLAN_CLONE_FLAGS,     // number
   PLAN_NETNS,           // text path of a prepared network namespace
   PLAN_DIR,             // text path, number mode: made when missing
@@ -66,6 +67,9 @@ enum plan_op {
 
 /** What a failure of PLAN_CGROUP_WRITE means; src/cgroup_resources.h says why. */
 enum plan_setting_mode { SETTING_MUST = 0, SETTING_OPTIONAL = 1, SETTING_VERIFIED = 2 };
+
+/** How PLAN_LOG writes; log.h. */
+enum plan_log_format { LOG_TEXT = 0, LOG_JSON = 1, LOG_NONE = 2 };
 
 /** How PLAN_OVERLAY mounts. */
 enum plan_overlay_mode { OVERLAY_AUTO = 0, OVERLAY_FSCONFIG = 1, OVERLAY_MOUNT = 2 };

@@ -83,6 +83,15 @@ static void say_failure(int fd, const struct failure* failure) {
   say(fd, text);
 }
 
+static int open_log(struct log* log, const struct plan_record* record) {
+  struct log_settings settings = {.path = plan_text(record, 0),
+                                  .size_max = plan_number(record, 1),
+                                  .files = (unsigned)plan_number(record, 2),
+                                  .format = (enum plan_log_format)plan_number(record, 3),
+                                  .buffer = plan_number(record, 4)};
+  return log_open(log, &settings);
+}
+
 static int take_settings(struct shim* shim, struct failure* failure) {
   static const char step[] = "preparing the container";
   struct plan plan = shim->plan;
@@ -110,9 +119,7 @@ static int take_settings(struct shim* shim, struct failure* failure) {
         if (shim->netns < 0) return failed(failure, step, "open", text);
         break;
       case PLAN_LOG:
-        if (log_open(&shim->log, text, plan_number(&record, 1), (unsigned)plan_number(&record, 2)) != 0) {
-          return failed(failure, "opening the log", "open", text);
-        }
+        if (open_log(&shim->log, &record) != 0) return failed(failure, "opening the log", "open", text);
         break;
       default:
         break;

@@ -32,7 +32,7 @@ struct shim {
   enum life life;
   int64_t started_seconds;
   long started_nanoseconds;
-  struct log_file log;
+  struct log log;
   struct log_stream streams[2];
 };
 

@@ -11,6 +11,9 @@
 #include "shim.h"
 #include "sys.h"
 
+// After so long without anything to do the memory for doing it is given back.
+#define QUIET_MS 1000
+
 enum slot { SLOT_PIDFD, SLOT_OUT, SLOT_ERR, SLOT_LISTENER, SLOT_CLIENTS, SLOTS = SLOT_CLIENTS + CLIENTS_MAX };
 
 static void set_up(const struct shim* shim, struct pollfd* polls) {
@@ -58,13 +61,18 @@ static void drain(struct shim* shim) {
     if (shim->streams[i].fd < 0) continue;
     log_end(&shim->log, &shim->streams[i]);
   }
+  log_close(&shim->log);
 }
 
 void watch(struct shim* shim) {
   struct pollfd polls[SLOTS];
+  int quiet = 1;
   for (;;) {
     set_up(shim, polls);
-    if (poll(polls, SLOTS, -1) < 0) continue;
+    int ready = poll(polls, SLOTS, quiet ? -1 : QUIET_MS);
+    if (ready == 0) log_rest(&shim->log);
+    quiet = ready == 0;
+    if (ready <= 0) continue;
     for (int i = 0; i < 2; i++) {
       if (polls[SLOT_OUT + i].revents) log_pump(&shim->log, &shim->streams[i]);
     }

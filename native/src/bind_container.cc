@@ -37,6 +37,13 @@ int OverlayMode(const std::string& name) {
   throw InvalidInput("overlayMode", "must be auto, fsconfig or mount");
 }
 
+plan_log_format LogFormat(const std::string& name) {
+  if (name == "text") return LOG_TEXT;
+  if (name == "json") return LOG_JSON;
+  if (name == "none") return LOG_NONE;
+  throw InvalidInput("logFormat", "must be text, json or none");
+}
+
 CreateOptions OptionsFrom(const Napi::Object& from) {
   CreateOptions options;
   options.id = Text(from.Get("id"));
@@ -47,6 +54,8 @@ CreateOptions OptionsFrom(const Napi::Object& from) {
   options.log_path = Text(from.Get("logPath"));
   options.log_max_bytes = Whole(from.Get("logMaxBytes"));
   options.log_files = static_cast<uint32_t>(Whole(from.Get("logFiles")));
+  options.log_format = LogFormat(Text(from.Get("logFormat")));
+  options.log_buffer_bytes = Whole(from.Get("logBufferBytes"));
   options.shim_path = Text(from.Get("shimPath"));
   return options;
 }

@@ -76,6 +76,11 @@ void PlanNamespaces(PlanWriter& plan, const json& linux) {
   plan.Op(PLAN_CLONE_FLAGS).Number(flags);
 }
 
+void PlanLog(PlanWriter& plan, const CreateOptions& options) {
+  plan.Op(PLAN_LOG).Text(options.log_path).Number(options.log_max_bytes).Number(options.log_files);
+  plan.Number(static_cast<uint64_t>(options.log_format)).Number(options.log_buffer_bytes);
+}
+
 void PlanRoot(PlanWriter& plan, const json& config, const CreateOptions& options) {
   const std::string root = options.state_dir + "/root";
   plan.Op(PLAN_DIR).Text(root).Number(0755);
@@ -129,7 +134,7 @@ std::string PlanContainer(const std::string& text, const CreateOptions& options,
   PlanWriter plan;
   plan.Op(PLAN_STATE_DIR).Text(options.state_dir);
   plan.Op(PLAN_BOOT_ID).Text(boot_id);
-  plan.Op(PLAN_LOG).Text(options.log_path).Number(options.log_max_bytes).Number(options.log_files);
+  PlanLog(plan, options);
   PlanNamespaces(plan, linux);
   PlanCgroup(plan, layout, cgroup, ObjectOr(linux, "resources"));
   const std::string hostname = TextOr(config, "hostname", ""), domain = TextOr(config, "domainname", "");

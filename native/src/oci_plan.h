@@ -21,6 +21,9 @@ struct CreateOptions {
   std::string log_path;
   uint64_t log_max_bytes = 0;
   uint32_t log_files = 0;
+  plan_log_format log_format = LOG_TEXT;
+  /** Bytes that may wait for the disk while the container goes on; 0 = it waits. */
+  uint64_t log_buffer_bytes = 0;
   std::string shim_path;
 };
 

@@ -145,6 +145,8 @@ async function createCovey(bench: Bench, id: string, args: readonly string[]) {
     logPath: join(stateDir, 'log'),
     logMaxBytes: 10 << 20,
     logFiles: 5,
+    logFormat: 'text',
+    logBufferBytes: 0,
     shimPath: builtFile('covey-shim'),
   });
   return { stateDir, identity };

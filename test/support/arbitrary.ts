@@ -52,6 +52,7 @@ const container = object(
     user: text,
     hostname: text,
     stopSignal: text,
+    log: object({ driver: text, options: labels }),
   },
 );
 const template = object({

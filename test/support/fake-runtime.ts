@@ -130,6 +130,7 @@ export class FakeRuntime implements Runtime {
       startTime: pid * 10,
       netnsPath: `/proc/${pid}/ns/net`,
       logPath: `/fake/${id}/log`,
+      compressesLog: false,
       createdAt: this.#clock.now(),
       labels: request.labels,
     };

@@ -1,9 +1,9 @@
 /** Real containers for tests: a state folder, an image with the test init, a cgroup parent; all of it gone afterwards. */
 import { randomBytes } from 'node:crypto';
-import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { logFilesOf, parseLogLine } from '../../agent/runtime/log-line.ts';
+import { dirname, join } from 'node:path';
+import { type LogEntry, parseLogEntry } from '../../agent/runtime/log-line.ts';
 import { NativeRuntime, type NativeRuntimeOptions } from '../../agent/runtime/native-runtime.ts';
 import type { Container, CreateRequest, Exit } from '../../agent/runtime/runtime.ts';
 import { type Clock, systemClock } from '../../common/clock.ts';
@@ -11,7 +11,6 @@ import type { ContainerTemplate, Limits } from '../../common/model/service.ts';
 import { builtFile, native } from '../../native/index.ts';
 
 export const forever = new AbortController().signal;
-const LOG_FILES = 5;
 const POLL_MS = 5;
 const POLLS_MAX = 4_000;
 
@@ -49,7 +48,6 @@ export class NativeWorld {
       cgroupParent: this.cgroupParent,
       clock: systemClock,
       addon: native(),
-      logFiles: LOG_FILES,
       ...options,
     });
   }
@@ -133,15 +131,33 @@ export async function until(isTrue: () => boolean, what: string, clock: Clock = 
   }
 }
 
+/** Every line of all log files that are not compressed, oldest first. */
+export function linesOf(container: Container): readonly LogEntry[] {
+  return logPathsOf(container).flatMap((path) => {
+    const bytes = readFileSync(path);
+    const lines: LogEntry[] = [];
+    for (let from = 0, end = bytes.indexOf(10); end >= 0; from = end + 1, end = bytes.indexOf(10, from)) {
+      const line = parseLogEntry(bytes.subarray(from, end));
+      if (line !== undefined) lines.push(line);
+    }
+    return lines;
+  });
+}
+
+/** The log files that are not compressed, oldest first. */
+export function logPathsOf(container: Container): readonly string[] {
+  const folder = dirname(container.logPath);
+  const aside = readdirSync(folder).filter((name) => /^log\.\d{8,}$/.test(name));
+  const paths = [...aside.sort().map((name) => join(folder, name)), container.logPath];
+  return paths.filter((path) => existsSync(path));
+}
+
 /** Both streams' text from all log files, oldest first. */
 export function outputOf(container: Container): string {
   let text = '';
-  for (const path of logFilesOf(container.logPath, LOG_FILES)) {
-    if (!existsSync(path)) continue;
-    for (const raw of readFileSync(path, 'utf8').split('\n')) {
-      const line = parseLogLine(raw);
-      if (line !== undefined) text += line.partial ? line.text : `${line.text}\n`;
-    }
+  for (const line of linesOf(container)) {
+    text += Buffer.from(line.text).toString('utf8');
+    if (!line.partial) text += '\n';
   }
   return text;
 }

@@ -5,9 +5,11 @@
 //   sleep                  until SIGTERM, then exit 0
 //   stubborn               ignores SIGTERM for ever
 //   lines COUNT BYTES      numbered lines to stdout, each padded to BYTES
+//   later COUNT BYTES      as lines, once it has got SIGTERM
 //   both COUNT             numbered lines to stdout and stderr in turn
 //   paced COUNT PER_SECOND numbered lines at that rate
 //   text TEXT              writes TEXT without a newline
+//   bytes HEX              writes these bytes and a newline
 //   eat MIB                touches that much memory
 //   burn MS                uses that much CPU time, says "burnt", then sleeps until SIGTERM
 //   nursery MIB            a child touches that much memory; says what killed it, then sleeps until SIGTERM
@@ -96,6 +98,11 @@ static int lines(int count, int bytes) {
   memset(pad, 'x', sizeof pad);
   for (int i = 0; i < count; i++) printf("%d %.*s\n", i, bytes, pad);
   return 0;
+}
+
+static int bytes(const char* hex) {
+  for (unsigned byte; sscanf(hex, "%2x", &byte) == 1; hex += 2) putchar((int)byte);
+  return putchar('\n') == EOF;
 }
 
 static int both(int count) {
@@ -216,9 +223,11 @@ int main(int argc, char** argv) {
   if (!strcmp(verb, "sleep")) return sleep_until_term();
   if (!strcmp(verb, "stubborn")) return stubborn();
   if (!strcmp(verb, "lines")) return lines(first, second);
+  if (!strcmp(verb, "later")) return sleep_until_term(), lines(first, second);
   if (!strcmp(verb, "both")) return both(first);
   if (!strcmp(verb, "paced")) return paced(first, second);
   if (!strcmp(verb, "text")) return dprintf(1, "%s", text) < 0;
+  if (!strcmp(verb, "bytes")) return bytes(text);
   if (!strcmp(verb, "eat")) return eat(first);
   if (!strcmp(verb, "burn")) return burn(first);
   if (!strcmp(verb, "nursery")) return nursery(first);

@@ -130,3 +130,19 @@ it('replaces and removes published ports by target, and refuses one that is not 
   expect(updatedSpec(before, { publishAdd: ['8080:81'] }, {}).ports.map((port) => port.target)).toEqual([53, 81]);
   expect(() => updatedSpec(before, { publishRm: ['99'] }, {})).toThrow(/99/);
 });
+
+it('takes log driver and options; an update replaces the options and keeps the driver', () => {
+  const created = createSpec('web:1', [], { logDriver: 'json-file', logOpt: ['max-size=5m', 'max-file=2'] }, {});
+  expect(created.template.container.log).toEqual({
+    driver: 'json-file',
+    options: { 'max-size': '5m', 'max-file': '2' },
+  });
+  const smaller = updatedSpec(created, { logOpt: ['max-size=1m'] }, {});
+  expect(smaller.template.container.log).toEqual({ driver: 'json-file', options: { 'max-size': '1m' } });
+  expect(updatedSpec(smaller, { logDriver: 'none' }, {}).template.container.log).toEqual({
+    driver: 'none',
+    options: {},
+  });
+  expect(updatedSpec(smaller, { logDriver: '' }, {}).template.container.log).toBeUndefined();
+  expect(createSpec('web:1', [], { logOpt: ['max-size=5m'] }, {}).template.container.log?.driver).toBe('local');
+});

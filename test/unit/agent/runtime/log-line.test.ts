@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { instantOf, logFilesOf, parseLogLine } from '../../../../agent/runtime/log-line.ts';
+import { instantOf, parseLogEntry, parseLogLine } from '../../../../agent/runtime/log-line.ts';
 import { signalNumber } from '../../../../agent/runtime/signal.ts';
 
 it('takes a line of the log apart', () => {
@@ -26,9 +26,19 @@ it.each([
   '2026-11-21T10:09:42.000',
 ])('takes %j for no line', (text) => expect(parseLogLine(text)).toBeUndefined());
 
-it('names the files of a log oldest first', () => {
-  expect(logFilesOf('/l', 3)).toEqual(['/l.2', '/l.1', '/l']);
-  expect(logFilesOf('/l', 1)).toEqual(['/l']);
+it("takes a line of Docker's json-file apart; a piece has no newline", () => {
+  const stamp = '"stream":"stderr","time":"2026-11-21T10:09:42.123456789Z"}';
+  const whole = parseLogEntry(Buffer.from(`{"log":"gr\u00fc\\u003cn\\n",${stamp}`));
+  expect(whole).toMatchObject({ time: '2026-11-21T10:09:42.123456789Z', stream: 'stderr', partial: false });
+  expect(String(Buffer.from(whole?.text ?? []))).toBe('gr\u00fc<n');
+  expect(parseLogEntry(Buffer.from(`{"log":"half",${stamp}`))?.partial).toBe(true);
+  expect(parseLogEntry(Buffer.from(`{"log":"torn`))).toBeUndefined();
+});
+
+it('keeps every byte of a line that is no UTF-8', () => {
+  const bytes = [0, 0xff, 0xc3, 0x28, 9];
+  const line = Buffer.concat([Buffer.from('2026-11-21T10:09:42.123456789Z stdout F '), Buffer.from(bytes)]);
+  expect([...(parseLogEntry(line)?.text ?? [])]).toEqual(bytes);
 });
 
 it.each([
