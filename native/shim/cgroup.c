@@ -1,5 +1,6 @@
 #include "cgroup.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -12,6 +13,8 @@
 
 // A fork bomb may outrun one pass; the freezer stops it, so a few are enough.
 #define KILL_ROUNDS_MAX 100
+// Deeper ones are the agent's when it removes the container.
+#define DEPTH_MAX 8
 
 static int write_file(const char* path, const char* value) {
   int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -118,6 +121,25 @@ static int write_at(int folder, const char* name, const char* value) {
   return n < 0 ? -1 : 0;
 }
 
+static int kill_tree(int folder, int depth);
+
+/** The same below: a command run in the container, or the container itself, may have made cgroups there. */
+static int kill_below(int folder, int depth) {
+  int count = 0;
+  int listed = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR* entries = listed < 0 ? NULL : fdopendir(listed);
+  if (!entries) return 0;
+  for (struct dirent* entry; (entry = readdir(entries));) {
+    if (entry->d_type != DT_DIR || entry->d_name[0] == '.') continue;
+    int below = openat(folder, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (below < 0) continue;
+    count += kill_tree(below, depth + 1);
+    close(below);
+  }
+  closedir(entries);
+  return count;
+}
+
 /** Sends SIGKILL to each process listed; gives how many there were. */
 static int kill_listed(int folder) {
   char text[4096];
@@ -144,11 +166,16 @@ static int kill_listed(int folder) {
   return count;
 }
 
+static int kill_tree(int folder, int depth) {
+  int count = kill_listed(folder);
+  return depth < DEPTH_MAX ? count + kill_below(folder, depth) : count;
+}
+
 void cgroup_kill(int folder) {
   if (write_at(folder, "cgroup.kill", "1") == 0) return;
   for (int round = 0; round < KILL_ROUNDS_MAX; round++) {
     write_at(folder, "freezer.state", "FROZEN");
-    int count = kill_listed(folder);
+    int count = kill_tree(folder, 0);
     write_at(folder, "freezer.state", "THAWED");
     if (count == 0) return;
     usleep(1000);

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,13 +17,13 @@
 #include "cgroup.h"
 #include "fault.h"
 #include "init.h"
+#include "namespaces.h"
 #include "program.h"
 #include "shim.h"
 #include "sys.h"
 
 #define TARGET 4
 #define TASKS_MAX 16
-#define NAMESPACES (CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP)
 
 struct run {
   struct plan plan;
@@ -127,7 +126,7 @@ static int launch(struct run* run, struct failure* failure) {
   static const char step[] = "joining the container";
   struct failure heard;
   if (fault_at("exec.settings", failure) != 0) return -1;
-  if (setns(TARGET, NAMESPACES) != 0) return failed(failure, step, "setns", "");
+  if (namespaces_enter(TARGET, run->plan, failure) != 0) return -1;
   if (fault_at("exec.joined", failure) != 0) return -1;
   struct clone_arguments args = {
       .flags = CLONE_PIDFD_ | (run->unified ? CLONE_INTO_CGROUP_ : 0),

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/if.h>
 #include <sched.h>
 #include <signal.h>
@@ -15,6 +16,8 @@
 #include "cgroup.h"
 #include "fault.h"
 #include "mounts.h"
+#include "namespaces.h"
+#include "outside.h"
 #include "program.h"
 #include "sys.h"
 
@@ -39,29 +42,46 @@ static int loopback_up(struct failure* failure) {
 
 static int enter_namespaces(const struct init_start* start, struct failure* failure) {
   if (setsid() < 0 && errno != EPERM) return failed(failure, "making a session", "setsid", "");
-  if (start->netns >= 0 && setns(start->netns, CLONE_NEWNET) != 0) {
-    return failed(failure, "joining the network namespace", "setns", "");
-  }
+  if (!start->joined && namespaces_join(start->plan, failure) != 0) return -1;
   // The cgroup namespace is rooted where its maker is, so it is made after entering, never by clone3.
   if (cgroup_enter(start->plan, failure) != 0) return -1;
-  if (unshare(CLONE_NEWCGROUP) != 0) return failed(failure, "making the cgroup namespace", "unshare", "");
-  if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0)
+  if (start->made & CLONE_NEWCGROUP && unshare(CLONE_NEWCGROUP) != 0)
+    return failed(failure, "making the cgroup namespace", "unshare", "");
+  if (namespaces_offset_time(start->plan, failure) != 0) return -1;
+  if (start->made & CLONE_NEWNS && mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0)
     return failed(failure, "detaching mounts", "mount", "/");
-  // Without a keyring of its own the container would share the host's. Kernels without keys have nothing to
-  // share.
-  if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING_, NULL) < 0 && errno != ENOSYS && errno != EDQUOT) {
-    return failed(failure, "making a keyring", "keyctl", "");
-  }
-  return start->netns >= 0 ? 0 : loopback_up(failure);
+  return start->made & CLONE_NEWNET ? loopback_up(failure) : 0;
 }
 
-static int run_plan(struct plan plan, struct program* program, struct failure* failure) {
-  struct tree tree = {.root = -1, .detached = -1, .mask_file = -1, .mask_folder = -1};
+/**
+ * Becomes the container's root. Until here we were the host's: the folders on the way to the root file system, the
+ * cgroups and our own files in /proc are only open to it.
+ */
+static int become_root(struct failure* failure) {
+  static const char step[] = "becoming root of the user namespace";
+  if (setgroups(0, NULL) != 0) return failed(failure, step, "setgroups", "");
+  if (setresgid(0, 0, 0) != 0) return failed(failure, step, "setresgid", "0");
+  if (setresuid(0, 0, 0) != 0) return failed(failure, step, "setresuid", "0");
+  return 0;
+}
+
+/** Without one of its own the container would share the host's. Kernels without keys have nothing to share. */
+static int make_keyring(struct failure* failure) {
+  if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING_, NULL) >= 0 || errno == ENOSYS || errno == EDQUOT)
+    return 0;
+  return failed(failure, "making a keyring", "keyctl", "");
+}
+
+static int run_plan(const struct init_start* start, struct program* program, struct failure* failure) {
+  static struct tree tree = TREE_EMPTY;
+  struct plan plan = start->plan;
   struct plan_record record;
   int more;
   while ((more = plan_next(&plan, &record)) == 1) {
     const char* text = plan_text(&record, 0);
-    if (record.op < PLAN_OVERLAY) continue;
+    // The shim tells when maps and mounts are there; the OOM score of a user namespace's process is its business too.
+    if (record.op == PLAN_OUTSIDE && outside_receive(start->door, &tree.outside, failure) != 0) return -1;
+    if (record.op < PLAN_OVERLAY || (start->mapped && record.op == PLAN_OOM_SCORE)) continue;
     int outcome = fault_at("init.step", failure);
     if (outcome != 0) return -1;
     if (record.op == PLAN_HOSTNAME) {
@@ -76,6 +96,7 @@ static int run_plan(struct plan plan, struct program* program, struct failure* f
       outcome = tree_step(&tree, &record, failure);
     }
     if (outcome != 0) return -1;
+    if (record.op == PLAN_ROOT_AT && start->mapped && become_root(failure) != 0) return -1;
   }
   return more == 0 ? 0 : failed_as(failure, EBADMSG, "reading the plan", "plan", "");
 }
@@ -94,7 +115,10 @@ void init_main(struct init_start start) {
   char go;
   if (fault_at("init.born", &failure) != 0) give_up(start.door, &failure);
   if (enter_namespaces(&start, &failure) != 0) give_up(start.door, &failure);
-  if (run_plan(start.plan, &program, &failure) != 0) give_up(start.door, &failure);
+  if (run_plan(&start, &program, &failure) != 0) give_up(start.door, &failure);
+  if (namespaces_join_mount(start.plan, &failure) != 0) give_up(start.door, &failure);
+  if (start.mapped && become_root(&failure) != 0) give_up(start.door, &failure);
+  if (make_keyring(&failure) != 0) give_up(start.door, &failure);
   if (become(&program, 1, &failure) != 0) give_up(start.door, &failure);
   if (place_stdio(&start, &failure) != 0) give_up(start.door, &failure);
   if (fault_at("init.placed", &failure) != 0) give_up(start.door, &failure);

@@ -8,7 +8,9 @@ struct init_start {
   int door;  // SEQPACKET to the shim: a failure, or one byte "ready"; then one byte "go"; closed by exec
   int out;   // write ends of the log pipes
   int err;
-  int netns;  // -1 = made by clone
+  uint64_t made;  // CLONE_NEW… of the namespaces that are the container's own
+  int joined;     // the others have been joined already
+  int mapped;     // in a user namespace: the shim sends word when its maps and mounts are there
 };
 
 /** Runs the plan; never returns. */

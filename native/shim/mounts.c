@@ -3,18 +3,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 
+#include "overlay.h"
+#include "sources.h"
 #include "sys.h"
 
 #define DIR_MODE 0755
 #define FILE_MODE 0644
-// mount(2) takes one page of options.
-#define MOUNT_OPTIONS_MAX 4096
 
 static int beneath(int root, const char* path, uint64_t flags, uint64_t resolve) {
   struct open_how_ how = {.flags = flags | O_CLOEXEC,
@@ -75,82 +77,21 @@ static int open_target(int root, const char* path, int folder, uint64_t resolve)
   return beneath(root, path, O_PATH, resolve);
 }
 
-/** Configures an overlay by fsopen. 1 = this kernel has no `lowerdir+` (before 6.7): use mount(2). */
-static int overlay_by_fsconfig(const struct plan_record* record, int* mounted, struct failure* failure) {
-  static const char step[] = "mounting the root file system";
-  const struct plan_field* lowers = &record->field[1];
-  int fs = sys_fsopen("overlay");
-  if (fs < 0) return failed(failure, step, "fsopen", "overlay");
-  for (const char* lower = plan_each(lowers, NULL); lower; lower = plan_each(lowers, lower)) {
-    if (sys_fsconfig(fs, FSCONFIG_SET_STRING_, "lowerdir+", lower) == 0) continue;
-    int error = errno;
-    close(fs);
-    failed_as(failure, error, step, "fsconfig", lower);
-    return error == EINVAL && lower == lowers->at ? 1 : -1;
-  }
-  if (sys_fsconfig(fs, FSCONFIG_SET_STRING_, "upperdir", plan_text(record, 2)) != 0) {
-    return failed(failure, step, "fsconfig", plan_text(record, 2));
-  }
-  if (sys_fsconfig(fs, FSCONFIG_SET_STRING_, "workdir", plan_text(record, 3)) != 0) {
-    return failed(failure, step, "fsconfig", plan_text(record, 3));
-  }
-  if (plan_number(record, 4)) sys_fsconfig(fs, FSCONFIG_SET_FLAG_, "volatile", NULL);
-  if (sys_fsconfig(fs, FSCONFIG_CMD_CREATE_, NULL, NULL) != 0)
-    return failed(failure, step, "fsconfig", "overlay");
-  *mounted = sys_fsmount(fs, 0);
-  close(fs);
-  return *mounted < 0 ? failed(failure, step, "fsmount", "overlay") : 0;
-}
-
-/** Mounts by mount(2) through links with short names, for its options must fit one page: Debian 12's kernel
- * is 6.1. */
-static int overlay_by_mount(const struct plan_record* record, const char* at, struct failure* failure) {
-  static const char step[] = "mounting the root file system";
-  const char* links = plan_text(record, 5);
-  char options[MOUNT_OPTIONS_MAX] = "lowerdir=";
-  size_t used = strlen(options);
-  unsigned number = 0;
-  if (mkdir(links, 0700) != 0 && errno != EEXIST) return failed(failure, step, "mkdir", links);
-  if (chdir(links) != 0) return failed(failure, step, "chdir", links);
-  const struct plan_field* lowers = &record->field[1];
-  for (const char* lower = plan_each(lowers, NULL); lower; lower = plan_each(lowers, lower)) {
-    char name[12];
-    snprintf(name, sizeof name, "%u", number++);
-    if (symlink(lower, name) != 0 && errno != EEXIST) return failed(failure, step, "symlink", lower);
-    int n = snprintf(options + used, sizeof options - used, "%s%s", number == 1 ? "" : ":", name);
-    used += (size_t)n;
-    if (used + 40 > sizeof options) return failed_as(failure, E2BIG, step, "mount", lower);
-  }
-  if (symlink(plan_text(record, 2), "u") != 0 && errno != EEXIST)
-    return failed(failure, step, "symlink", "u");
-  if (symlink(plan_text(record, 3), "w") != 0 && errno != EEXIST)
-    return failed(failure, step, "symlink", "w");
-  snprintf(options + used, sizeof options - used, ",upperdir=u,workdir=w%s",
-           plan_number(record, 4) ? ",volatile" : "");
-  if (mount("overlay", at, "overlay", 0, options) != 0) return failed(failure, step, "mount", at);
-  if (chdir("/") != 0) return failed(failure, step, "chdir", "/");
-  return 0;
+/** What the shim has made for us: the next in the plan's order. */
+static int take(struct tree* tree, int* mounted, struct failure* failure) {
+  *mounted = outside_next(&tree->outside);
+  return *mounted < 0 ? failed(failure, "taking a mount from the shim", "plan", "") : 0;
 }
 
 static int step_overlay(struct tree* tree, const struct plan_record* record, struct failure* failure) {
-  uint64_t mode = plan_number(record, 0);
-  const char* at = plan_text(record, 6);
-  if (mode != OVERLAY_MOUNT) {
-    int outcome = overlay_by_fsconfig(record, &tree->detached, failure);
-    if (outcome <= 0) return outcome;
-    if (mode == OVERLAY_FSCONFIG) return -1;
-  }
-  failure->error = 0;
-  tree->detached = -1;
-  return overlay_by_mount(record, at, failure);
+  if (plan_number(record, 7)) return take(tree, &tree->detached, failure);
+  return overlay_make(record, -1, &tree->detached, failure);
 }
 
 static int step_root_bind(struct tree* tree, const struct plan_record* record, struct failure* failure) {
-  tree->detached =
-      sys_open_tree(AT_FDCWD, plan_text(record, 0), OPEN_TREE_CLONE_ | AT_RECURSIVE_ | O_CLOEXEC);
-  return tree->detached < 0
-             ? failed(failure, "mounting the root file system", "open_tree", plan_text(record, 0))
-             : 0;
+  if (plan_number(record, 1)) return take(tree, &tree->detached, failure);
+  tree->detached = source_root(record, failure);
+  return tree->detached < 0 ? -1 : 0;
 }
 
 static int step_root_at(struct tree* tree, const struct plan_record* record, struct failure* failure) {
@@ -168,26 +109,6 @@ static int step_root_at(struct tree* tree, const struct plan_record* record, str
   return tree->root < 0 ? failed(failure, step, "open", at) : 0;
 }
 
-static int configure(int fs, const struct plan_field* options) {
-  for (const char* option = plan_each(options, NULL); option; option = plan_each(options, option)) {
-    char key[128];
-    const char* equals = strchr(option, '=');
-    size_t length = equals ? (size_t)(equals - option) : strlen(option);
-    if (length >= sizeof key) return errno = EINVAL, -1;
-    memcpy(key, option, length);
-    key[length] = '\0';
-    if (sys_fsconfig(fs, equals ? FSCONFIG_SET_STRING_ : FSCONFIG_SET_FLAG_, key,
-                     equals ? equals + 1 : NULL) != 0)
-      return -1;
-  }
-  return 0;
-}
-
-static int set_propagation(int fd, uint64_t propagation) {
-  struct mount_attributes a = {.propagation = propagation};
-  return propagation ? sys_mount_setattr(fd, "", AT_EMPTY_PATH, &a) : 0;
-}
-
 static int attach(struct tree* tree, int mounted, const char* target, int folder, uint64_t resolve) {
   int place = open_target(tree->root, target, folder, resolve);
   if (place < 0) return -1;
@@ -201,43 +122,39 @@ static int attach(struct tree* tree, int mounted, const char* target, int folder
 static int step_mount(struct tree* tree, const struct plan_record* record, struct failure* failure) {
   static const char step[] = "mounting a file system";
   const char *type = plan_text(record, 0), *target = plan_text(record, 2);
-  int fs = sys_fsopen(type);
-  if (fs < 0) return failed(failure, step, "fsopen", type);
-  if (*plan_text(record, 1)) sys_fsconfig(fs, FSCONFIG_SET_STRING_, "source", plan_text(record, 1));
-  if (configure(fs, &record->field[4]) != 0 || sys_fsconfig(fs, FSCONFIG_CMD_CREATE_, NULL, NULL) != 0) {
-    return failed(failure, step, "fsconfig", target);
-  }
-  int mounted = sys_fsmount(fs, (unsigned)plan_number(record, 3));
-  if (mounted < 0) return failed(failure, step, "fsmount", target);
+  int mounted = -1;
+  if (!(plan_number(record, 6) & MOUNT_OUTSIDE))
+    mounted = source_file_system(record, failure);
+  else if (take(tree, &mounted, failure) != 0)
+    return -1;
+  if (mounted < 0) return -1;
   // Only tmpfs may be asked for at a path that an image made a link; the kernel's own views never
   // (CVE-2019-19921).
   uint64_t resolve = strcmp(type, "tmpfs") == 0 && strcmp(target, "/dev") != 0 ? 0 : RESOLVE_NO_SYMLINKS_;
   if (attach(tree, mounted, target, 1, resolve) != 0) return failed(failure, step, "move_mount", target);
   if (set_propagation(mounted, plan_number(record, 5)) != 0)
     return failed(failure, step, "mount_setattr", target);
-  close(mounted);
-  close(fs);
+  if (strcmp(target, "/dev") == 0 && plan_number(record, 6) & MOUNT_OUTSIDE) tree->has_devices = 1;
+  if (strcmp(type, "proc") == 0 && tree->proc < 0)
+    tree->proc = mounted;
+  else
+    close(mounted);
   return 0;
 }
 
 static int step_bind(struct tree* tree, const struct plan_record* record, struct failure* failure) {
   static const char step[] = "binding a path of the host";
-  const char *source = plan_text(record, 0), *target = plan_text(record, 1);
-  uint64_t flags = plan_number(record, 4);
-  struct mount_attributes a = {.set = plan_number(record, 2), .clear = plan_number(record, 3)};
-  unsigned recursive = flags & BIND_RECURSIVE ? AT_RECURSIVE_ : 0;
-  int mounted = sys_open_tree(AT_FDCWD, source, OPEN_TREE_CLONE_ | recursive | O_CLOEXEC);
-  if (mounted < 0) return failed(failure, step, "open_tree", source);
+  const char* target = plan_text(record, 1);
   struct stat st;
-  if (fstat(mounted, &st) != 0) return failed(failure, step, "fstat", source);
-  unsigned deep = flags & BIND_RECURSIVE_ATTRIBUTES ? AT_RECURSIVE_ : 0;
-  if ((a.set || a.clear) && sys_mount_setattr(mounted, "", AT_EMPTY_PATH | deep, &a) != 0) {
-    return failed(failure, step, "mount_setattr", source);
-  }
+  int mounted = -1;
+  if (!(plan_number(record, 4) & BIND_OUTSIDE))
+    mounted = source_bind(record, -1, failure);
+  else if (take(tree, &mounted, failure) != 0)
+    return -1;
+  if (mounted < 0) return -1;
+  if (fstat(mounted, &st) != 0) return failed(failure, step, "fstat", plan_text(record, 0));
   if (attach(tree, mounted, target, S_ISDIR(st.st_mode), 0) != 0)
     return failed(failure, step, "move_mount", target);
-  if (set_propagation(mounted, plan_number(record, 5)) != 0)
-    return failed(failure, step, "mount_setattr", target);
   close(mounted);
   return 0;
 }
@@ -246,6 +163,8 @@ static int step_node(struct tree* tree, const struct plan_record* record, struct
   static const char step[] = "making a device node";
   const char* path = plan_text(record, 0);
   mode_t mode = (mode_t)plan_number(record, 1);
+  // In a user namespace nobody can; the shim has made it.
+  if (tree->has_devices) return 0;
   int parent = make_folders(tree->root, path, 0, 0);
   if (parent < 0) return failed(failure, step, "openat2", path);
   dev_t device = makedev((unsigned)plan_number(record, 2), (unsigned)plan_number(record, 3));
@@ -272,15 +191,34 @@ static int step_link(struct tree* tree, const struct plan_record* record, struct
   return 0;
 }
 
+/** Our own /proc, by descriptor: what lies at that path may be anything by now (CVE-2025-52881). */
+static int proc_of(struct tree* tree) {
+  struct statfs fs;
+  if (tree->proc < 0) {
+    int context = sys_fsopen("proc");
+    if (context < 0 || sys_fsconfig(context, FSCONFIG_CMD_CREATE_, NULL, NULL) != 0) return -1;
+    tree->proc = sys_fsmount(context, 0);
+    close(context);
+  }
+  if (tree->proc < 0 || fstatfs(tree->proc, &fs) != 0) return -1;
+  return fs.f_type == PROC_SUPER_MAGIC ? tree->proc : (errno = EPERM, -1);
+}
+
 static int step_sysctl(struct tree* tree, const struct plan_record* record, struct failure* failure) {
   static const char step[] = "setting a sysctl";
   char path[PATH_MAX];
   const char* value = plan_text(record, 1);
-  if (snprintf(path, sizeof path, "proc/sys/%s", plan_text(record, 0)) >= (int)sizeof path) {
+  if (snprintf(path, sizeof path, "sys/%s", plan_text(record, 0)) >= (int)sizeof path) {
     return failed_as(failure, ENAMETOOLONG, step, "open", plan_text(record, 0));
   }
-  int fd = beneath(tree->root, path, O_WRONLY, RESOLVE_NO_SYMLINKS_);
-  if (fd < 0) return failed(failure, step, "open", path);
+  int proc = proc_of(tree);
+  if (proc < 0) return failed(failure, step, "fsmount", "proc");
+  // Nothing that is mounted over a part of it is followed either.
+  struct open_how_ how = {
+      .flags = O_WRONLY | O_CLOEXEC,
+      .resolve = RESOLVE_BENEATH_ | RESOLVE_NO_XDEV_ | RESOLVE_NO_SYMLINKS_ | RESOLVE_NO_MAGICLINKS_};
+  int fd = sys_openat2(proc, path, &how);
+  if (fd < 0) return failed(failure, step, "openat2", path);
   if (write(fd, value, strlen(value)) < 0) return failed(failure, step, "write", path);
   close(fd);
   return 0;
@@ -340,6 +278,21 @@ static int step_readonly(struct tree* tree, const struct plan_record* record, st
   return 0;
 }
 
+static int step_remount(struct tree* tree, const struct plan_record* record, struct failure* failure) {
+  static const char step[] = "changing a mount";
+  const char* path = plan_text(record, 0);
+  struct mount_attributes top = {.set = plan_number(record, 1), .clear = plan_number(record, 2)};
+  struct mount_attributes below = {.set = plan_number(record, 3), .clear = plan_number(record, 4)};
+  int place = beneath(tree->root, path, O_PATH, 0);
+  if (place < 0) return failed(failure, step, "openat2", path);
+  if ((below.set || below.clear) && sys_mount_setattr(place, "", AT_EMPTY_PATH | AT_RECURSIVE_, &below) != 0)
+    return failed(failure, step, "mount_setattr", path);
+  if ((top.set || top.clear) && sys_mount_setattr(place, "", AT_EMPTY_PATH, &top) != 0)
+    return failed(failure, step, "mount_setattr", path);
+  close(place);
+  return 0;
+}
+
 static int step_root_readonly(struct tree* tree, struct failure* failure) {
   struct mount_attributes a = {.set = MOUNT_ATTR_RDONLY_};
   if (sys_mount_setattr(tree->root, "", AT_EMPTY_PATH, &a) == 0) return 0;
@@ -379,6 +332,8 @@ int tree_step(struct tree* tree, const struct plan_record* record, struct failur
       return step_mask(tree, record, failure);
     case PLAN_READONLY:
       return step_readonly(tree, record, failure);
+    case PLAN_REMOUNT:
+      return step_remount(tree, record, failure);
     case PLAN_ROOT_READONLY:
       return step_root_readonly(tree, failure);
     case PLAN_PIVOT:

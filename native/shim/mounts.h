@@ -3,6 +3,7 @@
 #pragma once
 
 #include "failure.h"
+#include "outside.h"
 #include "plan.h"
 
 /** The tree being built. `root` is an O_PATH descriptor once PLAN_ROOT_AT has run; the others are made when
@@ -12,7 +13,14 @@ struct tree {
   int detached;     // the root file system before it is attached
   int mask_file;    // clone source of masks: /dev/null
   int mask_folder;  // clone source of masks: an empty read-only tmpfs
+  int proc;         // the container's own /proc, by which the kernel is told things
+  int has_devices;  // /dev came with its nodes
+  struct outside outside;
 };
+
+/** A tree of nothing yet. */
+#define TREE_EMPTY \
+  { .root = -1, .detached = -1, .mask_file = -1, .mask_folder = -1, .proc = -1 }
 
 /** Runs one operation from PLAN_OVERLAY to PLAN_PIVOT that concerns the tree. 0, or -1 with `failure` filled.
  */

@@ -16,8 +16,10 @@ extern "C" {
 
 #define PLAN_MAGIC 0x31565643u /* "CVV1" */
 #define PLAN_BYTES_MAX (8u << 20)
-#define PLAN_FIELDS_MAX 8
+#define PLAN_FIELDS_MAX 12
 #define PLAN_FIELD_ALIGN 4
+// The kernel's own limit. Source: fs/overlayfs, OVL_MAX_STACK.
+#define PLAN_LAYERS_MAX 500
 
 enum plan_op {
   // Settings, read by the shim.
@@ -25,9 +27,9 @@ enum plan_op {
   PLAN_BOOT_ID,        // text
   PLAN_LOG,  // text path, number bytes a file, number files, number format, number bytes that may wait (0:
              // the container waits)
-  PLAN_CLONE_FLAGS,     // number
-  PLAN_NETNS,           // text path of a prepared network namespace
-  PLAN_DIR,             // text path, number mode: made when missing
+  PLAN_CLONE_FLAGS,     // number: the namespaces that are made
+  PLAN_JOIN,            // text path, number flag: a namespace that is joined
+  PLAN_DIR,             // text path, number mode, number uid, number gid: made when missing
   PLAN_CGROUP_DIR,      // text path: made, removed again when creating fails
   PLAN_CGROUP_WRITE,    // text path, text value, number plan_setting_mode, and where the kernel may lack the
                         // file: text other path, text other value
@@ -37,20 +39,29 @@ enum plan_op {
   PLAN_OOM_FILE,        // text path of memory.oom_control or memory.events
   PLAN_TIMEOUT,         // number ms: exec only
   PLAN_OUTPUT_MAX,      // number bytes: exec only
-  PLAN_TREE_DIR,  // text folder, text name: the cgroup made in it for the whole tree of the command: exec
-                  // only
+  PLAN_TREE_DIR,      // text folder, text name: the cgroup made in it for the whole tree of the command: exec
+                      // only
+  PLAN_ID_MAP,        // text "uid_map" or "gid_map", text lines: of a user namespace made or joined
+  PLAN_OUTSIDE,       // some operations below are prepared by the shim with the host's rights
+  PLAN_TIME_OFFSETS,  // text lines of timens_offsets: a time namespace is made
+  PLAN_STDIO_OWNER,   // number uid, number gid, in the host's numbering
+  PLAN_KILL_DIR,      // text cgroup folder: killed with the first process, which is not the first of its
+                      // pid namespace
   // Operations, run by the container's first process.
   PLAN_OVERLAY = 64,  // number mode, list lower (topmost first), text upper, text work, number volatile, text
-                      // links, text at
-  PLAN_ROOT_BIND,     // text source
+                      // links, text at, number outside
+  PLAN_ROOT_BIND,     // text source, number outside
   PLAN_ROOT_AT,       // text folder the root is attached to; must precede every mount
-  PLAN_MOUNT,     // text type, text source, text target, number attributes, list options, number propagation
-  PLAN_BIND,      // text source, text target, number set, number clear, number flags, number propagation
+  PLAN_MOUNT,     // text type, text source, text target, number attributes, list options, number propagation,
+                  // number flags
+  PLAN_BIND,      // text source, text target, number set, number clear, number flags, number propagation,
+                  // number set below, number clear below, text uid_map, text gid_map
   PLAN_NODE,      // text path, number mode, number major, number minor, number uid, number gid
   PLAN_LINK,      // text target, text path
   PLAN_SYSCTL,    // text path below proc/sys, text value
   PLAN_MASK,      // text path
   PLAN_READONLY,  // text path
+  PLAN_REMOUNT,   // text path, number set, number clear, number set below, number clear below
   PLAN_ROOT_READONLY,  //
   PLAN_HOSTNAME,       // text
   PLAN_DOMAINNAME,     // text
@@ -74,8 +85,11 @@ enum plan_log_format { LOG_TEXT = 0, LOG_JSON = 1, LOG_NONE = 2 };
 /** How PLAN_OVERLAY mounts. */
 enum plan_overlay_mode { OVERLAY_AUTO = 0, OVERLAY_FSCONFIG = 1, OVERLAY_MOUNT = 2 };
 
-/** Flags of PLAN_BIND. */
-enum plan_bind_flags { BIND_RECURSIVE = 1, BIND_FILE = 2, BIND_RECURSIVE_ATTRIBUTES = 4 };
+/** Flags of PLAN_BIND. BIND_IDMAP shows ids through the maps given, or through the container's own. */
+enum plan_bind_flags { BIND_RECURSIVE = 1, BIND_OUTSIDE = 2, BIND_IDMAP = 4, BIND_IDMAP_RECURSIVE = 8 };
+
+/** Flags of PLAN_MOUNT. */
+enum plan_mount_flags { MOUNT_OUTSIDE = 1, MOUNT_COPY_UP = 2 };
 
 struct plan_field {
   uint32_t length;  // without the closing NUL

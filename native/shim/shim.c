@@ -92,6 +92,18 @@ static int open_log(struct log* log, const struct plan_record* record) {
   return log_open(log, &settings);
 }
 
+static int make_folder(const struct plan_record* record, struct failure* failure) {
+  static const char step[] = "preparing the container";
+  const char* path = plan_text(record, 0);
+  uid_t uid = (uid_t)plan_number(record, 2);
+  gid_t gid = (gid_t)plan_number(record, 3);
+  if (mkdir(path, (mode_t)plan_number(record, 1)) != 0) {
+    return errno == EEXIST ? 0 : failed(failure, step, "mkdir", path);
+  }
+  if ((uid || gid) && lchown(path, uid, gid) != 0) return failed(failure, step, "lchown", path);
+  return 0;
+}
+
 static int take_settings(struct shim* shim, struct failure* failure) {
   static const char step[] = "preparing the container";
   struct plan plan = shim->plan;
@@ -111,12 +123,7 @@ static int take_settings(struct shim* shim, struct failure* failure) {
         shim->clone_flags = plan_number(&record, 0);
         break;
       case PLAN_DIR:
-        if (mkdir(text, (mode_t)plan_number(&record, 1)) != 0 && errno != EEXIST)
-          return failed(failure, step, "mkdir", text);
-        break;
-      case PLAN_NETNS:
-        shim->netns = open(text, O_RDONLY | O_CLOEXEC);
-        if (shim->netns < 0) return failed(failure, step, "open", text);
+        if (make_folder(&record, failure) != 0) return -1;
         break;
       case PLAN_LOG:
         if (open_log(&shim->log, &record) != 0) return failed(failure, "opening the log", "open", text);
@@ -128,54 +135,20 @@ static int take_settings(struct shim* shim, struct failure* failure) {
   return more == 0 ? 0 : failed_as(failure, EBADMSG, "reading the plan", "plan", "");
 }
 
-static int open_oom_file(struct shim* shim, struct failure* failure) {
+/** What is read and killed by when the container ends, opened while its cgroup is sure to be there. */
+static int open_cgroup_files(struct shim* shim, struct failure* failure) {
+  static const char step[] = "preparing the container";
   struct plan plan = shim->plan;
   struct plan_record record;
-  shim->oom = -1;
   while (plan_next(&plan, &record) == 1) {
-    if (record.op != PLAN_OOM_FILE) continue;
-    shim->oom = open(plan_text(&record, 0), O_RDONLY | O_CLOEXEC);
-    if (shim->oom < 0) return failed(failure, "preparing the container", "open", plan_text(&record, 0));
+    const char* path = plan_text(&record, 0);
+    int* fd = record.op == PLAN_OOM_FILE   ? &shim->oom
+              : record.op == PLAN_KILL_DIR ? &shim->kill_folder
+                                           : NULL;
+    if (!fd) continue;
+    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (*fd < 0) return failed(failure, step, "open", path);
   }
-  return 0;
-}
-
-static int spawn_init(struct shim* shim, struct failure* failure) {
-  static const char step[] = "making the namespaces";
-  int door[2], out[2], err[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, door) != 0)
-    return failed(failure, step, "socketpair", "");
-  if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) return failed(failure, step, "pipe2", "");
-  int cgroup = cgroup_unified(shim->plan, failure);
-  if (failure->error != 0) return -1;
-  int pidfd = -1;
-  struct clone_arguments args = {
-      .flags = shim->clone_flags | CLONE_PIDFD_ | (cgroup >= 0 ? CLONE_INTO_CGROUP_ : 0),
-      .pidfd = (uint64_t)(uintptr_t)&pidfd,
-      .exit_signal = SIGCHLD,
-      .cgroup = cgroup >= 0 ? (uint64_t)cgroup : 0,
-  };
-  int pid = sys_clone3(&args);
-  if (pid < 0) return failed(failure, step, "clone3", "");
-  if (pid == 0) {
-    // Ours would keep the addon waiting for the end of the answer.
-    close(DOOR);
-    close(door[0]);
-    init_main((struct init_start){
-        .plan = shim->plan, .door = door[1], .out = out[1], .err = err[1], .netns = shim->netns});
-  }
-  close(door[1]);
-  close(out[1]);
-  close(err[1]);
-  if (cgroup >= 0) close(cgroup);
-  if (shim->netns >= 0) close(shim->netns);
-  fcntl(out[0], F_SETFL, O_NONBLOCK);
-  fcntl(err[0], F_SETFL, O_NONBLOCK);
-  shim->pid = pid;
-  shim->pidfd = pidfd;
-  shim->door = door[0];
-  shim->streams[0].fd = out[0];
-  shim->streams[1].fd = err[0];
   return 0;
 }
 
@@ -193,7 +166,7 @@ int hear_init(struct shim* shim, struct failure* failure, int ready_expected) {
 static int create(struct shim* shim, struct failure* failure) {
   if (fault_at("create.plan", failure) != 0 || take_settings(shim, failure) != 0) return -1;
   if (fault_at("create.settings", failure) != 0 || cgroup_make(shim->plan, failure) != 0) return -1;
-  if (fault_at("create.cgroup", failure) != 0 || open_oom_file(shim, failure) != 0) return -1;
+  if (fault_at("create.cgroup", failure) != 0 || open_cgroup_files(shim, failure) != 0) return -1;
   if (control_open(shim, failure) != 0 || fault_at("create.control", failure) != 0) return -1;
   if (spawn_init(shim, failure) != 0 || fault_at("create.spawn", failure) != 0) return -1;
   if (hear_init(shim, failure, 1) != 0 || fault_at("create.ready", failure) != 0) return -1;
@@ -216,6 +189,7 @@ static void undo(struct shim* shim) {
   int status;
   if (shim->pid > 0) {
     kill(shim->pid, SIGKILL);
+    if (shim->kill_folder >= 0) cgroup_kill(shim->kill_folder);
     while (waitpid(shim->pid, &status, __WALL) < 0 && errno == EINTR) continue;
   }
   cgroup_unmake(shim->plan);
@@ -245,7 +219,7 @@ static void harden(void) {
 static int run(void) {
   // Zero until set below: its 32 KiB of buffers cost nothing before they are used.
   static struct shim shim;
-  shim.folder = shim.netns = shim.streams[0].fd = shim.streams[1].fd = -1;
+  shim.folder = shim.kill_folder = shim.oom = shim.streams[0].fd = shim.streams[1].fd = -1;
   shim.streams[0].name = "stdout";
   shim.streams[1].name = "stderr";
   struct failure failure = {.error = 0};

@@ -18,9 +18,9 @@ enum life { LIFE_CREATED, LIFE_RUNNING, LIFE_EXITED };
 
 struct shim {
   struct plan plan;
-  int folder;  // state folder
-  int netns;
-  int door;  // to the first process, until exec
+  int folder;       // state folder
+  int kill_folder;  // -1: the first process takes all others with it
+  int door;         // to the first process, until exec
   int pidfd;
   int oom;
   int listener;
@@ -47,6 +47,9 @@ int write_record(int folder, const char* name, const char* text);
 
 /** Sends one message, whole or not at all; a peer that is gone is no matter. */
 void say(int fd, const char* text);
+
+/** Clones the first process into its namespaces and hands it what only we can make. 0, or -1 with `failure`. */
+int spawn_init(struct shim* shim, struct failure* failure);
 
 /** Reads the next word of the first process: ready (`ready_expected`), or the end by exec. 0, or -1 with its
  * failure. */

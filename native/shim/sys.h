@@ -2,6 +2,7 @@
 #pragma once
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -36,6 +37,7 @@
 #define FSMOUNT_CLOEXEC_ 1u
 #define FSCONFIG_SET_FLAG_ 0u
 #define FSCONFIG_SET_STRING_ 1u
+#define FSCONFIG_SET_FD_ 5u
 #define FSCONFIG_CMD_CREATE_ 6u
 #define MOVE_MOUNT_F_EMPTY_PATH_ 0x04u
 #define MOVE_MOUNT_T_EMPTY_PATH_ 0x40u
@@ -43,6 +45,7 @@
 #define MOUNT_ATTR_NOSUID_ 0x02u
 #define MOUNT_ATTR_NODEV_ 0x04u
 #define MOUNT_ATTR_NOEXEC_ 0x08u
+#define MOUNT_ATTR_IDMAP_ 0x00100000u
 #define AT_RECURSIVE_ 0x8000u
 
 struct mount_attributes {
@@ -53,8 +56,10 @@ struct mount_attributes {
 };
 
 // Source: linux/openat2.h.
+#define RESOLVE_NO_XDEV_ 0x01u
 #define RESOLVE_NO_MAGICLINKS_ 0x02u
 #define RESOLVE_NO_SYMLINKS_ 0x04u
+#define RESOLVE_BENEATH_ 0x08u
 #define RESOLVE_IN_ROOT_ 0x10u
 
 struct open_how_ {
@@ -64,6 +69,7 @@ struct open_how_ {
 };
 
 // Source: linux/sched.h.
+#define CLONE_NEWTIME_ 0x00000080
 #define CLONE_PIDFD_ 0x00001000ull
 #define CLONE_INTO_CGROUP_ 0x200000000ull
 
@@ -85,6 +91,9 @@ static inline int sys_move_mount(int from, int to) {
 static inline int sys_fsopen(const char* type) { return (int)syscall(SYS_fsopen, type, FSOPEN_CLOEXEC_); }
 static inline int sys_fsconfig(int fs, unsigned command, const char* key, const char* value) {
   return (int)syscall(SYS_fsconfig, fs, command, key, value, 0);
+}
+static inline int sys_fsconfig_fd(int fs, const char* key, int fd) {
+  return (int)syscall(SYS_fsconfig, fs, FSCONFIG_SET_FD_, key, NULL, fd);
 }
 static inline int sys_fsmount(int fs, unsigned attributes) {
   return (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC_, attributes);

@@ -84,6 +84,8 @@ void watch(struct shim* shim) {
   }
   fault_at("exit.seen", NULL);
   int status = reap(shim);
+  // In a pid namespace that others live in too, its children outlive it.
+  if (shim->kill_folder >= 0) cgroup_kill(shim->kill_folder);
   shim->life = LIFE_EXITED;
   fault_at("exit.reaped", NULL);
   drain(shim);

@@ -1,5 +1,6 @@
 #include "oci_mounts.h"
 
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
@@ -7,6 +8,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "mount_options.h"
 #include "oci_reader.h"
 
 namespace covey {
@@ -14,114 +16,81 @@ namespace {
 
 using nlohmann::json;
 
-// Source: linux/mount.h; spelled here because glibc's and the kernel's headers do not mix.
-constexpr uint64_t kReadOnly = 0x1, kNoSuid = 0x2, kNoDev = 0x4, kNoExec = 0x8, kTimeMask = 0x70,
-                   kNoAtime = 0x10, kStrictAtime = 0x20, kNoDirAtime = 0x80;
+constexpr uint64_t kMountReadOnly = 0x1;  // MOUNT_ATTR_RDONLY
 
-struct Attribute {
-  uint64_t set;
-  uint64_t clear;
-};
-const std::map<std::string, Attribute> kAttributes = {
-    {"ro", {kReadOnly, 0}},
-    {"rw", {0, kReadOnly}},
-    {"nosuid", {kNoSuid, 0}},
-    {"suid", {0, kNoSuid}},
-    {"nodev", {kNoDev, 0}},
-    {"dev", {0, kNoDev}},
-    {"noexec", {kNoExec, 0}},
-    {"exec", {0, kNoExec}},
-    {"noatime", {kNoAtime, kTimeMask}},
-    {"strictatime", {kStrictAtime, kTimeMask}},
-    {"relatime", {0, kTimeMask}},
-    {"nodiratime", {kNoDirAtime, 0}},
-    {"defaults", {0, 0}},
-    {"async", {0, 0}},
-};
-const std::map<std::string, uint64_t> kPropagation = {
-    {"private", MS_PRIVATE},       {"rprivate", MS_PRIVATE},       {"slave", MS_SLAVE},
-    {"rslave", MS_SLAVE},          {"shared", MS_SHARED},          {"rshared", MS_SHARED},
-    {"unbindable", MS_UNBINDABLE}, {"runbindable", MS_UNBINDABLE},
-};
-
-struct Options {
-  uint64_t set = 0;
-  uint64_t clear = 0;
-  uint64_t propagation = 0;
-  bool bind = false;
-  bool recursive = false;
-  bool recursive_attributes = false;
-  std::vector<std::string> data;
-};
-
-Options Sort(const std::vector<std::string>& texts) {
-  Options options;
-  for (const std::string& text : texts) {
-    const auto attribute = kAttributes.find(text);
-    const auto propagation = kPropagation.find(text);
-    if (attribute != kAttributes.end()) {
-      options.set = (options.set & ~attribute->second.clear) | attribute->second.set;
-      options.clear = (options.clear & ~attribute->second.set) | attribute->second.clear;
-    } else if (propagation != kPropagation.end()) {
-      options.propagation = propagation->second;
-    } else if (text == "bind" || text == "rbind") {
-      options.bind = true;
-      options.recursive = text == "rbind";
-    } else if (text == "rro") {
-      options.set |= kReadOnly;
-      options.recursive_attributes = true;
-    } else {
-      options.data.push_back(text);
-    }
-  }
-  return options;
+/** Whether a file system belongs to a namespace that the container's user namespace does not own. */
+bool IsMountedOutside(const std::string& type, const std::string& target, const Namespaces& namespaces) {
+  if (!namespaces.ids()) return false;
+  const auto foreign = [&](int flag) {
+    return namespaces.Shares(flag) || (namespaces.Makes(CLONE_NEWUSER) && namespaces.Joins(flag));
+  };
+  // Nodes of a file system made inside would not work.
+  if (type == "tmpfs" && target == "/dev") return true;
+  if (type == "sysfs") return foreign(CLONE_NEWNET);
+  if (type == "mqueue") return foreign(CLONE_NEWIPC);
+  if (type == "proc" && foreign(CLONE_NEWPID) && namespaces.Joins(CLONE_NEWPID))
+    throw InvalidInput("linux.namespaces.pid",
+                       "cannot be joined from a new user namespace: join its owner too");
+  return type == "proc" && foreign(CLONE_NEWPID);
 }
 
-void PlanBind(PlanWriter& plan, const std::string& source, const std::string& target, const Options& o) {
-  uint64_t flags = 0;
+void PlanBind(PlanWriter& plan, const std::string& source, const std::string& target, const MountOptions& o,
+              bool outside, const std::optional<Ids>& ids = std::nullopt) {
+  uint64_t flags = outside || o.propagation & MS_SHARED ? BIND_OUTSIDE : 0;
   if (o.recursive) flags |= BIND_RECURSIVE;
-  if (o.recursive_attributes) flags |= BIND_RECURSIVE_ATTRIBUTES;
-  plan.Op(PLAN_BIND, "mounts")
-      .Text(source)
-      .Text(target)
-      .Number(o.set)
-      .Number(o.clear)
-      .Number(flags)
-      .Number(o.propagation);
+  if (o.idmap || ids) flags |= BIND_IDMAP;
+  if (o.idmap_recursive) flags |= BIND_IDMAP_RECURSIVE;
+  plan.Op(PLAN_BIND, "mounts").Text(source).Text(target).Number(o.top.set).Number(o.top.clear).Number(flags);
+  plan.Number(o.propagation).Number(o.below.set).Number(o.below.clear);
+  plan.Text(ids ? ids->uids.Lines() : "").Text(ids ? ids->gids.Lines() : "");
 }
 
 void PlanFileSystem(PlanWriter& plan, const std::string& type, const std::string& source,
-                    const std::string& target, const Options& o) {
-  plan.Op(PLAN_MOUNT, "mounts")
-      .Text(type)
-      .Text(source)
-      .Text(target)
-      .Number(o.set)
-      .List(o.data)
-      .Number(o.propagation);
+                    const std::string& target, const MountOptions& o, bool outside = false) {
+  uint64_t flags = outside ? MOUNT_OUTSIDE : 0;
+  if (o.copy_up) flags |= MOUNT_COPY_UP;
+  plan.Op(PLAN_MOUNT, "mounts").Text(type).Text(source).Text(target).Number(o.top.set | o.below.set);
+  plan.List(o.data).Number(o.propagation).Number(flags);
+}
+
+void PlanRemount(PlanWriter& plan, const std::string& target, const MountOptions& o) {
+  plan.Op(PLAN_REMOUNT, "mounts").Text(target).Number(o.top.set).Number(o.top.clear);
+  plan.Number(o.below.set).Number(o.below.clear);
 }
 
 /** /sys/fs/cgroup: the unified tree, or on v1 a tmpfs with the container's own part of each hierarchy. */
 void PlanCgroupMount(PlanWriter& plan, const CgroupLayout& layout, const std::string& cgroup,
-                     const std::string& target, const Options& asked) {
+                     const std::string& target, const MountOptions& asked, bool outside) {
   if (layout.unified) {
-    Options o = asked;
+    MountOptions o = asked;
     o.data.clear();
     PlanFileSystem(plan, "cgroup2", "cgroup", target, o);
     return;
   }
-  Options folder = asked;
-  folder.set &= ~kReadOnly;
+  MountOptions folder = asked;
+  folder.top.set &= ~kMountReadOnly;
   folder.data = {"mode=755", "size=64k"};
   PlanFileSystem(plan, "tmpfs", "tmpfs", target, folder);
   for (const CgroupLayout::Hierarchy& h : layout.v1) {
-    Options o = asked;
+    MountOptions o = asked;
     o.data.clear();
-    PlanBind(plan, h.mount + cgroup, target + h.mount.substr(h.mount.rfind('/')), o);
+    const std::string name = h.mount.substr(h.mount.rfind('/') + 1);
+    PlanBind(plan, h.mount + cgroup, target + "/" + name, o, outside);
+    // `cpu` beside `cpu,cpuacct`: programs look for one controller by its name.
+    for (size_t at = 0, end = 0; name.find(',') != std::string::npos && end != std::string::npos;
+         at = end + 1) {
+      end = name.find(',', at);
+      plan.Op(PLAN_LINK).Text(name).Text(target + "/" + name.substr(at, end - at));
+    }
+  }
+  if (asked.top.set & kMountReadOnly) {
+    MountOptions read_only;
+    read_only.top.set = kMountReadOnly;
+    PlanRemount(plan, target, read_only);
   }
 }
 
-void PlanDevices(PlanWriter& plan, const json& config) {
+void PlanDevices(PlanWriter& plan, const json& config, const Namespaces& namespaces) {
   const struct {
     const char* path;
     unsigned major, minor;
@@ -140,8 +109,8 @@ void PlanDevices(PlanWriter& plan, const json& config) {
     plan.Number(kind->second | static_cast<mode_t>(NumberOr(device, "fileMode", 0666)));
     plan.Number(static_cast<uint64_t>(NumberOr(device, "major", 0)));
     plan.Number(static_cast<uint64_t>(NumberOr(device, "minor", 0)));
-    plan.Number(static_cast<uint64_t>(NumberOr(device, "uid", 0)))
-        .Number(static_cast<uint64_t>(NumberOr(device, "gid", 0)));
+    plan.Number(namespaces.HostUid(static_cast<uint32_t>(NumberOr(device, "uid", 0)), "linux.devices.uid"));
+    plan.Number(namespaces.HostGid(static_cast<uint32_t>(NumberOr(device, "gid", 0)), "linux.devices.gid"));
   }
   for (const auto& node : standard) {
     if (std::find(own.begin(), own.end(), node.path) != own.end()) continue;
@@ -150,8 +119,8 @@ void PlanDevices(PlanWriter& plan, const json& config) {
         .Number(S_IFCHR | 0666)
         .Number(node.major)
         .Number(node.minor)
-        .Number(0)
-        .Number(0);
+        .Number(namespaces.HostUid(0, "linux.uidMappings"))
+        .Number(namespaces.HostGid(0, "linux.gidMappings"));
   }
   const char* const links[][2] = {{"/proc/self/fd", "/dev/fd"},
                                   {"/proc/self/fd/0", "/dev/stdin"},
@@ -163,41 +132,74 @@ void PlanDevices(PlanWriter& plan, const json& config) {
 
 }  // namespace
 
-void PlanMounts(PlanWriter& plan, const json& config, const CgroupLayout& layout, const std::string& cgroup) {
+namespace {
+
+/** The ids a bind is shown through: its own maps, else none of its own. */
+std::optional<Ids> OwnMaps(const json& mount, const std::string& target) {
+  const json &uids = ArrayOr(mount, "uidMappings"), &gids = ArrayOr(mount, "gidMappings");
+  if (uids.empty() && gids.empty()) return std::nullopt;
+  const std::string field = "mounts." + target;
+  return Ids{IdMap(uids, field + ".uidMappings"), IdMap(gids, field + ".gidMappings")};
+}
+
+void PlanMountOf(PlanWriter& plan, const json& mount, const std::string& target,
+                 const Namespaces& namespaces) {
+  const std::string source = TextOr(mount, "source", ""), type = TextOr(mount, "type", "");
+  MountOptions options = SortMountOptions(TextsOr(mount, "options"));
+  const std::string field = "mounts." + target;
+  const std::optional<Ids> maps = OwnMaps(mount, target);
+  if (options.remount) {
+    PlanRemount(plan, target, options);
+  } else if (options.bind || type == "bind") {
+    if (source.empty() || source[0] != '/')
+      throw InvalidInput("mounts.source", "\"" + source + "\" is not absolute");
+    if (!options.data.empty())
+      throw InvalidInput(field + ".options", "a bind knows no \"" + options.data[0] + "\"");
+    if (options.copy_up) throw InvalidInput(field + ".options", "tmpcopyup is for tmpfs only");
+    if (options.idmap && !maps && !namespaces.ids())
+      throw InvalidInput(field + ".options", "idmap needs a user namespace, or uidMappings and gidMappings");
+    PlanBind(plan, source, target, options, namespaces.ids().has_value(), maps);
+  } else {
+    if (type.empty()) throw InvalidInput("mounts.type", "of " + target + " is missing");
+    if (maps || options.idmap) throw InvalidInput(field + ".options", "only a bind can be mapped");
+    if (options.copy_up && type != "tmpfs")
+      throw InvalidInput(field + ".options", "tmpcopyup is for tmpfs only");
+    if (options.copy_up) throw InvalidInput(field + ".options", "tmpcopyup is not supported yet");
+    const bool outside = IsMountedOutside(type, target, namespaces);
+    if (outside && target == "/dev") {
+      options.data.push_back("uid=" + std::to_string(namespaces.HostUid(0, "linux.uidMappings")));
+      options.data.push_back("gid=" + std::to_string(namespaces.HostGid(0, "linux.gidMappings")));
+    }
+    PlanFileSystem(plan, type, source, target, options, outside);
+  }
+}
+
+}  // namespace
+
+void PlanMounts(PlanWriter& plan, const json& config, const Namespaces& namespaces,
+                const CgroupLayout& layout, const std::string& cgroup) {
   bool own_dev = false;
   for (const json& mount : ArrayOr(config, "mounts")) {
     if (!mount.is_object()) throw InvalidInput("mounts", "must hold objects");
-    const std::string target = TextOr(mount, "destination", ""), source = TextOr(mount, "source", "");
-    const std::string type = TextOr(mount, "type", "");
+    const std::string target = TextOr(mount, "destination", ""), type = TextOr(mount, "type", "");
     if (target.empty() || target[0] != '/')
       throw InvalidInput("mounts.destination", "\"" + target + "\" is not absolute");
-    const Options options = Sort(TextsOr(mount, "options"));
-    if (options.bind || type == "bind") {
-      if (source.empty() || source[0] != '/')
-        throw InvalidInput("mounts.source", "\"" + source + "\" is not absolute");
-      PlanBind(plan, source, target, options);
-    } else if (type == "cgroup" || type == "cgroup2") {
-      PlanCgroupMount(plan, layout, cgroup, target, options);
+    if (type == "cgroup" || type == "cgroup2") {
+      const MountOptions options = SortMountOptions(TextsOr(mount, "options"));
+      PlanCgroupMount(plan, layout, cgroup, target, options, namespaces.ids().has_value());
     } else {
-      if (type.empty()) throw InvalidInput("mounts.type", "of " + target + " is missing");
-      PlanFileSystem(plan, type, source, target, options);
+      PlanMountOf(plan, mount, target, namespaces);
     }
     if (target == "/dev") own_dev = type == "tmpfs";
   }
-  if (own_dev) PlanDevices(plan, config);
+  if (own_dev) PlanDevices(plan, config, namespaces);
 }
 
-std::string SysctlPath(const std::string& key) {
-  std::string path = key;
-  std::replace(path.begin(), path.end(), '.', '/');
-  const bool own = path.rfind("net/", 0) == 0 || path.rfind("kernel/msg", 0) == 0 ||
-                   path.rfind("kernel/shm", 0) == 0 || path == "kernel/sem" ||
-                   path.rfind("fs/mqueue/", 0) == 0 || path == "kernel/domainname";
-  if (!own || path.find("//") != std::string::npos) {
-    throw InvalidInput("linux.sysctl." + key,
-                       "is not kept per container: only net.*, the IPC ones and fs.mqueue.* are");
+bool HasSharedMounts(const json& config) {
+  for (const json& mount : ArrayOr(config, "mounts")) {
+    if (mount.is_object() && SortMountOptions(TextsOr(mount, "options")).propagation & MS_SHARED) return true;
   }
-  return path;
+  return false;
 }
 
 }  // namespace covey

@@ -5,15 +5,16 @@
 #include <string>
 
 #include "cgroup.h"
+#include "oci_namespaces.h"
 #include "plan_writer.h"
 
 namespace covey {
 
 /** config.mounts in order, then device nodes and links when /dev is the container's own. Throws InvalidInput. */
-void PlanMounts(PlanWriter& plan, const nlohmann::json& config, const CgroupLayout& layout,
-                const std::string& cgroup);
+void PlanMounts(PlanWriter& plan, const nlohmann::json& config, const Namespaces& namespaces,
+                const CgroupLayout& layout, const std::string& cgroup);
 
-/** `net.ipv4.ip_forward` as a path below /proc/sys; only what the container's own namespaces hold is allowed. */
-std::string SysctlPath(const std::string& key);
+/** Whether a mount is shared with the host's: only one made outside the container's mount namespace can be. */
+bool HasSharedMounts(const nlohmann::json& config);
 
 }  // namespace covey

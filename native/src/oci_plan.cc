@@ -27,53 +27,14 @@ void RefuseUnsupported(const json& config) {
   for (const auto& [kind, hooks] : ObjectOr(config, "hooks").items()) {
     if (!hooks.empty()) throw InvalidInput("hooks." + kind, "hooks are not run by this core");
   }
-  for (const char* key : {"seccomp", "intelRdt", "personality", "timeOffsets"}) {
+  for (const char* key : {"seccomp", "intelRdt", "personality"}) {
     const auto found = linux.find(key);
     if (found != linux.end() && !found->is_null() && !found->empty()) {
       throw InvalidInput(std::string("linux.") + key, "is not supported by this core yet");
     }
   }
-  for (const char* key : {"uidMappings", "gidMappings"}) {
-    if (!ArrayOr(linux, key).empty())
-      throw InvalidInput(std::string("linux.") + key, "user namespaces are not supported yet");
-  }
   if (!TextOr(linux, "mountLabel", "").empty())
     throw InvalidInput("linux.mountLabel", "is not supported by this core yet");
-}
-
-/** The namespaces asked for; pid, mount, uts, ipc and cgroup are always the container's own. */
-void PlanNamespaces(PlanWriter& plan, const json& linux) {
-  uint64_t flags = 0;
-  bool cgroup = false;
-  for (const json& item : ArrayOr(linux, "namespaces")) {
-    const std::string type = TextOr(item, "type", ""), path = TextOr(item, "path", "");
-    const std::string field = "linux.namespaces." + type;
-    if (type == "network" && !path.empty()) {
-      plan.Op(PLAN_NETNS, field).Text(path);
-      continue;
-    }
-    if (!path.empty()) throw InvalidInput(field, "joining a namespace by path is supported for network only");
-    if (type == "pid")
-      flags |= CLONE_NEWPID;
-    else if (type == "mount")
-      flags |= CLONE_NEWNS;
-    else if (type == "uts")
-      flags |= CLONE_NEWUTS;
-    else if (type == "ipc")
-      flags |= CLONE_NEWIPC;
-    else if (type == "network")
-      flags |= CLONE_NEWNET;
-    else if (type == "cgroup")
-      cgroup = true;
-    else
-      throw InvalidInput(field, "is not supported by this core yet");
-  }
-  const uint64_t always = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC;
-  if ((flags & always) != always || !cgroup) {
-    throw InvalidInput("linux.namespaces",
-                       "pid, mount, uts, ipc and cgroup are needed; sharing the host's is not supported yet");
-  }
-  plan.Op(PLAN_CLONE_FLAGS).Number(flags);
 }
 
 void PlanLog(PlanWriter& plan, const CreateOptions& options) {
@@ -81,40 +42,78 @@ void PlanLog(PlanWriter& plan, const CreateOptions& options) {
   plan.Number(static_cast<uint64_t>(options.log_format)).Number(options.log_buffer_bytes);
 }
 
-void PlanRoot(PlanWriter& plan, const json& config, const CreateOptions& options) {
+void PlanRoot(PlanWriter& plan, const json& config, const Namespaces& namespaces,
+              const CreateOptions& options) {
+  const uint64_t outside = namespaces.ids() ? 1 : 0;
   const std::string root = options.state_dir + "/root";
   plan.Op(PLAN_DIR).Text(root).Number(0755);
   if (options.layers.empty()) {
     const std::string path = TextOr(ObjectOr(config, "root"), "path", "");
     if (path.empty() || path[0] != '/') throw InvalidInput("root.path", "must be absolute");
-    plan.Op(PLAN_ROOT_BIND, "root.path").Text(path);
+    plan.Op(PLAN_ROOT_BIND, "root.path").Text(path).Number(outside);
   } else {
-    if (options.layers.size() > 500) throw InvalidInput("layers", "there are more than the kernel's 500");
+    if (options.layers.size() > PLAN_LAYERS_MAX)
+      throw InvalidInput("layers", "there are more than the kernel's 500");
     for (const std::string& layer : options.layers) {
       if (layer.empty() || layer[0] != '/') throw InvalidInput("layers", "must be absolute folders");
     }
     const std::string upper = options.state_dir + "/upper", work = options.state_dir + "/work";
-    plan.Op(PLAN_DIR).Text(upper).Number(0755).Op(PLAN_DIR).Text(work).Number(0700);
+    // The layers are shown through the container's ids, what it writes is stored under the host's ids for them.
+    plan.Op(PLAN_DIR).Text(upper).Number(0755);
+    plan.Number(namespaces.HostUid(0, "linux.uidMappings"))
+        .Number(namespaces.HostGid(0, "linux.gidMappings"));
+    plan.Op(PLAN_DIR).Text(work).Number(0700);
     plan.Op(PLAN_OVERLAY, "layers").Number(static_cast<uint64_t>(options.overlay_mode)).List(options.layers);
     plan.Text(upper)
         .Text(work)
         .Number(options.is_volatile ? 1 : 0)
         .Text(options.state_dir + "/links")
-        .Text(root);
+        .Text(root)
+        .Number(outside);
   }
   plan.Op(PLAN_ROOT_AT).Text(root);
 }
 
-void PlanPaths(PlanWriter& plan, const json& linux) {
+void PlanPaths(PlanWriter& plan, const json& linux, const Namespaces& namespaces) {
   for (const auto& [key, value] : ObjectOr(linux, "sysctl").items()) {
     if (!value.is_string()) throw InvalidInput("linux.sysctl." + key, "must be text");
-    plan.Op(PLAN_SYSCTL, "linux.sysctl").Text(SysctlPath(key)).Text(value.get<std::string>());
+    const std::string path = SysctlPath(key, namespaces);
+    // Its file belongs to the host's root, but its system call asks for the uts namespace's.
+    if (path == "kernel/domainname")
+      plan.Op(PLAN_DOMAINNAME, "linux.sysctl").Text(value.get<std::string>());
+    else
+      plan.Op(PLAN_SYSCTL, "linux.sysctl").Text(path).Text(value.get<std::string>());
   }
   for (const std::string& path : TextsOr(linux, "maskedPaths"))
     plan.Op(PLAN_MASK, "linux.maskedPaths").Text(path);
   for (const std::string& path : TextsOr(linux, "readonlyPaths")) {
     plan.Op(PLAN_READONLY, "linux.readonlyPaths").Text(path);
   }
+}
+
+/** In a mount namespace that is joined there is a root already, and it is not ours to change. */
+void RefuseTree(const json& config) {
+  const json& linux = ObjectOr(config, "linux");
+  if (!ArrayOr(config, "mounts").empty())
+    throw InvalidInput("mounts", "cannot be made in a mount namespace that is joined");
+  for (const char* key : {"maskedPaths", "readonlyPaths"}) {
+    if (!ArrayOr(linux, key).empty())
+      throw InvalidInput(std::string("linux.") + key, "cannot be set in a mount namespace that is joined");
+  }
+  if (!ObjectOr(linux, "sysctl").empty())
+    throw InvalidInput("linux.sysctl", "cannot be set in a mount namespace that is joined");
+}
+
+/** Whoever the process runs as may open its own /dev/stdout again; also checks that its ids exist inside. */
+void PlanStdioOwner(PlanWriter& plan, const json& process, const Namespaces& namespaces) {
+  const json& user = ObjectOr(process, "user");
+  const auto id = [&](const char* key) { return static_cast<uint32_t>(NumberOr(user, key, 0)); };
+  const uint32_t uid = namespaces.HostUid(id("uid"), "process.user.uid");
+  const uint32_t gid = namespaces.HostGid(id("gid"), "process.user.gid");
+  for (const json& extra : ArrayOr(user, "additionalGids")) {
+    if (extra.is_number_unsigned()) namespaces.HostGid(extra.get<uint32_t>(), "process.user.additionalGids");
+  }
+  plan.Op(PLAN_STDIO_OWNER).Number(uid).Number(gid);
 }
 
 }  // namespace
@@ -135,18 +134,26 @@ std::string PlanContainer(const std::string& text, const CreateOptions& options,
   plan.Op(PLAN_STATE_DIR).Text(options.state_dir);
   plan.Op(PLAN_BOOT_ID).Text(boot_id);
   PlanLog(plan, options);
-  PlanNamespaces(plan, linux);
+  const Namespaces namespaces(config);
+  namespaces.Plan(plan, layout, cgroup);
+  if (namespaces.ids() || HasSharedMounts(config)) plan.Op(PLAN_OUTSIDE);
   PlanCgroup(plan, layout, cgroup, ObjectOr(linux, "resources"));
   const std::string hostname = TextOr(config, "hostname", ""), domain = TextOr(config, "domainname", "");
   if (!hostname.empty()) plan.Op(PLAN_HOSTNAME, "hostname").Text(hostname);
   if (!domain.empty()) plan.Op(PLAN_DOMAINNAME, "domainname").Text(domain);
-  PlanRoot(plan, config, options);
-  PlanMounts(plan, config, layout, cgroup);
-  PlanPaths(plan, linux);
-  if (FlagOr(ObjectOr(config, "root"), "readonly", false)) plan.Op(PLAN_ROOT_READONLY);
-  // The score is set through the host's /proc, which the pivot leaves behind.
-  PlanOomScore(plan, process);
-  plan.Op(PLAN_PIVOT);
+  PlanStdioOwner(plan, process, namespaces);
+  if (namespaces.Joins(CLONE_NEWNS)) {
+    RefuseTree(config);
+    PlanOomScore(plan, process);
+  } else {
+    PlanRoot(plan, config, namespaces, options);
+    PlanMounts(plan, config, namespaces, layout, cgroup);
+    PlanPaths(plan, linux, namespaces);
+    if (FlagOr(ObjectOr(config, "root"), "readonly", false)) plan.Op(PLAN_ROOT_READONLY);
+    // The score is set through the host's /proc, which the pivot leaves behind.
+    PlanOomScore(plan, process);
+    plan.Op(PLAN_PIVOT);
+  }
   PlanProcess(plan, process);
   return plan.Finish();
 }

@@ -132,7 +132,7 @@ export async function until(isTrue: () => boolean, what: string, clock: Clock = 
 }
 
 /** Every line of all log files that are not compressed, oldest first. */
-export function linesOf(container: Container): readonly LogEntry[] {
+export function linesOf(container: Pick<Container, 'logPath'>): readonly LogEntry[] {
   return logPathsOf(container).flatMap((path) => {
     const bytes = readFileSync(path);
     const lines: LogEntry[] = [];
@@ -145,7 +145,7 @@ export function linesOf(container: Container): readonly LogEntry[] {
 }
 
 /** The log files that are not compressed, oldest first. */
-export function logPathsOf(container: Container): readonly string[] {
+export function logPathsOf(container: Pick<Container, 'logPath'>): readonly string[] {
   const folder = dirname(container.logPath);
   const aside = readdirSync(folder).filter((name) => /^log\.\d{8,}$/.test(name));
   const paths = [...aside.sort().map((name) => join(folder, name)), container.logPath];
@@ -153,7 +153,7 @@ export function logPathsOf(container: Container): readonly string[] {
 }
 
 /** Both streams' text from all log files, oldest first. */
-export function outputOf(container: Container): string {
+export function outputOf(container: Pick<Container, 'logPath'>): string {
   let text = '';
   for (const line of linesOf(container)) {
     text += Buffer.from(line.text).toString('utf8');

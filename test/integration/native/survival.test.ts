@@ -156,7 +156,7 @@ it('finds and commands a container again whose state directory has a path longer
   const second = world.newRuntime({ stateDir });
   try {
     expect(await second.list(forever)).toMatchObject([{ id, pid, state: 'created' }]);
-    await second.start(id, forever);
+    await world.said(await second.start(id, forever), 'ready');
     expect(await second.stop(id, { stopSignal: '', graceMs: 10_000 }, forever)).toMatchObject({ code: 0 });
   } finally {
     await second.remove(id);

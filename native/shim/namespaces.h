@@ -1,0 +1,36 @@
+// Namespaces that exist already, and those that are not made by clone3.
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "failure.h"
+#include "plan.h"
+
+/**
+ * Whether joining needs a process of its own between the shim and the first process: a pid namespace holds only children
+ * of the one who joined, a user namespace must be entered before the others are made, and with one of the container's own
+ * the host's rights are gone before anything else could be joined.
+ */
+int namespaces_need_stem(struct plan plan, uint64_t made);
+
+/** Joins those of the plan whose flag is among `flags`. */
+int namespaces_join_some(struct plan plan, uint64_t flags, struct failure* failure);
+
+/** Joins everything of the plan but the mount namespace, the user namespace last. */
+int namespaces_join(struct plan plan, struct failure* failure);
+
+/** Joins the mount namespace of the plan, if there is one: afterwards its root is ours. */
+int namespaces_join_mount(struct plan plan, struct failure* failure);
+
+/** Makes the time namespace of the plan, if there is one, and enters it. Source: time_namespaces(7). */
+int namespaces_offset_time(struct plan plan, struct failure* failure);
+
+/**
+ * Enters every namespace of a process: with the host's rights first, then its user namespace, where `plan`'s resource
+ * limits could be raised no more.
+ */
+int namespaces_enter(int pidfd, struct plan plan, struct failure* failure);
+
+/** Raises our hard limits to those of the plan, the soft ones stay: in a user namespace nobody may. 0 or -1. */
+int limits_raise(struct plan plan, struct failure* failure);

@@ -1,0 +1,158 @@
+// The birth of the first process: its clone, and what it needs of the host.
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "aside.h"
+#include "cgroup.h"
+#include "init.h"
+#include "namespaces.h"
+#include "outside.h"
+#include "shim.h"
+#include "sys.h"
+#include "userns.h"
+
+static const char kStep[] = "making the namespaces";
+
+struct birth {
+  struct clone_arguments args;
+  struct init_start start;
+  int ours;  // the shim's end of the door
+};
+
+/** clone3, and in the child the container. The child's pid, or -1 with errno. */
+static int clone_init(const struct birth* birth, int* pidfd) {
+  struct clone_arguments args = birth->args;
+  *pidfd = -1;
+  args.pidfd = (uint64_t)(uintptr_t)pidfd;
+  int pid = sys_clone3(&args);
+  if (pid != 0) return pid;
+  // Ours would keep the addon waiting for the end of the answer.
+  close(DOOR);
+  close(birth->ours);
+  init_main(birth->start);
+}
+
+/** Joins what is to be joined and makes the first process a child of the shim, not of ours. */
+static int clone_in_stem(void* with, struct aside* result) {
+  struct birth* birth = with;
+  if (namespaces_join(birth->start.plan, &result->failure) != 0) return -1;
+  birth->args.flags |= CLONE_PARENT;
+  birth->args.exit_signal = 0;  // as the stem's own
+  result->pid = clone_init(birth, &result->fd);
+  return result->pid < 0 ? failed(&result->failure, kStep, "clone3", "") : 0;
+}
+
+static int clone_through_stem(struct birth* birth, int* pidfd, struct failure* failure) {
+  struct aside result;
+  birth->start.joined = 1;
+  if (aside(0, clone_in_stem, birth, &result) != 0) return *failure = result.failure, -1;
+  *pidfd = result.fd;
+  return result.pid;
+}
+
+/** Pipes' files belong to who made them; without this a container could not open its own /dev/stdout. */
+static int own_stdio(const struct shim* shim, struct failure* failure) {
+  struct plan plan = shim->plan;
+  struct plan_record record;
+  while (plan_next(&plan, &record) == 1) {
+    if (record.op != PLAN_STDIO_OWNER) continue;
+    uid_t uid = (uid_t)plan_number(&record, 0);
+    gid_t gid = (gid_t)plan_number(&record, 1);
+    for (int i = 0; i < 2; i++) {
+      if (fchown(shim->streams[i].fd, uid, gid) != 0) return failed(failure, "placing stdio", "fchown", "");
+    }
+  }
+  return 0;
+}
+
+/** The score of a process in a user namespace: from inside it could be raised, but hardly set. */
+static int set_oom_score(const struct shim* shim, struct failure* failure) {
+  struct plan plan = shim->plan;
+  struct plan_record record;
+  while (plan_next(&plan, &record) == 1) {
+    char path[48], text[24];
+    if (record.op != PLAN_OOM_SCORE) continue;
+    snprintf(path, sizeof path, "/proc/%d/oom_score_adj", shim->pid);
+    int length = snprintf(text, sizeof text, "%lld", (long long)plan_number(&record, 0));
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return failed(failure, "setting the OOM score", "open", path);
+    ssize_t n = write(fd, text, (size_t)length);
+    int error = errno;
+    close(fd);
+    if (n < 0) return failed_as(failure, error, "setting the OOM score", "write", path);
+  }
+  return 0;
+}
+
+static int has_outside(struct plan plan) {
+  struct plan_record record;
+  while (plan_next(&plan, &record) == 1) {
+    if (record.op == PLAN_OUTSIDE) return 1;
+  }
+  return 0;
+}
+
+/** Maps and mounts, while the first process waits for them. */
+static int furnish(const struct shim* shim, const struct birth* birth, struct failure* failure) {
+  static struct outside made;
+  int userns = -1;
+  if (birth->start.mapped) {
+    if (userns_map(shim->plan, shim->pid, birth->start.made & CLONE_NEWUSER ? 1 : 0, failure) != 0) return -1;
+    if ((userns = userns_of(shim->pid, failure)) < 0) return -1;
+    if (set_oom_score(shim, failure) != 0) return -1;
+  }
+  if (!has_outside(shim->plan)) return 0;
+  int outcome = outside_make(shim->plan, userns, &made, failure);
+  if (userns >= 0) close(userns);
+  return outcome == 0 ? outside_send(shim->door, &made, failure) : -1;
+}
+
+static int open_channels(int door[2], int out[2], int err[2], struct failure* failure) {
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, door) != 0)
+    return failed(failure, kStep, "socketpair", "");
+  if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) return failed(failure, kStep, "pipe2", "");
+  return 0;
+}
+
+int spawn_init(struct shim* shim, struct failure* failure) {
+  int door[2], out[2], err[2], pidfd = -1;
+  if (open_channels(door, out, err, failure) != 0) return -1;
+  int cgroup = cgroup_unified(shim->plan, failure);
+  if (failure->error != 0) return -1;
+  uint64_t made = shim->clone_flags;
+  struct birth birth = {
+      .args = {.flags = (made & ~(uint64_t)CLONE_NEWCGROUP) | CLONE_PIDFD_ |
+                        (cgroup >= 0 ? CLONE_INTO_CGROUP_ : 0),
+               .exit_signal = SIGCHLD,
+               .cgroup = cgroup >= 0 ? (uint64_t)cgroup : 0},
+      .start = {.plan = shim->plan,
+                .door = door[1],
+                .out = out[1],
+                .err = err[1],
+                .made = made,
+                .mapped = userns_wanted(shim->plan)},
+      .ours = door[0],
+  };
+  if (birth.start.mapped && limits_raise(shim->plan, failure) != 0) return -1;
+  int pid = namespaces_need_stem(shim->plan, made) ? clone_through_stem(&birth, &pidfd, failure)
+                                                   : clone_init(&birth, &pidfd);
+  if (pid < 0) return failure->error ? -1 : failed(failure, kStep, "clone3", "");
+  close(door[1]);
+  close(out[1]);
+  close(err[1]);
+  if (cgroup >= 0) close(cgroup);
+  fcntl(out[0], F_SETFL, O_NONBLOCK);
+  fcntl(err[0], F_SETFL, O_NONBLOCK);
+  shim->pid = pid;
+  shim->pidfd = pidfd;
+  shim->door = door[0];
+  shim->streams[0].fd = out[0];
+  shim->streams[1].fd = err[0];
+  if (own_stdio(shim, failure) != 0) return -1;
+  return furnish(shim, &birth, failure);
+}
