@@ -96,5 +96,7 @@ export function attachmentOf({ task, revision }: Assignment): Attachment | undef
   const hostPorts = revision.ports
     .filter((port) => port.mode === 'host')
     .map(({ protocol, published, target }) => ({ protocol, published, target }));
-  return { taskId: task.id, address: task.address, hostPorts };
+  const { networkEgressBits: egressBits = 0, networkIngressBits: ingressBits = 0 } = revision.template.limits;
+  const rate = egressBits === 0 && ingressBits === 0 ? {} : { rate: { egressBits, ingressBits } };
+  return { taskId: task.id, address: task.address, hostPorts, ...rate };
 }

@@ -12,6 +12,8 @@ const MS_OF: Readonly<Record<string, number>> = {
 };
 const BYTES_OF: Readonly<Record<string, number>> = { '': 1, b: 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30, t: 2 ** 40 };
 
+const BITS_OF: Readonly<Record<string, number>> = { '': 1, k: 1e3, m: 1e6, g: 1e9 };
+
 /** Go's limit: what Docker's durations can hold. */
 const DURATION_MAX_MS = 9_223_372_036_854;
 
@@ -51,6 +53,19 @@ export function parseCpus(text: string, field: string): number {
     throw new ClusterError('invalid', `"${text}" is not a number of CPUs`, { field, hint: 'write it like 0.5 or 2' });
   }
   return nano;
+}
+
+/** `512kbit`, `20mbit`, `1.5gbit`; bits a second, powers of 1000 as networks count. @throws ClusterError `invalid` */
+export function parseBitRate(text: string, field: string): number {
+  const match = /^(\d+(?:\.\d+)?)([kmg]?)bit$/.exec(text.toLowerCase());
+  const bits = match === null ? Number.NaN : Math.floor(Number(match[1]) * (BITS_OF[match[2] ?? ''] ?? Number.NaN));
+  if (!Number.isSafeInteger(bits)) {
+    throw new ClusterError('invalid', `"${text}" is not a network rate`, {
+      field,
+      hint: 'write it like 512kbit, 20mbit or 1gbit',
+    });
+  }
+  return bits;
 }
 
 /** `1h30m0s` without the zero parts: `90s` is `1m30s`. */

@@ -16,6 +16,9 @@ export interface VethPlan {
   readonly hostAddress: string;
   /** Owner of the host's route. */
   readonly protocol: number;
+  /** Bits a second from and to the container, all headers counted; null = no limit. */
+  readonly egressBits: number | null;
+  readonly ingressBits: number | null;
 }
 
 export interface Link {

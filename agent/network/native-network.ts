@@ -120,6 +120,8 @@ export class NativeNetwork implements Network {
         containerMac: containerMac(address),
         hostAddress: host.address,
         protocol: ROUTE_PROTOCOL,
+        egressBits: attachment.rate?.egressBits ?? null,
+        ingressBits: attachment.rate?.ingressBits ?? null,
       });
       this.#attached.set(taskId, attachment);
       this.#balance.readmit(taskId);

@@ -58,6 +58,15 @@ export interface Attachment {
   readonly address: string;
   /** Open from the attachment on, until `withdraw` or `detach`. */
   readonly hostPorts: readonly HostPort[];
+  /** Absent: no limit. Holds from the attachment to the end of the link, whoever is the agent meanwhile. */
+  readonly rate?: NetworkRate;
+}
+
+/** Bits a second, all headers counted; 0 = no limit. */
+export interface NetworkRate {
+  /** From the container, and to it. */
+  readonly egressBits: number;
+  readonly ingressBits: number;
 }
 
 /** All that the host's network has to hold, for a start without a gap. */

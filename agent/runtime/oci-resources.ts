@@ -62,10 +62,18 @@ const CPU_QUOTA_MIN_US = 1_000;
 export function resourcesOf(limits: Limits): OciResources {
   return {
     devices: [{ allow: false, access: 'rwm' }],
-    ...(limits.memoryBytes > 0 && { memory: { limit: limits.memoryBytes, swap: limits.memoryBytes } }),
+    ...memoryOf(limits),
     ...(limits.nanoCpus > 0 && { cpu: { quota: quotaOf(limits.nanoCpus), period: CPU_PERIOD_US } }),
     ...(limits.pids > 0 && { pids: { limit: limits.pids } }),
   };
+}
+
+function memoryOf({ memoryBytes, memorySwapBytes, memorySwappiness }: Limits): Pick<OciResources, 'memory'> {
+  // Without a word about swap there is none, so that a limit on memory is one.
+  const limit = memoryBytes > 0 ? { limit: memoryBytes, swap: memorySwapBytes ?? memoryBytes } : {};
+  const swappiness = memorySwappiness === undefined ? {} : { swappiness: memorySwappiness };
+  const memory = { ...limit, ...swappiness };
+  return Object.keys(memory).length === 0 ? {} : { memory };
 }
 
 function quotaOf(nanoCpus: number): number {

@@ -14,6 +14,7 @@ import {
   type ServiceSpec,
 } from '../../common/model/service.ts';
 import { parseBytes, parseCpus, parseDuration } from '../../common/units.ts';
+import { LIMIT_FLAGS } from './limit-flags.ts';
 import { ratio, wholeNumber, word, words } from './values.ts';
 
 type Mutable<T> = T extends string | number | boolean
@@ -27,7 +28,7 @@ type Mutable<T> = T extends string | number | boolean
 /** A spec under construction. */
 export type Draft = Mutable<ServiceSpec>;
 
-interface ValueFlag {
+export interface ValueFlag {
   /** As the user types it, without the dashes. */
   readonly flag: string;
   readonly argument: string;
@@ -133,6 +134,7 @@ const VALUE_FLAGS: readonly ValueFlag[] = [
   limits('limit-cpu <cpus>', 'CPU ceiling', 'nanoCpus', parseCpus),
   limits('limit-memory <bytes>', 'memory ceiling', 'memoryBytes', parseBytes),
   limits('limit-pids <n>', 'process ceiling; 0: none', 'pids', wholeNumber),
+  ...LIMIT_FLAGS,
   reservations('reserve-cpu <cpus>', 'CPU the scheduler sets aside', 'nanoCpus', parseCpus),
   reservations('reserve-memory <bytes>', 'memory the scheduler sets aside', 'memoryBytes', parseBytes),
   restart('restart-condition <condition>', 'none, on-failure or any', 'condition', condition),

@@ -67,7 +67,11 @@ function specOf(spec: ServiceSpec): object {
           NanoCPUs: template.limits.nanoCpus,
           MemoryBytes: template.limits.memoryBytes,
           Pids: template.limits.pids,
+          NetworkEgressBits: template.limits.networkEgressBits,
+          NetworkIngressBits: template.limits.networkIngressBits,
         },
+        SwapBytes: template.limits.memorySwapBytes,
+        MemorySwappiness: template.limits.memorySwappiness,
         Reservations: { NanoCPUs: template.reservations.nanoCpus, MemoryBytes: template.reservations.memoryBytes },
       },
       RestartPolicy: {

@@ -4,8 +4,10 @@
  * of other services and images are Control's to check.
  * Source: swarmkit controlapi, validation of service specs; stricter where swarmkit lets contradictions through.
  */
+
 import { parseConstraint } from './constraint.ts';
 import { containerFlaw, labelsFlaw, normalContainer } from './container-rules.ts';
+import { moreLimitsFlaw } from './limit-rules.ts';
 import type { Port, RestartPolicy, ServiceSpec, TaskTemplate, UpdatePolicy } from './service.ts';
 import { DEFAULT_MONITOR_MS, DEFAULT_PROGRESS_DEADLINE_MS } from './service.ts';
 import { durationFlaw, type Flaw, firstFlaw, flawOfEach, utf8Length, wholeFlaw } from './spec-flaw.ts';
@@ -114,6 +116,7 @@ function templateFlaw({ limits, reservations, restart, placement, forceUpdate }:
     () => cpuFlaw(limits.nanoCpus, at('limits.nanoCpus')),
     () => memoryFlaw(limits.memoryBytes, at('limits.memoryBytes')),
     () => wholeFlaw(limits.pids, at('limits.pids'), 0, PIDS_MAX),
+    () => moreLimitsFlaw(limits),
     () => cpuFlaw(reservations.nanoCpus, at('reservations.nanoCpus')),
     () => memoryFlaw(reservations.memoryBytes, at('reservations.memoryBytes')),
     () => reservedAboveLimit(reservations.nanoCpus, limits.nanoCpus, at('reservations.nanoCpus')),

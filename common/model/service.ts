@@ -52,11 +52,18 @@ export interface ContainerTemplate {
   readonly log?: LogPolicy;
 }
 
-/** 0 means: none set. */
+/** 0 means: none set. Absent, where that may be, means the same but for the swappiness. */
 export interface Limits {
   readonly nanoCpus: number;
   readonly memoryBytes: number;
   readonly pids: number;
+  /** Memory and swap together, -1 = swap without limit; only with `memoryBytes`. Absent: no swap. */
+  readonly memorySwapBytes?: number;
+  /** 0–100; cgroup v1 only. Absent: the host's. */
+  readonly memorySwappiness?: number;
+  /** Bits a second from and to the container, headers counted. */
+  readonly networkEgressBits?: number;
+  readonly networkIngressBits?: number;
 }
 
 /** 0 means: none reserved. */

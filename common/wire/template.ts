@@ -4,6 +4,7 @@ import type {
   ContainerTemplate,
   Health,
   HealthCheck,
+  Limits,
   Port,
   RestartPolicy,
   TaskTemplate,
@@ -24,6 +25,7 @@ export function toTemplate(template: TaskTemplate): covey.v1.TaskTemplate.$Prope
     limitNanoCpus: template.limits.nanoCpus,
     limitMemoryBytes: template.limits.memoryBytes,
     limitPids: template.limits.pids,
+    ...toMoreLimits(template.limits),
     reserveNanoCpus: template.reservations.nanoCpus,
     reserveMemoryBytes: template.reservations.memoryBytes,
     restart: { ...template.restart },
@@ -43,6 +45,7 @@ export function fromTemplate(message: covey.v1.TaskTemplate.$Properties): TaskTe
       nanoCpus: integer(message.limitNanoCpus, 'limits.nanoCpus'),
       memoryBytes: integer(message.limitMemoryBytes, 'limits.memoryBytes'),
       pids: integer(message.limitPids, 'limits.pids'),
+      ...fromMoreLimits(message),
     },
     reservations: {
       nanoCpus: integer(message.reserveNanoCpus, 'reservations.nanoCpus'),
@@ -54,6 +57,32 @@ export function fromTemplate(message: covey.v1.TaskTemplate.$Properties): TaskTe
       maxReplicasPerNode: integer(message.maxReplicasPerNode, 'placement.maxReplicasPerNode'),
     },
     forceUpdate: integer(message.forceUpdate, 'forceUpdate'),
+  };
+}
+
+function toMoreLimits(limits: Limits): covey.v1.TaskTemplate.$Properties {
+  const { memorySwapBytes, memorySwappiness, networkEgressBits, networkIngressBits } = limits;
+  return {
+    ...(memorySwapBytes === undefined ? {} : { limitMemorySwapBytes: memorySwapBytes }),
+    ...(memorySwappiness === undefined ? {} : { limitMemorySwappiness: memorySwappiness }),
+    ...(networkEgressBits === undefined ? {} : { limitNetworkEgressBits: networkEgressBits }),
+    ...(networkIngressBits === undefined ? {} : { limitNetworkIngressBits: networkIngressBits }),
+  };
+}
+
+/** Those that were not set, or set to none, are absent: then two templates that mean the same are the same. */
+function fromMoreLimits(message: covey.v1.TaskTemplate.$Properties): Partial<Limits> {
+  const swap = integer(message.limitMemorySwapBytes, 'limits.memorySwapBytes');
+  const swappiness = message.limitMemorySwappiness;
+  const egress = integer(message.limitNetworkEgressBits, 'limits.networkEgressBits');
+  const ingress = integer(message.limitNetworkIngressBits, 'limits.networkIngressBits');
+  return {
+    ...(swap === 0 ? {} : { memorySwapBytes: swap }),
+    ...(swappiness === undefined || swappiness === null
+      ? {}
+      : { memorySwappiness: integer(swappiness, 'limits.memorySwappiness') }),
+    ...(egress === 0 ? {} : { networkEgressBits: egress }),
+    ...(ingress === 0 ? {} : { networkIngressBits: ingress }),
   };
 }
 

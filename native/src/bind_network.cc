@@ -23,6 +23,11 @@ uint32_t Number(const Napi::Object& from, const char* name) {
   return value.IsNumber() ? value.As<Napi::Number>().Uint32Value() : 0;
 }
 
+uint64_t Wide(const Napi::Object& from, const char* name) {
+  const Napi::Value value = from.Get(name);
+  return value.IsNumber() ? static_cast<uint64_t>(value.As<Napi::Number>().Int64Value()) : 0;
+}
+
 Napi::Value TextOrNull(Napi::Env env, const std::string& text) {
   return text.empty() ? env.Null() : Napi::String::New(env, text).As<Napi::Value>();
 }
@@ -71,7 +76,9 @@ Napi::Value AttachVethTo(const Napi::CallbackInfo& info) {
                 .host_mac = Text(from, "hostMac"),
                 .container_mac = Text(from, "containerMac"),
                 .host_address = Text(from, "hostAddress"),
-                .protocol = static_cast<uint8_t>(Number(from, "protocol"))};
+                .protocol = static_cast<uint8_t>(Number(from, "protocol")),
+                .egress_bits = Wide(from, "egressBits"),
+                .ingress_bits = Wide(from, "ingressBits")};
   return Async(info.Env(), [plan = std::move(plan)] { AttachVeth(plan); });
 }
 

@@ -19,6 +19,7 @@
 #include "netlink.h"
 #include "process.h"
 #include "sys_error.h"
+#include "tc.h"
 
 namespace covey {
 namespace {
@@ -137,6 +138,7 @@ std::vector<NetlinkMessage> InnerBatch(const VethPlan& plan, int index, bool has
   standard.Fixed(route).PutU32(RTA_GATEWAY, gateway).PutU32(RTA_OIF, static_cast<uint32_t>(index));
   batch.push_back(std::move(standard));
   batch.push_back(Neighbour(index, gateway, ParseMac("hostMac", plan.host_mac), plan.gateway));
+  if (plan.egress_bits != 0) batch.push_back(RateLimit(index, plan.egress_bits, plan.mtu, kInnerName));
   return batch;
 }
 
@@ -147,6 +149,9 @@ std::vector<NetlinkMessage> OuterBatch(const VethPlan& plan, int index, bool has
   batch.push_back(SetUp(index, plan.name, has_ipv6));
   batch.push_back(LinkRoute(index, address, plan.protocol, source, plan.address));
   batch.push_back(Neighbour(index, address, ParseMac("containerMac", plan.container_mac), plan.address));
+  // What goes to the container leaves the host's end.
+  if (plan.ingress_bits != 0)
+    batch.push_back(RateLimit(index, plan.ingress_bits, plan.mtu, plan.name.c_str()));
   return batch;
 }
 

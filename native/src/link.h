@@ -24,6 +24,9 @@ struct VethPlan {
   std::string host_address;
   /** Owner mark of the host's route (RTA_PROTOCOL). */
   uint8_t protocol = 0;
+  /** Bits a second from and to the container, all headers counted; 0 = no limit. */
+  uint64_t egress_bits = 0;
+  uint64_t ingress_bits = 0;
 };
 
 /**

@@ -55,9 +55,14 @@ const container = object(
     log: object({ driver: text, options: labels }),
   },
 );
+const some = whole.filter((number) => number !== 0);
 const template = object({
   container,
-  limits: object({ nanoCpus: whole, memoryBytes: whole, pids: whole }),
+  // What is set to none travels as absent.
+  limits: object(
+    { nanoCpus: whole, memoryBytes: whole, pids: whole },
+    { memorySwapBytes: some, memorySwappiness: whole, networkEgressBits: some, networkIngressBits: some },
+  ),
   reservations: object({ nanoCpus: whole, memoryBytes: whole }),
   restart: object({
     condition: fc.constantFrom('none', 'on-failure', 'any'),

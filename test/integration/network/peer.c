@@ -2,6 +2,9 @@
 //   peer serve ID PORT            TCP and UDP: greets with "ID ADDRESS" of the caller, then echoes
 //   peer ask ADDRESS PORT [N [udp]]   N calls one after another, a line each: the greeting, or what went wrong
 //   peer hold ADDRESS PORT [udp]  one connection: the greeting, then an answer per line of input
+//   peer swallow ID PORT          TCP: takes one connection and whatever comes by it
+//   peer flood ADDRESS PORT MS    one TCP connection: sends as fast as it can for so long
+//   peer meter LINK MS            bits a second that LINK received and sent in that time
 //   peer spoof SOURCE ADDRESS PORT    sends one UDP packet with another's source address
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -16,6 +19,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { kClientsMax = 64, kWaitSeconds = 2 };
@@ -130,6 +134,58 @@ static void Hold(int type, const struct sockaddr_in* to) {
   close(fd);
 }
 
+static void Swallow(const char* port) {
+  static char bytes[1 << 16];
+  int listener = Listen(SOCK_STREAM, port);
+  puts("ready");
+  int client = accept(listener, NULL, NULL);
+  while (recv(client, bytes, sizeof bytes, 0) > 0) continue;
+}
+
+static void Flood(const struct sockaddr_in* to, int ms) {
+  static char bytes[1 << 16];
+  struct timespec now;
+  int fd = Open(SOCK_STREAM, to);
+  if (fd < 0) {
+    puts(Trouble());
+    exit(1);
+  }
+  puts("sending");
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  for (const long long end = now.tv_sec * 1000LL + now.tv_nsec / 1000000 + ms;
+       now.tv_sec * 1000LL + now.tv_nsec / 1000000 < end; clock_gettime(CLOCK_MONOTONIC, &now)) {
+    if (send(fd, bytes, sizeof bytes, MSG_NOSIGNAL) < 0) exit(1);
+  }
+}
+
+/** The moment in nanoseconds, and what /proc/net/dev says of the link then. */
+static long long Counters(const char* link, double* received, double* sent) {
+  struct timespec now;
+  char line[512];
+  FILE* devices = fopen("/proc/net/dev", "r");
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  while (devices != NULL && fgets(line, sizeof line, devices) != NULL) {
+    char* colon = strchr(line, ':');
+    if (colon == NULL) continue;
+    *colon = '\0';
+    if (strcmp(line + strspn(line, " "), link) == 0)
+      sscanf(colon + 1, "%lf %*s %*s %*s %*s %*s %*s %*s %lf", received, sent);
+  }
+  if (devices != NULL) fclose(devices);
+  return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+static void Meter(const char* link, int ms) {
+  double received = -1, sent = -1, received_later = -1, sent_later = -1;
+  struct timespec end;
+  long long from = Counters(link, &received, &sent);
+  clock_gettime(CLOCK_MONOTONIC, &end);
+  end.tv_sec += ms / 1000;
+  clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, NULL);
+  double nanos = (double)(Counters(link, &received_later, &sent_later) - from);
+  printf("%.0f %.0f\n", (received_later - received) * 8e9 / nanos, (sent_later - sent) * 8e9 / nanos);
+}
+
 static void Spoof(const char* source, const struct sockaddr_in* to) {
   struct {
     struct iphdr ip;
@@ -160,6 +216,13 @@ int main(int argc, char** argv) {
   } else if (strcmp(argv[1], "hold") == 0) {
     struct sockaddr_in to = Address(argv[2], argv[3]);
     Hold(argc > 4 ? SOCK_DGRAM : SOCK_STREAM, &to);
+  } else if (strcmp(argv[1], "meter") == 0) {
+    Meter(argv[2], atoi(argv[3]));
+  } else if (strcmp(argv[1], "swallow") == 0) {
+    Swallow(argv[3]);
+  } else if (strcmp(argv[1], "flood") == 0 && argc > 4) {
+    struct sockaddr_in to = Address(argv[2], argv[3]);
+    Flood(&to, atoi(argv[4]));
   } else if (strcmp(argv[1], "spoof") == 0 && argc > 4) {
     struct sockaddr_in to = Address(argv[3], argv[4]);
     Spoof(argv[2], &to);

@@ -201,6 +201,13 @@ export class Segment {
     return this.enter(container, this.#program, ...words);
   }
 
+  /** Starts `peer` with these words within a container. */
+  talkFrom(container: Talker, ...words: readonly string[]): Talker {
+    return this.#keep(
+      new Talker('nsenter', ['--net', '--target', `${container.process.pid}`, this.#program, ...words]),
+    );
+  }
+
   /** Runs any command in the container's network namespace. */
   enter(container: Talker, command: string, ...words: readonly string[]): string {
     return run('nsenter', '--net', '--target', `${container.process.pid}`, command, ...words);

@@ -82,6 +82,8 @@ describe('limits', () => {
   });
 
   it('never ask for less CPU time than the kernel takes', () => {
+    const swap = { memoryBytes: 8, memorySwapBytes: 9, memorySwappiness: 0 };
+    expect(ociConfig(request({ limits: swap })).linux.resources.memory).toEqual({ limit: 8, swap: 9, swappiness: 0 });
     expect(ociConfig(request({ limits: { nanoCpus: 1 } })).linux.resources.cpu?.quota).toBe(1_000);
   });
 });
