@@ -1,4 +1,4 @@
-/** Folders of unpacked image layers. */
+/** Folders on disk: unpacked image layers, and those that hold one container each. */
 
 /** What a step does; the numbers are src/layer.h's. */
 export const LAYER_OP = {
@@ -36,7 +36,26 @@ export interface LayerOp {
   readonly xattrs: readonly (readonly [name: string, value: string])[];
 }
 
+/** A file to be made; every property is always there. */
+export interface NewFile {
+  /** A name, or FOLDER/NAME; the folder gets mode 0755. */
+  readonly path: string;
+  readonly content: string;
+  /** 0–0o777, less the umask. */
+  readonly mode: number;
+}
+
 export interface LayerAddon {
+  /**
+   * Makes a folder (mode 0700) and the files in it, in their order, off the main thread. Rejects with a NativeError,
+   * EEXIST when the folder is there; then nothing of it stays.
+   */
+  makeFolder(path: string, files: readonly NewFile[]): Promise<void>;
+  /**
+   * Makes a folder, and what is above it, when it is missing. On ext file systems what is made below it gets a place of its
+   * own, so that many short-lived folders do not slow one another down.
+   */
+  makeSpreadFolder(path: string): Promise<void>;
   /**
    * Does the steps in order, off the main thread, beneath the folder open as `rootFd`, whose links lead nowhere outside.
    * One call at a time for a folder. Rejects with a NativeError naming the step's path; earlier steps stay done.

@@ -2,17 +2,20 @@
  * A container's folder on disk: what the agent writes, what the shim writes, and how it is read again.
  *
  * `container.json` and `config.json` are ours, written before the shim is started; `state.json`, `exit.json`, `control`
- * and `log` are the shim's. A folder without `container.json` was never finished, or is half removed: it may go.
+ * and `log` are the shim's. A folder without `container.json` was never finished: it may go.
  */
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir, readFile, rename } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import type { Instant } from '../../common/model/ids.ts';
 import type { Labels } from '../../common/model/service.ts';
+import type { LayerAddon } from '../../native/layer.ts';
 import type { OciConfig } from './oci-config.ts';
 import type { Exit, PlacedFile } from './runtime.ts';
 
 /** Raised when a field changes its meaning; a newer agent reads every older version. */
 const VERSION = 1;
+/** Begins the name of a folder that is being removed; no id does. */
+const REMOVED = '.old-';
 
 export interface ContainerNote {
   readonly id: string;
@@ -34,29 +37,21 @@ export class ContainerFolder {
     return join(this.path, 'log');
   }
 
-  /** Makes the folder. Rejects with EEXIST when there is one. */
-  async make(): Promise<void> {
-    await mkdir(this.path, { mode: 0o700 });
+  /** Where the container's files will lie, and what they are mounted on. */
+  mountsOf(files: readonly PlacedFile[]): readonly { readonly source: string; readonly target: string }[] {
+    return files.map(({ target }, number) => ({ source: join(this.path, fileName(number)), target }));
   }
 
-  /** Writes the files that the container gets to see; gives their mounts. */
-  async place(files: readonly PlacedFile[]): Promise<readonly { readonly source: string; readonly target: string }[]> {
-    if (files.length === 0) return [];
-    const folder = join(this.path, 'files');
-    await mkdir(folder, { mode: 0o755 });
-    return Promise.all(
-      files.map(async ({ target, content }, number) => {
-        const source = join(folder, String(number));
-        await writeFile(source, content, { mode: 0o644 });
-        return { source, target };
-      }),
-    );
-  }
-
-  /** The environment may hold secrets: both files are for root only. */
-  async write(note: ContainerNote, config: OciConfig): Promise<void> {
-    await this.#put('config.json', config);
-    await this.#put('container.json', { version: VERSION, ...note });
+  /**
+   * Makes the folder with all that is ours in it, the note last. Rejects with EEXIST when there is one. The environment
+   * may hold secrets: config and note are for root only.
+   */
+  async make(addon: LayerAddon, note: ContainerNote, config: OciConfig, files: readonly PlacedFile[]): Promise<void> {
+    await addon.makeFolder(this.path, [
+      ...files.map(({ content }, number) => ({ path: fileName(number), content, mode: 0o644 })),
+      { path: 'config.json', content: JSON.stringify(config), mode: 0o600 },
+      { path: 'container.json', content: JSON.stringify({ version: VERSION, ...note }), mode: 0o600 },
+    ]);
   }
 
   /** Undefined when it was never written whole. */
@@ -77,16 +72,17 @@ export class ContainerFolder {
     return { code, signal, oomKilled, startedAt: Date.parse(startedAt), finishedAt: Date.parse(finishedAt) };
   }
 
-  /** Removes everything; idempotent. The note goes first, so that a half-removed folder is known as one. */
-  async remove(): Promise<void> {
-    await rm(join(this.path, 'container.json'), { force: true });
-    await rm(this.path, { recursive: true, force: true });
-  }
-
-  async #put(name: string, value: unknown): Promise<void> {
-    const fresh = join(this.path, `.${name}.new`);
-    await writeFile(fresh, JSON.stringify(value), { mode: 0o600 });
-    await rename(fresh, join(this.path, name));
+  /** Removes everything; idempotent. One rename takes it out of sight, so that no half-removed folder is ever found. */
+  async remove(addon: LayerAddon): Promise<void> {
+    const old = join(dirname(this.path), `${REMOVED}${basename(this.path)}`);
+    try {
+      await rename(this.path, old);
+    } catch (cause) {
+      const { code } = cause as NodeJS.ErrnoException;
+      if (code === 'ENOTEMPTY' || code === 'EEXIST') await addon.removeTree(this.path);
+      else if (code !== 'ENOENT') throw cause;
+    }
+    await addon.removeTree(old);
   }
 
   async #read<T>(name: string): Promise<T | undefined> {
@@ -107,9 +103,15 @@ interface ExitRecord {
   readonly finishedAt: string;
 }
 
-/** Ids of all folders, finished or not; any order. */
-export async function folderIds(stateDir: string): Promise<readonly string[]> {
-  await mkdir(stateDir, { recursive: true, mode: 0o700 });
+/** Below the container's own folder; it sees these files, so others than root may read them. */
+function fileName(number: number): string {
+  return `files/${number}`;
+}
+
+/** Ids of all folders, finished or not; any order. What a crash has left of removed ones goes. */
+export async function folderIds(stateDir: string, addon: LayerAddon): Promise<readonly string[]> {
   const entries = await readdir(stateDir, { withFileTypes: true });
-  return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+  const names = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+  for (const name of names) if (name.startsWith(REMOVED)) await addon.removeTree(join(stateDir, name));
+  return names.filter((name) => !name.startsWith(REMOVED));
 }

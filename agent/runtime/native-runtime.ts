@@ -13,7 +13,7 @@ import type { ContainerIdentity, ProcessWatch } from '../../native/container.ts'
 import { isNativeError } from '../../native/error.ts';
 import { type Addon, builtFile } from '../../native/index.ts';
 import { ContainerFolder, type ContainerNote, folderIds } from './container-folder.ts';
-import { execProcess, ociConfig, type ResolvedUser } from './oci-config.ts';
+import { execProcess, type OciConfig, ociConfig, type ResolvedUser } from './oci-config.ts';
 import type {
   Container,
   ContainerState,
@@ -63,7 +63,8 @@ export class NativeRuntime implements Runtime {
   readonly #held = new Map<string, Held>();
   /** Ids whose folder is being made; `list` must not take them for leftovers. */
   readonly #making = new Set<string>();
-  #parentReady: Promise<void> | undefined;
+  /** The folders of the disk and of the cgroups that everything lies in. */
+  #ready: Promise<void> | undefined;
 
   constructor(options: NativeRuntimeOptions) {
     this.#options = options;
@@ -193,7 +194,7 @@ export class NativeRuntime implements Runtime {
     try {
       await this.#addon.cgroupRemove(`${this.#options.cgroupParent}/${id}`);
       if (identity !== null) await this.#addon.watchProcess(identity.shimPid, identity.shimStartTime).ended;
-      await folder.remove();
+      await folder.remove(this.#addon);
     } catch (cause) {
       throw runtimeError(cause, `container ${id}`);
     }
@@ -201,7 +202,8 @@ export class NativeRuntime implements Runtime {
   }
 
   async list(signal: AbortSignal): Promise<readonly Container[]> {
-    for (const id of await folderIds(this.#options.stateDir)) {
+    await this.#addon.makeSpreadFolder(this.#options.stateDir);
+    for (const id of await folderIds(this.#options.stateDir, this.#addon)) {
       signal.throwIfAborted();
       if (this.#held.has(id) || this.#making.has(id)) continue;
       await this.#readopt(id);
@@ -221,22 +223,20 @@ export class NativeRuntime implements Runtime {
     const folder = new ContainerFolder(this.#options.stateDir, id);
     const cgroup = `${this.#options.cgroupParent}/${id}`;
     const layers = image.layers.toReversed();
-    await folderIds(this.#options.stateDir);
+    const log = logSettings(request.template.log);
+    const createdAt = this.#options.clock.now();
+    const note = { id, cgroup, createdAt, labels: request.labels, compressesLog: log.compress };
+    let config: OciConfig;
     try {
-      await folder.make();
+      await this.#prepared();
+      const user = await this.#userOf(request, layers);
+      config = ociConfig({ ...request, user, cgroup, files: folder.mountsOf(request.files) });
+      await folder.make(this.#addon, note, config, request.files);
     } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code === 'EEXIST') throw taken(id);
+      if (isNativeError(cause) && cause.code === 'EEXIST') throw taken(id);
       throw runtimeError(cause, `container ${id}`);
     }
     try {
-      const user = await this.#userOf(request, layers);
-      const config = ociConfig({ ...request, user, cgroup, files: await folder.place(request.files) });
-      const log = logSettings(request.template.log);
-      const createdAt = this.#options.clock.now();
-      const note = { id, cgroup, createdAt, labels: request.labels, compressesLog: log.compress };
-      await folder.write(note, config);
-      this.#parentReady ??= this.#addon.cgroupEnsureParent(this.#options.cgroupParent);
-      await this.#parentReady;
       const identity = await this.#addon.containerCreate(JSON.stringify(config), {
         id,
         stateDir: folder.path,
@@ -252,11 +252,24 @@ export class NativeRuntime implements Runtime {
       });
       return this.#hold(note, folder, identity);
     } catch (cause) {
-      this.#parentReady = undefined;
+      this.#ready = undefined;
       // The shim undoes what it made, unless it was killed meanwhile.
       await this.#addon.cgroupRemove(cgroup);
-      await folder.remove();
+      await folder.remove(this.#addon);
       throw runtimeError(cause, `container ${id}`);
+    }
+  }
+
+  async #prepared(): Promise<void> {
+    this.#ready ??= Promise.all([
+      this.#addon.makeSpreadFolder(this.#options.stateDir),
+      this.#addon.cgroupEnsureParent(this.#options.cgroupParent),
+    ]).then(() => undefined);
+    try {
+      await this.#ready;
+    } catch (cause) {
+      this.#ready = undefined;
+      throw cause;
     }
   }
 

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "async.h"
+#include "folder.h"
 #include "js_error.h"
 #include "layer.h"
 #include "sys_error.h"
@@ -77,10 +78,34 @@ Napi::Value SyncFs(const Napi::CallbackInfo& info) {
   return Async(info.Env(), [fd = info[0].As<Napi::Number>().Int32Value()] { SyncFileSystem(fd); });
 }
 
+NewFile FileOf(const Napi::Object& from) {
+  NewFile file;
+  file.path = from.Get("path").As<Napi::String>().Utf8Value();
+  file.content = from.Get("content").As<Napi::String>().Utf8Value();
+  file.mode = Number(from, "mode");
+  return file;
+}
+
+Napi::Value Make(const Napi::CallbackInfo& info) {
+  return Sync(info.Env(), [&]() -> Napi::Value {
+    std::vector<NewFile> files;
+    const auto list = info[1].As<Napi::Array>();
+    for (uint32_t at = 0; at < list.Length(); at++) files.push_back(FileOf(list.Get(at).As<Napi::Object>()));
+    return Async(info.Env(),
+                 [path = info[0].As<Napi::String>().Utf8Value(), files] { MakeFolder(path, files); });
+  });
+}
+
+Napi::Value MakeSpread(const Napi::CallbackInfo& info) {
+  return Async(info.Env(), [path = info[0].As<Napi::String>().Utf8Value()] { MakeSpreadFolder(path); });
+}
+
 }  // namespace
 
 void RegisterLayer(Napi::Env env, Napi::Object exports) {
   exports.Set("layerApply", Napi::Function::New(env, Apply, "layerApply"));
+  exports.Set("makeFolder", Napi::Function::New(env, Make, "makeFolder"));
+  exports.Set("makeSpreadFolder", Napi::Function::New(env, MakeSpread, "makeSpreadFolder"));
   exports.Set("removeTree", Napi::Function::New(env, Remove, "removeTree"));
   exports.Set("syncFileSystem", Napi::Function::New(env, SyncFs, "syncFileSystem"));
 }

@@ -45,9 +45,10 @@ void PlanLog(PlanWriter& plan, const CreateOptions& options) {
 void PlanRoot(PlanWriter& plan, const json& config, const Namespaces& namespaces,
               const CreateOptions& options) {
   const uint64_t outside = namespaces.ids() ? 1 : 0;
-  const std::string root = options.state_dir + "/root";
-  plan.Op(PLAN_DIR).Text(root).Number(0755);
+  // An overlay lies over its own upper folder, which needs no other place: each folder more is an inode more on disk.
+  const std::string root = options.state_dir + (options.layers.empty() ? "/root" : "/upper");
   if (options.layers.empty()) {
+    plan.Op(PLAN_DIR).Text(root).Number(0755);
     const std::string path = TextOr(ObjectOr(config, "root"), "path", "");
     if (path.empty() || path[0] != '/') throw InvalidInput("root.path", "must be absolute");
     plan.Op(PLAN_ROOT_BIND, "root.path").Text(path).Number(outside);
