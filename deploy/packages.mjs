@@ -8,6 +8,7 @@ export const RUNTIME_PACKAGES = [
   'python3', // node-gyp
   'musl-tools', // the static shim
   'nlohmann-json3-dev', // OCI config in the addon
+  'libseccomp-dev', // system call filters in the addon
   'libnftables-dev', // load balancing rules in process
   'iproute2', // hosts as network namespaces
   'nftables',

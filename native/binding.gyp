@@ -23,6 +23,7 @@
         "-Wno-restrict",
         "-Wno-cast-function-type"
       ],
+      "libraries": ["-lseccomp"],
       "ldflags": ["-Wl,-z,relro,-z,now"]
     }
   ]

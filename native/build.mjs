@@ -200,12 +200,14 @@ function buildUnits(force) {
     'device_rules',
     'id_maps',
     'mount_options',
+    'oci_attributes',
     'oci_mounts',
     'oci_namespaces',
     'oci_plan',
     'oci_process',
     'plan_writer',
     'process',
+    'syscall_filter',
     'shim_process',
     'user_lookup',
   ];
@@ -225,7 +227,7 @@ function buildUnits(force) {
   const sanitizers = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-g1'];
   writeFileSync(one, sources.map((source) => `#include "${source}"\n`).join(''));
   run('gcc', ['-std=c17', '-D_GNU_SOURCE', ...sanitizers, '-c', join(here, 'shim', 'plan.c'), '-o', plan]);
-  run('g++', ['-std=c++20', '-O0', ...sanitizers, one, plan, '-o', `${product}.new`]);
+  run('g++', ['-std=c++20', '-O0', ...sanitizers, one, plan, '-lseccomp', '-o', `${product}.new`]);
   renameSync(`${product}.new`, product);
   return true;
 }

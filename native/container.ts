@@ -10,6 +10,8 @@ export interface ContainerCreateOptions {
   /** The writable layer is never synced; it does not outlive a crash of the host. */
   readonly volatile: boolean;
   /** The newest file; one that has grown to `logMaxBytes` becomes `.00000001`, `.00000002`, … In a folder without older ones. */
+  /** The first process stays as an init: it reaps, hands on signals, and ends as the command does. */
+  readonly reaper: boolean;
   readonly logPath: string;
   readonly logMaxBytes: number;
   /** Kept, the newest included; from 1. */
@@ -72,11 +74,11 @@ export interface ContainerAddon {
   containerStart(stateDir: string): Promise<void>;
   /** Who lives in `stateDir`, proved by boot id, start times and the shim's own word; null when nobody does. */
   containerIdentify(stateDir: string): Promise<ContainerIdentity | null>;
-  /** Runs one more command; `processJson` is the `process` object of an OCI config. */
+  /** Runs one more command: the `process` of an OCI config, under the seccomp and personality of its `linux`. */
   containerExec(
     pid: number,
     startTime: number,
-    processJson: string,
+    ociConfigJson: string,
     options: ContainerExecOptions,
   ): Promise<ContainerExecResult>;
   /** Waits for the end of any process, on Node's own loop; keeps Node alive meanwhile. */

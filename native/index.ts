@@ -34,15 +34,20 @@ export function native(): Addon {
 
 /** Where a file of native/build lies, from source and from dist/ alike. @throws ClusterError `unavailable` */
 export function builtFile(name: string): string {
+  return packageFile(join('native', 'build', name));
+}
+
+/** The same for any file that the package ships; `path` is relative to its root. @throws ClusterError `unavailable` */
+export function packageFile(path: string): string {
   const start = dirname(fileURLToPath(import.meta.url));
   for (let folder = start; ; folder = dirname(folder)) {
     if (existsSync(join(folder, 'package.json'))) {
-      const path = join(folder, 'native', 'build', name);
-      if (existsSync(path)) return path;
+      const found = join(folder, path);
+      if (existsSync(found)) return found;
     }
     if (folder === dirname(folder)) break;
   }
-  throw new ClusterError('unavailable', `native core: native/build/${name} is missing`, { hint: 'run: npm run build' });
+  throw new ClusterError('unavailable', `native core: ${path} is missing`, { hint: 'run: npm run build' });
 }
 
 function load(): Addon {

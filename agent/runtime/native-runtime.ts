@@ -13,7 +13,8 @@ import type { ContainerIdentity, ProcessWatch } from '../../native/container.ts'
 import { isNativeError } from '../../native/error.ts';
 import { type Addon, builtFile } from '../../native/index.ts';
 import { ContainerFolder, type ContainerNote, folderIds } from './container-folder.ts';
-import { execProcess, type OciConfig, ociConfig, type ResolvedUser } from './oci-config.ts';
+import { type HostFacts, hostFacts } from './host-facts.ts';
+import { execConfig, type OciConfig, ociConfig, type ResolvedUser } from './oci-config.ts';
 import type {
   Container,
   ContainerState,
@@ -65,6 +66,7 @@ export class NativeRuntime implements Runtime {
   readonly #making = new Set<string>();
   /** The folders of the disk and of the cgroups that everything lies in. */
   #ready: Promise<void> | undefined;
+  #host: HostFacts | undefined;
 
   constructor(options: NativeRuntimeOptions) {
     this.#options = options;
@@ -146,8 +148,8 @@ export class NativeRuntime implements Runtime {
     if (config === undefined) throw new ClusterError('internal', `container ${id}: its config.json is gone`);
     const { pid, startTime } = held.identity;
     try {
-      const process = JSON.stringify(execProcess(config, request.args, request.env));
-      const result = await this.#addon.containerExec(pid, startTime, process, {
+      const command = JSON.stringify(execConfig(config, request.args, request.env));
+      const result = await this.#addon.containerExec(pid, startTime, command, {
         cgroup: held.note.cgroup,
         timeoutMs: request.timeoutMs,
         outputMaxBytes: request.outputMaxBytes,
@@ -230,7 +232,8 @@ export class NativeRuntime implements Runtime {
     try {
       await this.#prepared();
       const user = await this.#userOf(request, layers);
-      config = ociConfig({ ...request, user, cgroup, files: folder.mountsOf(request.files) });
+      this.#host ??= hostFacts();
+      config = ociConfig({ ...request, user, cgroup, files: folder.mountsOf(request.files), host: this.#host });
       await folder.make(this.#addon, note, config, request.files);
     } catch (cause) {
       if (isNativeError(cause) && cause.code === 'EEXIST') throw taken(id);
@@ -243,6 +246,7 @@ export class NativeRuntime implements Runtime {
         layers,
         overlayMode: this.#options.overlayMode ?? 'auto',
         volatile: true,
+        reaper: request.template.process?.init ?? false,
         logPath: folder.logPath,
         logMaxBytes: log.maxBytes,
         logFiles: log.files,
@@ -274,9 +278,16 @@ export class NativeRuntime implements Runtime {
   }
 
   async #userOf(request: CreateRequest, layers: readonly string[]): Promise<ResolvedUser> {
-    const user = request.template.user ?? request.image.user;
-    if (user === '' || user === '0' || user === 'root') return { uid: 0, gid: 0, additionalGids: [], home: '/root' };
-    return this.#addon.resolveUser(layers, user);
+    const name = request.template.user ?? request.image.user;
+    const user =
+      name === '' || name === '0' || name === 'root'
+        ? { uid: 0, gid: 0, additionalGids: [], home: '/root' }
+        : await this.#addon.resolveUser(layers, name);
+    const gids = new Set(user.additionalGids);
+    for (const group of request.template.process?.groups ?? []) {
+      gids.add((await this.#addon.resolveUser(layers, `0:${group}`)).gid);
+    }
+    return { ...user, additionalGids: [...gids] };
   }
 
   #hold(note: ContainerNote, folder: ContainerFolder, identity: ContainerIdentity): Held {

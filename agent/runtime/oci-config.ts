@@ -5,9 +5,14 @@
  * runtime, takes. Defaults are Docker's. Source: OCI runtime-spec 1.2; moby, oci/defaults.go and oci/caps.
  */
 import { ClusterError } from '../../common/errors.ts';
+import { DEFAULT_PROCESS_RULES, type ProcessRules } from '../../common/model/process-rules.ts';
+import { parseSeccompProfile } from '../../common/model/seccomp-profile.ts';
 import type { ContainerTemplate, Limits } from '../../common/model/service.ts';
+import { boundingSet, type CapabilitySets, capabilitySets, refuseUngrantable } from './capabilities.ts';
+import type { HostFacts } from './host-facts.ts';
 import { type OciResources, resourcesOf } from './oci-resources.ts';
 import type { ContainerImage } from './runtime.ts';
+import { type OciSeccomp, resolveSeccomp } from './seccomp.ts';
 
 /** The user as ids; from the image's own /etc/passwd. */
 export interface ResolvedUser {
@@ -32,6 +37,7 @@ export interface ConfigRequest {
   /** Absolute cgroup path, below the root of every hierarchy. */
   readonly cgroup: string;
   readonly files: readonly FileMount[];
+  readonly host: HostFacts;
 }
 
 export interface OciProcess {
@@ -40,11 +46,12 @@ export interface OciProcess {
   readonly args: readonly string[];
   readonly env: readonly string[];
   readonly cwd: string;
-  readonly capabilities: Readonly<
-    Record<'bounding' | 'effective' | 'permitted' | 'inheritable' | 'ambient', readonly string[]>
-  >;
+  readonly capabilities: CapabilitySets;
+  readonly rlimits: readonly { readonly type: string; readonly soft: number; readonly hard: number }[];
   readonly noNewPrivileges: boolean;
   readonly oomScoreAdj: number;
+  readonly apparmorProfile?: string;
+  readonly selinuxLabel?: string;
 }
 
 export interface OciMount {
@@ -70,25 +77,9 @@ export interface OciLinux {
   readonly sysctl: Readonly<Record<string, string>>;
   readonly maskedPaths: readonly string[];
   readonly readonlyPaths: readonly string[];
+  /** Absent: every system call is let through. */
+  readonly seccomp?: OciSeccomp;
 }
-
-/** What Docker gives every container, in its order. */
-export const DEFAULT_CAPABILITIES = [
-  'CAP_CHOWN',
-  'CAP_DAC_OVERRIDE',
-  'CAP_FSETID',
-  'CAP_FOWNER',
-  'CAP_MKNOD',
-  'CAP_NET_RAW',
-  'CAP_SETGID',
-  'CAP_SETUID',
-  'CAP_SETFCAP',
-  'CAP_SETPCAP',
-  'CAP_NET_BIND_SERVICE',
-  'CAP_SYS_CHROOT',
-  'CAP_KILL',
-  'CAP_AUDIT_WRITE',
-] as const;
 
 const MASKED_PATHS = [
   '/proc/acpi',
@@ -134,16 +125,19 @@ const MOUNTS: readonly OciMount[] = [
 
 const PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-/** @throws ClusterError `invalid` when neither template nor image names a command */
+/** @throws ClusterError `invalid` when neither template nor image names a command, or what is asked for cannot be given here */
 export function ociConfig(request: ConfigRequest): OciConfig {
   const { template, limits } = request;
+  const rules = template.process ?? DEFAULT_PROCESS_RULES;
+  const seccomp = seccompOf(rules, request.host);
+  refuseUngrantable(rules, request.host.capabilities);
   return {
     ociVersion: '1.0.2',
     process: processOf(request),
     root: { path: 'rootfs', readonly: template.readOnly },
     hostname: hostnameOf(request),
     mounts: [
-      ...MOUNTS,
+      ...MOUNTS.map((mount) => mountOf(mount, rules)),
       ...request.files.map((file) => ({
         destination: file.target,
         type: 'bind',
@@ -154,18 +148,31 @@ export function ociConfig(request: ConfigRequest): OciConfig {
     linux: {
       namespaces: ['pid', 'network', 'ipc', 'uts', 'mount', 'cgroup'].map((type) => ({ type })),
       cgroupsPath: request.cgroup,
-      resources: resourcesOf(limits),
+      resources: resourcesOf(limits, rules.privileged ? 'all' : 'none'),
       // Without privileges a web server binds port 80 and a probe can ping, as under Docker since 20.10.
-      sysctl: { 'net.ipv4.ip_unprivileged_port_start': '0', 'net.ipv4.ping_group_range': '0 2147483647' },
-      maskedPaths: MASKED_PATHS,
-      readonlyPaths: READONLY_PATHS,
+      sysctl: {
+        'net.ipv4.ip_unprivileged_port_start': '0',
+        'net.ipv4.ping_group_range': '0 2147483647',
+        ...rules.sysctls,
+      },
+      maskedPaths: rules.privileged ? [] : MASKED_PATHS,
+      readonlyPaths: rules.privileged ? [] : READONLY_PATHS,
+      ...(seccomp === undefined ? {} : { seccomp }),
     },
   };
 }
 
-/** The same process with another command: what a health check runs. `env` is added to the container's own. */
-export function execProcess(config: OciConfig, args: readonly string[], env: readonly string[]): OciProcess {
-  return { ...config.process, args, env: mergeEnv(config.process.env, env) };
+/** The same process with another command, as the addon takes it: what a health check runs. `env` is added to the container's own. */
+export function execConfig(
+  config: OciConfig,
+  args: readonly string[],
+  env: readonly string[],
+): { readonly process: OciProcess; readonly linux: Pick<OciLinux, 'seccomp'> } {
+  const { seccomp } = config.linux;
+  return {
+    process: { ...config.process, args, env: mergeEnv(config.process.env, env) },
+    linux: seccomp === undefined ? {} : { seccomp },
+  };
 }
 
 /** The command: the template's entrypoint drops the image's cmd, as with Docker. */
@@ -191,8 +198,7 @@ function processOf(request: ConfigRequest): OciProcess {
       hint: 'give a command after the image, or set --entrypoint',
     });
   }
-  // Only root gets them at once; another user's programs may gain what is in the bounding set, and no_new_privs forbids that.
-  const held = user.uid === 0 ? DEFAULT_CAPABILITIES : [];
+  const rules = template.process ?? DEFAULT_PROCESS_RULES;
   const base = [PATH, `HOSTNAME=${hostnameOf(request)}`, `HOME=${user.home}`];
   return {
     terminal: false,
@@ -200,16 +206,32 @@ function processOf(request: ConfigRequest): OciProcess {
     args,
     env: mergeEnv(base, image.env, template.env),
     cwd: template.workdir ?? (image.workdir === '' ? '/' : image.workdir),
-    capabilities: {
-      bounding: DEFAULT_CAPABILITIES,
-      effective: held,
-      permitted: held,
-      inheritable: [],
-      ambient: [],
-    },
-    noNewPrivileges: true,
-    oomScoreAdj: 0,
+    capabilities: capabilitySets(rules, user.uid),
+    rlimits: rules.ulimits.map(({ name, soft, hard }) => ({ type: `RLIMIT_${name.toUpperCase()}`, soft, hard })),
+    noNewPrivileges: rules.noNewPrivileges,
+    oomScoreAdj: rules.oomScoreAdj,
+    ...(rules.appArmorProfile === '' ? {} : { apparmorProfile: rules.appArmorProfile }),
+    ...(rules.seLinuxLabel === '' ? {} : { selinuxLabel: rules.seLinuxLabel }),
   };
+}
+
+/** @throws ClusterError `invalid` for a profile that cannot be read; the manager has refused it before */
+function seccompOf(rules: ProcessRules, host: HostFacts): OciSeccomp | undefined {
+  if (rules.privileged || rules.seccomp.kind === 'unconfined') return undefined;
+  const capabilities = boundingSet(rules);
+  if (rules.seccomp.kind === 'default') return resolveSeccomp(host.defaultSeccomp, host, capabilities);
+  const parsed = parseSeccompProfile(rules.seccomp.json);
+  if ('profile' in parsed) return resolveSeccomp(parsed.profile, host, capabilities);
+  throw new ClusterError('invalid', `the seccomp profile ${parsed.flaw}`, { field: 'container.process.seccomp' });
+}
+
+function mountOf(mount: OciMount, rules: ProcessRules): OciMount {
+  const { options } = mount;
+  if (mount.destination === '/dev/shm' && rules.shmBytes > 0)
+    return { ...mount, options: options.map((each) => (each.startsWith('size=') ? `size=${rules.shmBytes}` : each)) };
+  if (rules.privileged && mount.destination.startsWith('/sys'))
+    return { ...mount, options: options.filter((each) => each !== 'ro') };
+  return mount;
 }
 
 function hostnameOf(request: ConfigRequest): string {

@@ -59,9 +59,9 @@ const CPU_PERIOD_US = 100_000;
 const CPU_QUOTA_MIN_US = 1_000;
 
 /** What a task's limits mean; 0 sets none. */
-export function resourcesOf(limits: Limits): OciResources {
+export function resourcesOf(limits: Limits, devices: 'none' | 'all'): OciResources {
   return {
-    devices: [{ allow: false, access: 'rwm' }],
+    devices: [{ allow: devices === 'all', access: 'rwm' }],
     ...memoryOf(limits),
     ...(limits.nanoCpus > 0 && { cpu: { quota: quotaOf(limits.nanoCpus), period: CPU_PERIOD_US } }),
     ...(limits.pids > 0 && { pids: { limit: limits.pids } }),

@@ -11,6 +11,12 @@ const HOPELESS: ReadonlySet<string> = new Set([
   'setting a resource limit',
   'setting a sysctl',
   'setting a limit',
+  'setting the OOM score',
+  'setting the scheduler',
+  'setting the I/O priority',
+  'setting the personality',
+  'setting the security label',
+  'binding to the CPUs',
 ]);
 const EXHAUSTED: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE', 'EAGAIN', 'ENOMEM']);
 
@@ -62,6 +68,8 @@ function hintFor(error: NativeError): { readonly hint?: string } {
   if (error.step === 'finding the command')
     return { hint: 'check the command, --entrypoint and the PATH of the image' };
   if (error.step?.endsWith('the working directory') === true) return { hint: 'check --workdir and --user' };
+  if (error.step === 'setting the OOM score')
+    return { hint: 'a host whose agent lacks CAP_SYS_RESOURCE cannot lower it; use 0 or more' };
   if (error.code === 'ENOSPC') return { hint: 'free space on the file system of the agent’s state directory' };
   return {};
 }

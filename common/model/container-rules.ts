@@ -1,5 +1,7 @@
 /** What the container part of a spec may say. Pure: a flaw comes out, or nothing. */
 import { logFlaw } from './log-policy.ts';
+import { processFlaw } from './process-flaw.ts';
+import { isDefaultProcess, normalProcessRules } from './process-rules.ts';
 import type { ContainerTemplate, HealthCheck, Labels } from './service.ts';
 import { DEFAULT_HEALTH, DEFAULT_START_TIMEOUT_MS } from './service.ts';
 import { durationFlaw, type Flaw, firstFlaw, flawOfEach, textFlaw, wholeFlaw } from './spec-flaw.ts';
@@ -45,6 +47,7 @@ export function containerFlaw(container: ContainerTemplate): Flaw | undefined {
     () => durationFlaw(container.startTimeoutMs, at('startTimeoutMs'), 1),
     () => durationFlaw(container.drainMs, at('drainMs'), 0),
     () => (container.log === undefined ? undefined : logFlaw(container.log, at('log'))),
+    () => (container.process === undefined ? undefined : processFlaw(container.process, at('process'))),
     () => (container.health.kind === 'command' ? healthFlaw(container.health.check, at('health')) : undefined),
   );
 }
@@ -57,8 +60,9 @@ export function labelsFlaw(labels: Labels, field: string): Flaw | undefined {
   });
 }
 
-/** The container with what a 0 leaves open filled in: start timeout, and Docker's defaults of the health check. */
-export function normalContainer(container: ContainerTemplate): ContainerTemplate {
+/** The container with what a 0 leaves open filled in: start timeout, and Docker's defaults of the health check; lists in order. */
+export function normalContainer(given: ContainerTemplate): ContainerTemplate {
+  const container = withNormalProcess(given);
   const startTimeoutMs = container.startTimeoutMs === 0 ? DEFAULT_START_TIMEOUT_MS : container.startTimeoutMs;
   if (container.health.kind !== 'command') return { ...container, startTimeoutMs };
   const { check } = container.health;
@@ -71,6 +75,12 @@ export function normalContainer(container: ContainerTemplate): ContainerTemplate
     startIntervalMs: check.startIntervalMs || DEFAULT_HEALTH.startIntervalMs,
   };
   return { ...container, startTimeoutMs, health: { kind: 'command', check: filled } };
+}
+
+/** Absent and default are one thing, so that saying the default changes no task. */
+function withNormalProcess({ process, ...rest }: ContainerTemplate): ContainerTemplate {
+  const rules = process === undefined ? undefined : normalProcessRules(process);
+  return rules === undefined || isDefaultProcess(rules) ? rest : { ...rest, process: rules };
 }
 
 function imageFlaw(image: string, field: string): Flaw | undefined {

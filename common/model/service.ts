@@ -1,6 +1,7 @@
 /** What users want: the service's spec, its defaults, and the revision that tasks are made from. */
 import type { Digest, Instant, ServiceId } from './ids.ts';
 import type { LogPolicy } from './log-policy.ts';
+import type { ProcessRules } from './process-rules.ts';
 
 /** Label keys to values; keys are case-sensitive and unique. */
 export type Labels = Readonly<Record<string, string>>;
@@ -50,6 +51,8 @@ export interface ContainerTemplate {
   readonly drainMs: number;
   /** How its output is kept; absent = driver `local` with its defaults. */
   readonly log?: LogPolicy;
+  /** Absent = DEFAULT_PROCESS_RULES. */
+  readonly process?: ProcessRules;
 }
 
 /** 0 means: none set. Absent, where that may be, means the same but for the swappiness. */

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "attributes.h"
 #include "cgroup.h"
 #include "fault.h"
 #include "init.h"
@@ -30,6 +31,7 @@ struct run {
   int tasks[TASKS_MAX];  // opened while the host's paths can still be seen
   unsigned task_count;
   int unified;
+  int proc;  // the host's
   int tree_parent;
   int tree;
   const char* tree_name;
@@ -73,8 +75,11 @@ static int take_settings(struct run* run, struct failure* failure) {
       run->tasks[run->task_count++] = fd;
     }
     if (record.op == PLAN_CGROUP_UNIFIED) run->unified = 1;
+    if (record.op == PLAN_START_AFFINITY && attribute_affinity(&record.field[0], failure) != 0) return -1;
   }
   if (run->unified && run->tree < 0) return failed_as(failure, EINVAL, step, "plan", "no cgroup");
+  run->proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (run->proc < 0) return failed(failure, step, "open", "/proc");
   run->null = open("/dev/null", O_RDONLY | O_CLOEXEC);
   run->output = mmap(NULL, run->output_max + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (run->output == MAP_FAILED) return failed(failure, step, "mmap", "");
@@ -108,6 +113,8 @@ static _Noreturn void child(struct run* run) {
     child_gives_up(run, &failure);
   }
   for (struct plan plan = run->plan; plan_next(&plan, &record) == 1;) {
+    if (record.op == PLAN_LABEL && attribute_label(run->proc, &record, &failure) != 0)
+      child_gives_up(run, &failure);
     // The OOM score is inherited from the helper and /proc here is the container's; both are the kernel's
     // business.
     if (record.op < PLAN_RLIMIT || record.op == PLAN_OOM_SCORE) continue;
@@ -115,10 +122,7 @@ static _Noreturn void child(struct run* run) {
   }
   if (become(&program, 0, &failure) != 0 || place(run, &failure) != 0) child_gives_up(run, &failure);
   prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-  reset_signals();
-  char* empty[] = {NULL};
-  execve(program.file, program.args, program.env ? program.env : empty);
-  failed(&failure, "running the command", "execve", program.file);
+  program_run(&program, run->door[1], &failure);
   child_gives_up(run, &failure);
 }
 

@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
+#include "attributes.h"
 #include "cgroup.h"
 #include "fault.h"
 #include "mounts.h"
@@ -72,6 +73,15 @@ static int make_keyring(struct failure* failure) {
   return failed(failure, "making a keyring", "keyctl", "");
 }
 
+/** Through the host's /proc, which the pivot leaves behind. */
+static int label_self(const struct plan_record* record, struct failure* failure) {
+  int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (proc < 0) return failed(failure, "setting the security label", "open", "/proc");
+  int outcome = attribute_label(proc, record, failure);
+  close(proc);
+  return outcome;
+}
+
 static int run_plan(const struct init_start* start, struct program* program, struct failure* failure) {
   static struct tree tree = TREE_EMPTY;
   struct plan plan = start->plan;
@@ -90,6 +100,8 @@ static int run_plan(const struct init_start* start, struct program* program, str
     } else if (record.op == PLAN_DOMAINNAME) {
       outcome = setdomainname(text, strlen(text));
       if (outcome != 0) failed(failure, "setting the domain name", "setdomainname", text);
+    } else if (record.op == PLAN_LABEL) {
+      outcome = label_self(&record, failure);
     } else if (record.op >= PLAN_RLIMIT) {
       outcome = program_step(program, &record, failure);
     } else {
@@ -127,9 +139,6 @@ void init_main(struct init_start start) {
   if (write(start.door, "r", 1) != 1) _exit(126);
   if (read(start.door, &go, 1) != 1) _exit(126);
   if (fault_at("init.go", &failure) != 0) give_up(start.door, &failure);
-  reset_signals();
-  char* empty[] = {NULL};
-  execve(program.file, program.args, program.env ? program.env : empty);
-  failed(&failure, "running the command", "execve", program.file);
+  program_run(&program, start.door, &failure);
   give_up(start.door, &failure);
 }

@@ -39,14 +39,15 @@ enum plan_op {
   PLAN_OOM_FILE,        // text path of memory.oom_control or memory.events
   PLAN_TIMEOUT,         // number ms: exec only
   PLAN_OUTPUT_MAX,      // number bytes: exec only
-  PLAN_TREE_DIR,      // text folder, text name: the cgroup made in it for the whole tree of the command: exec
-                      // only
-  PLAN_ID_MAP,        // text "uid_map" or "gid_map", text lines: of a user namespace made or joined
-  PLAN_OUTSIDE,       // some operations below are prepared by the shim with the host's rights
-  PLAN_TIME_OFFSETS,  // text lines of timens_offsets: a time namespace is made
-  PLAN_STDIO_OWNER,   // number uid, number gid, in the host's numbering
-  PLAN_KILL_DIR,      // text cgroup folder: killed with the first process, which is not the first of its
-                      // pid namespace
+  PLAN_TREE_DIR,  // text folder, text name: the cgroup made in it for the whole tree of the command: exec
+                  // only
+  PLAN_START_AFFINITY,  // bytes cpu mask: exec only, for the helper until the command is in its cgroup
+  PLAN_ID_MAP,          // text "uid_map" or "gid_map", text lines: of a user namespace made or joined
+  PLAN_OUTSIDE,         // some operations below are prepared by the shim with the host's rights
+  PLAN_TIME_OFFSETS,    // text lines of timens_offsets: a time namespace is made
+  PLAN_STDIO_OWNER,     // number uid, number gid, in the host's numbering
+  PLAN_KILL_DIR,        // text cgroup folder: killed with the first process, which is not the first of its
+                        // pid namespace
   // Operations, run by the container's first process.
   PLAN_OVERLAY = 64,  // number mode, list lower (topmost first), text upper, text work, number volatile, text
                       // links, text at, number outside
@@ -65,15 +66,22 @@ enum plan_op {
   PLAN_ROOT_READONLY,  //
   PLAN_HOSTNAME,       // text
   PLAN_DOMAINNAME,     // text
-  PLAN_PIVOT,          //
-  PLAN_RLIMIT,         // number resource, number soft, number hard, text name
-  PLAN_OOM_SCORE,      // number
-  PLAN_USER,           // number uid, number gid, number umask, bytes u32 gids
-  PLAN_CAPS,           // numbers bounding, effective, permitted, inheritable, ambient
-  PLAN_NO_NEW_PRIVS,   //
-  PLAN_CWD,            // text
-  PLAN_ENV,            // list
-  PLAN_ARGS            // list
+  PLAN_LABEL,  // text folder below attr ("" or "apparmor"), text value: for the next exec; needs the host's /proc
+  PLAN_PIVOT,         //
+  PLAN_RLIMIT,        // number resource, number soft, number hard, text name
+  PLAN_OOM_SCORE,     // number
+  PLAN_USER,          // number uid, number gid, number umask, bytes u32 gids
+  PLAN_CAPS,          // numbers bounding, effective, permitted, inheritable, ambient
+  PLAN_NO_NEW_PRIVS,  //
+  PLAN_SCHEDULER,     // numbers policy, flags, nice, priority, runtime, deadline, period
+  PLAN_IO_PRIORITY,   // number as ioprio_set takes it
+  PLAN_PERSONALITY,   // number
+  PLAN_AFFINITY,      // bytes cpu mask: exec only, for the command itself
+  PLAN_SECCOMP,       // number flags, bytes BPF program: the last thing before exec
+  PLAN_REAPER,        // the first process stays as init and runs the command as its child
+  PLAN_CWD,           // text
+  PLAN_ENV,           // list
+  PLAN_ARGS           // list
 };
 
 /** What a failure of PLAN_CGROUP_WRITE means; src/cgroup_resources.h says why. */

@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "attributes.h"
 #include "sys.h"
 
 // Of the kernel's own choosing when PATH is not set. Source: execvp(3), Docker's default.
@@ -75,8 +76,13 @@ int program_step(struct program* p, const struct plan_record* record, struct fai
       p->inheritable = plan_number(record, 3);
       p->ambient = plan_number(record, 4);
       return 0;
+    case PLAN_SECCOMP:
+      p->filter_flags = (uint32_t)plan_number(record, 0);
+      return p->filter = record->field[1], 0;
+    case PLAN_REAPER:
+      return p->reaper = 1, 0;
     default:
-      return failed_as(failure, ENOSYS, "reading the plan", "plan", "unknown operation");
+      return attribute_step(record, failure);
   }
 }
 
@@ -132,19 +138,33 @@ static int set_user(const struct program* p, struct failure* failure) {
   return 0;
 }
 
-static int set_capabilities(const struct program* p, struct failure* failure) {
+static int held_capabilities(uint64_t* held, struct failure* failure) {
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  struct __user_cap_data_struct sets[2];
+  if (syscall(SYS_capget, &header, sets) != 0) return failed(failure, "setting capabilities", "capget", "");
+  *held = sets[0].permitted | (uint64_t)sets[1].permitted << 32;
+  return 0;
+}
+
+int set_capabilities(const struct program* p, uint64_t also_permitted, uint64_t also_effective,
+                     struct failure* failure) {
   static const char step[] = "setting capabilities";
   struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
   struct __user_cap_data_struct sets[2];
+  uint64_t held = 0;
+  if (held_capabilities(&held, failure) != 0) return -1;
+  uint64_t permitted = (p->permitted | also_permitted) & held;
+  uint64_t effective = (p->effective | also_effective) & permitted;
+  uint64_t inheritable = p->inheritable & held, ambient = p->ambient & p->permitted & inheritable;
   for (int i = 0; i < 2; i++) {
-    sets[i].effective = (uint32_t)(p->effective >> (32 * i));
-    sets[i].permitted = (uint32_t)(p->permitted >> (32 * i));
-    sets[i].inheritable = (uint32_t)(p->inheritable >> (32 * i));
+    sets[i].effective = (uint32_t)(effective >> (32 * i));
+    sets[i].permitted = (uint32_t)(permitted >> (32 * i));
+    sets[i].inheritable = (uint32_t)(inheritable >> (32 * i));
   }
   if (syscall(SYS_capset, &header, sets) != 0) return failed(failure, step, "capset", "");
   prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   for (int cap = 0; cap < 64; cap++) {
-    if (!(p->ambient >> cap & 1)) continue;
+    if (!(ambient >> cap & 1)) continue;
     if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) != 0)
       return failed(failure, step, "prctl", "ambient");
   }
@@ -196,18 +216,12 @@ int become(struct program* p, int make_cwd, struct failure* failure) {
   if (drop_bounding(p->bounding, failure) != 0) return -1;
   if (set_user(p, failure) != 0) return -1;
   if (enter_cwd(cwd, failure) != 0) return -1;
-  if (set_capabilities(p, failure) != 0) return -1;
+  // A filter without no_new_privs needs this one; it is given up with the filter in force.
+  uint64_t kept = p->filter.length > 0 && !p->no_new_privs ? 1ull << CAP_SYS_ADMIN : 0;
+  if (set_capabilities(p, kept, 0, failure) != 0) return -1;
   if (p->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
     return failed(failure, "setting no_new_privs", "prctl", "PR_SET_NO_NEW_PRIVS");
   }
   umask(p->umask);
   return find_command(p, failure);
-}
-
-void reset_signals(void) {
-  // The addon spawned us with every signal at its default; the shim only blocks.
-  sigset_t none;
-  sigemptyset(&none);
-  signal(SIGPIPE, SIG_DFL);
-  sigprocmask(SIG_SETMASK, &none, NULL);
 }

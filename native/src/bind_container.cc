@@ -51,6 +51,7 @@ CreateOptions OptionsFrom(const Napi::Object& from) {
   options.layers = Texts(from.Get("layers"));
   options.overlay_mode = OverlayMode(Text(from.Get("overlayMode")));
   options.is_volatile = from.Get("volatile").As<Napi::Boolean>();
+  options.reaper = from.Get("reaper").As<Napi::Boolean>();
   options.log_path = Text(from.Get("logPath"));
   options.log_max_bytes = Whole(from.Get("logMaxBytes"));
   options.log_files = static_cast<uint32_t>(Whole(from.Get("logFiles")));
@@ -162,8 +163,8 @@ Napi::Value ContainerExec(const Napi::CallbackInfo& info) {
     exec.timeout_ms = Whole(options.Get("timeoutMs"));
     exec.output_max = Whole(options.Get("outputMaxBytes"));
     auto started = [pid = info[0].As<Napi::Number>().Int32Value(), ticks = Whole(info[1]),
-                    process = Text(info[2]), exec, shim = Text(options.Get("shimPath"))] {
-      return StartExec(pid, ticks, process, exec, shim);
+                    config = Text(info[2]), exec, shim = Text(options.Get("shimPath"))] {
+      return StartExec(pid, ticks, config, exec, shim);
     };
     // A promise of a promise: the first ends when the helper runs, the second when it has answered. The second is made
     // where it is given out: the handle of a promise is good in the scope of its making only, and one from the call

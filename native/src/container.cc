@@ -112,9 +112,9 @@ std::optional<ContainerIdentity> IdentifyContainer(const std::string& state_dir)
   return found;
 }
 
-ExecHandle StartExec(pid_t pid, uint64_t start_time, const std::string& process, const ExecOptions& options,
+ExecHandle StartExec(pid_t pid, uint64_t start_time, const std::string& config, const ExecOptions& options,
                      const std::string& shim_path) {
-  const std::string plan = PlanExec(process, options, HostCgroups());
+  const std::string plan = PlanExec(config, options, HostCgroups());
   Fd target = OpenProcess(pid, start_time);
   if (!target) throw SysError{ESRCH, "pidfd_open", std::to_string(pid)};
   target = Above(std::move(target));

@@ -51,8 +51,11 @@ struct ExecResult {
   std::string output;
 };
 
-/** Starts a command in the container whose first process is (pid, start_time). Throws SysError ESRCH when it is gone. */
-ExecHandle StartExec(pid_t pid, uint64_t start_time, const std::string& process, const ExecOptions& options,
+/**
+ * Starts a command in the container whose first process is (pid, start_time); `config` as PlanExec takes it. Throws
+ * SysError ESRCH when it is gone.
+ */
+ExecHandle StartExec(pid_t pid, uint64_t start_time, const std::string& config, const ExecOptions& options,
                      const std::string& shim_path);
 
 /** What the helper has answered, read to its end. Throws SysError with the step that failed. */

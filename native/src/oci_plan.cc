@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "oci_attributes.h"
 #include "oci_mounts.h"
 #include "oci_process.h"
 #include "oci_reader.h"
@@ -27,14 +28,12 @@ void RefuseUnsupported(const json& config) {
   for (const auto& [kind, hooks] : ObjectOr(config, "hooks").items()) {
     if (!hooks.empty()) throw InvalidInput("hooks." + kind, "hooks are not run by this core");
   }
-  for (const char* key : {"seccomp", "intelRdt", "personality"}) {
+  for (const char* key : {"intelRdt"}) {
     const auto found = linux.find(key);
     if (found != linux.end() && !found->is_null() && !found->empty()) {
       throw InvalidInput(std::string("linux.") + key, "is not supported by this core yet");
     }
   }
-  if (!TextOr(linux, "mountLabel", "").empty())
-    throw InvalidInput("linux.mountLabel", "is not supported by this core yet");
 }
 
 void PlanLog(PlanWriter& plan, const CreateOptions& options) {
@@ -146,16 +145,18 @@ std::string PlanContainer(const std::string& text, const CreateOptions& options,
   if (namespaces.Joins(CLONE_NEWNS)) {
     RefuseTree(config);
     PlanOomScore(plan, process);
+    PlanLabels(plan, process, linux);
   } else {
     PlanRoot(plan, config, namespaces, options);
     PlanMounts(plan, config, namespaces, layout, cgroup);
     PlanPaths(plan, linux, namespaces);
     if (FlagOr(ObjectOr(config, "root"), "readonly", false)) plan.Op(PLAN_ROOT_READONLY);
-    // The score is set through the host's /proc, which the pivot leaves behind.
+    // Score and label are set through the host's /proc, which the pivot leaves behind.
     PlanOomScore(plan, process);
+    PlanLabels(plan, process, linux);
     plan.Op(PLAN_PIVOT);
   }
-  PlanProcess(plan, process);
+  PlanProcess(plan, process, linux, options.reaper);
   return plan.Finish();
 }
 
@@ -177,7 +178,12 @@ std::string PlanExec(const std::string& text, const ExecOptions& options, const 
       plan.Op(PLAN_CGROUP_TASKS).Text(folder == tree ? folder + "/" + name + "/tasks" : folder + "/tasks");
     }
   }
-  PlanProcess(plan, Parse(text, "process"));
+  const json config = Parse(text, "config");
+  const json& process = ObjectOr(config, "process");
+  const json& linux = ObjectOr(config, "linux");
+  PlanExecAffinity(plan, process);
+  PlanLabels(plan, process, linux);
+  PlanProcess(plan, process, linux, false);
   return plan.Finish();
 }
 

@@ -18,6 +18,8 @@ struct CreateOptions {
   int overlay_mode = OVERLAY_AUTO;
   /** No sync of the writable layer; it is lost with a crash of the host, as the container is. */
   bool is_volatile = true;
+  /** The first process stays as an init that reaps, hands on signals and ends as the command does. */
+  bool reaper = false;
   std::string log_path;
   uint64_t log_max_bytes = 0;
   uint32_t log_files = 0;
@@ -42,7 +44,10 @@ struct ExecOptions {
 std::string PlanContainer(const std::string& config, const CreateOptions& options, const CgroupLayout& layout,
                           const std::string& boot_id);
 
-/** The plan of one more command; `process` is the `process` object of an OCI config. Throws InvalidInput. */
-std::string PlanExec(const std::string& process, const ExecOptions& options, const CgroupLayout& layout);
+/**
+ * The plan of one more command. Of `config`, an OCI config, the `process` is what is run; of its `linux` only what
+ * belongs to a process is taken: seccomp, personality. Throws InvalidInput.
+ */
+std::string PlanExec(const std::string& config, const ExecOptions& options, const CgroupLayout& layout);
 
 }  // namespace covey

@@ -8,7 +8,9 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "oci_attributes.h"
 #include "oci_reader.h"
+#include "syscall_filter.h"
 
 namespace covey {
 namespace {
@@ -149,17 +151,13 @@ void PlanOomScore(PlanWriter& plan, const json& process) {
   plan.Op(PLAN_OOM_SCORE).Number(static_cast<uint64_t>(NumberOr(process, "oomScoreAdj", 0)));
 }
 
-void PlanProcess(PlanWriter& plan, const json& process) {
+void PlanProcess(PlanWriter& plan, const json& process, const json& linux, bool reaper) {
   const std::vector<std::string> args = TextsOr(process, "args");
   const std::string cwd = TextOr(process, "cwd", "/");
   if (args.empty() || args[0].empty()) throw InvalidInput("process.args", "there is no command");
   if (cwd.empty() || cwd[0] != '/') throw InvalidInput("process.cwd", "\"" + cwd + "\" is not absolute");
-  for (const char* key : {"apparmorProfile", "selinuxLabel"}) {
-    const std::string label = TextOr(process, key, "");
-    if (!label.empty() && label != "unconfined")
-      throw InvalidInput(std::string("process.") + key, "is not supported by this core yet");
-  }
   PlanLimits(plan, process);
+  PlanAttributes(plan, process, linux);
   PlanUser(plan, ObjectOr(process, "user"));
   const json& sets = ObjectOr(process, "capabilities");
   plan.Op(PLAN_CAPS);
@@ -170,6 +168,8 @@ void PlanProcess(PlanWriter& plan, const json& process) {
   plan.Op(PLAN_CWD, "process.cwd").Text(cwd);
   plan.Op(PLAN_ENV, "process.env").List(TextsOr(process, "env"));
   plan.Op(PLAN_ARGS, "process.args").List(args);
+  PlanSeccomp(plan, process, linux, reaper);
+  if (reaper) plan.Op(PLAN_REAPER);
 }
 
 }  // namespace covey

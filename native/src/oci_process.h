@@ -10,7 +10,10 @@ namespace covey {
 /** process.oomScoreAdj, 0 when it is not given. */
 void PlanOomScore(PlanWriter& plan, const nlohmann::json& process);
 
-/** Limits, user, capabilities, folder, environment, command. Throws InvalidInput. */
-void PlanProcess(PlanWriter& plan, const nlohmann::json& process);
+/**
+ * Limits, scheduling, user, capabilities, folder, environment, command, and of `linux` what belongs to a process:
+ * personality and seccomp. `reaper`: see PLAN_REAPER. Throws InvalidInput.
+ */
+void PlanProcess(PlanWriter& plan, const nlohmann::json& process, const nlohmann::json& linux, bool reaper);
 
 }  // namespace covey

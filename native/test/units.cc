@@ -1,5 +1,9 @@
 // The parsers of the native core under ASan and UBSan: built and run by test/integration/native/units.test.ts. A plain
 // executable; prints each check that fails and ends with 1.
+#include <linux/seccomp.h>
+#include <sys/syscall.h>
+
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <functional>
@@ -9,10 +13,12 @@
 
 #include "../src/cgroup.h"
 #include "../src/container.h"
+#include "../src/oci_attributes.h"
 #include "../src/oci_mounts.h"
 #include "../src/oci_plan.h"
 #include "../src/plan_writer.h"
 #include "../src/sys_error.h"
+#include "../src/syscall_filter.h"
 #include "../src/user_lookup.h"
 #include "units_resources.h"
 
@@ -140,7 +146,16 @@ void Configs() {
   Check(with("/process/rlimits", {{{"type", "RLIMIT_FLY"}, {"soft", 1}, {"hard", 1}}}) ==
             "process.rlimits.type",
         "limit");
-  Check(with("/linux/seccomp", {{"defaultAction", "x"}}) == "linux.seccomp", "seccomp is not ignored");
+  Check(with("/linux/seccomp", {{"defaultAction", "x"}}) == "linux.seccomp.defaultAction",
+        "seccomp is not ignored");
+  Check(with("/linux/mountLabel", "system_u:object_r:x") == "linux.mountLabel", "a label of mounts");
+  Check(with("/linux/personality", {{"domain", "BSD"}}) == "linux.personality.domain", "a domain");
+  Check(with("/process/scheduler", {{"policy", "SCHED_FAST"}}) == "process.scheduler.policy", "a policy");
+  Check(with("/process/scheduler", {{"policy", "SCHED_OTHER"}, {"nice", 20}}) == "process.scheduler.nice",
+        "a nice value");
+  Check(with("/process/ioPriority", {{"class", "IOPRIO_CLASS_BE"}, {"priority", 8}}) ==
+            "process.ioPriority.priority",
+        "an I/O priority");
   Check(with("/linux/sysctl", {{"kernel.panic", "1"}}) == "linux.sysctl.kernel.panic",
         "a sysctl of the host");
   Check(with("/linux/sysctl", {{"net..x", "1"}}) == "linux.sysctl.net..x", "a sysctl with an empty part");
@@ -156,6 +171,71 @@ void Configs() {
         "a controller that this host lacks");
   Check(Refusal([] { covey::PlanContainer("[]", {}, Hybrid(), ""); }) == "config", "no object");
   Check(Refusal([] { covey::PlanContainer("{", {}, Hybrid(), ""); }) == "config", "broken JSON");
+}
+
+constexpr uint32_t Errno(int number) { return SECCOMP_RET_ERRNO | static_cast<uint32_t>(number); }
+
+/** What the kernel would answer to a call under a profile. */
+uint32_t Verdict(const char* profile, int number, const uint64_t (&args)[6] = {}) {
+  return covey::SeccompVerdict(covey::BuildSeccomp(nlohmann::json::parse(profile)), number, args);
+}
+
+void Filters() {
+  const char* const deny = R"({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1, "syscalls": [
+    {"names": ["read", "execve", "openat2"], "action": "SCMP_ACT_ALLOW"},
+    {"names": ["mkdir", "no_such_call"], "action": "SCMP_ACT_ERRNO", "errnoRet": 7},
+    {"names": ["rmdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1},
+    {"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [
+      {"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}, {"index": 0, "value": 5, "op": "SCMP_CMP_GT"}]},
+    {"names": ["kill"], "action": "SCMP_ACT_ALLOW", "args": [
+      {"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}, {"index": 1, "value": 15, "op": "SCMP_CMP_MASKED_EQ", "valueTwo": 2}]}]})";
+  Check(Verdict(deny, SYS_read) == SECCOMP_RET_ALLOW, "an allowed call");
+  Check(Verdict(deny, SYS_write) == Errno(EPERM) && Verdict(deny, SYS_rmdir) == Errno(EPERM), "the default");
+  Check(Verdict(deny, SYS_mkdir) == Errno(7), "an errno of a rule");
+  Check(Verdict(deny, SYS_openat2 + 1) == Errno(ENOSYS), "a call newer than the profile is absent");
+  Check(Verdict(deny, SYS_socket, {1}) == SECCOMP_RET_ALLOW &&
+            Verdict(deny, SYS_socket, {9}) == SECCOMP_RET_ALLOW &&
+            Verdict(deny, SYS_socket, {2}) == Errno(EPERM),
+        "conditions on one argument are alternatives");
+  Check(Verdict(deny, SYS_kill, {1, 0xf2}) == SECCOMP_RET_ALLOW &&
+            Verdict(deny, SYS_kill, {1, 0xf3}) == Errno(EPERM) &&
+            Verdict(deny, SYS_kill, {2, 0xf2}) == Errno(EPERM),
+        "conditions on different arguments must all hold");
+  const char* const young = R"({"defaultAction": "SCMP_ACT_ALLOW",
+    "syscalls": [{"names": ["statmount"], "action": "SCMP_ACT_KILL_PROCESS"}]})";
+  Check(Verdict(young, 457) == SECCOMP_RET_KILL_PROCESS,
+        "a call younger than the library is forbidden all the same");
+  Check(Verdict(young, 9999) == SECCOMP_RET_ALLOW, "what is new is allowed where all is");
+  const auto refused = [](const char* profile) { return Refusal([&] { Verdict(profile, 0); }); };
+  Check(refused(R"({"defaultAction": "SCMP_ACT_NOTIFY"})") == "linux.seccomp.defaultAction", "a listener");
+  Check(refused(R"({"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_X"]})") ==
+            "linux.seccomp.flags",
+        "a flag");
+  Check(refused(R"({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_VAX"]})") ==
+            "linux.seccomp.architectures",
+        "an architecture");
+  Check(refused(R"({"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 4096})") ==
+            "linux.seccomp.defaultErrnoRet",
+        "an errno");
+  Check(refused(
+            R"({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_KILL",
+    "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_IS"}]}]})") == "linux.seccomp.syscalls.args.op",
+        "an operator");
+  nlohmann::json config = nlohmann::json::parse(kConfig);
+  config["linux"]["seccomp"] = {{"defaultAction", "SCMP_ACT_ERRNO"}};
+  Check(Refusal([&] { Plan(config, Hybrid()); }) == "linux.seccomp",
+        "a profile under which nothing could be run");
+  config["linux"]["seccomp"] = {{"defaultAction", "SCMP_ACT_ALLOW"}};
+  Check(Walk(Plan(config, Hybrid())) > 10, "a profile in a plan");
+  Check(covey::SeccompFor(config["linux"]["seccomp"]) == covey::SeccompFor(config["linux"]["seccomp"]),
+        "a profile is built once");
+}
+
+void Masks() {
+  Check(covey::CpuMask("0-2,9", "f") == std::string("\x07\x02\0\0\0\0\0\0", 8), "a list of CPUs");
+  Check(covey::CpuMask("64", "f").size() == 16, "the sixty-fifth CPU");
+  for (const char* bad : {"", ",", "1,", "2-1", "-1", "1-", "a", "1-2-3", "99999", "0x1", "1,,2"})
+    Check(Refusal([&] { covey::CpuMask(bad, "f"); }) == "f", bad);
 }
 
 void Cgroups() {
@@ -208,6 +288,8 @@ int main() {
     Plans();
     BrokenPlans();
     Configs();
+    Filters();
+    Masks();
     Cgroups();
     Users();
     Answers();

@@ -22,6 +22,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
+import { hostFacts } from '../../agent/runtime/host-facts.ts';
 import { type OciConfig, ociConfig } from '../../agent/runtime/oci-config.ts';
 import { messageOf } from '../../common/errors.ts';
 import { builtFile, native } from '../../native/index.ts';
@@ -124,6 +125,7 @@ async function prepare(): Promise<Bench> {
       user: { uid: 0, gid: 0, additionalGids: [], home: '/root' },
       cgroup: `${cgroup}/${id}`,
       files: [],
+      host: hostFacts(),
     });
   return { folder, layer, cgroup, config };
 }
@@ -142,6 +144,7 @@ async function createCovey(bench: Bench, id: string, args: readonly string[]) {
     layers: [bench.layer],
     overlayMode: 'auto',
     volatile: true,
+    reaper: false,
     logPath: join(stateDir, 'log'),
     logMaxBytes: 10 << 20,
     logFiles: 5,

@@ -4,6 +4,7 @@
  */
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { hostFacts } from '../../agent/runtime/host-facts.ts';
 import { type OciConfig, type OciMount, ociConfig } from '../../agent/runtime/oci-config.ts';
 import type { ContainerCreateOptions, ContainerExecResult, ContainerIdentity } from '../../native/container.ts';
 import { builtFile, native } from '../../native/index.ts';
@@ -27,6 +28,7 @@ export interface OciContainer {
   readonly logPath: string;
   readonly cgroup: string;
   readonly process: object;
+  readonly linux: object;
   readonly identity: ContainerIdentity;
 }
 
@@ -65,6 +67,7 @@ export class OciWorld {
       layers: [this.world.layer],
       overlayMode: 'auto',
       volatile: true,
+      reaper: false,
       logPath,
       logMaxBytes: 10 << 20,
       logFiles: 5,
@@ -73,7 +76,7 @@ export class OciWorld {
       shimPath: builtFile('covey-shim'),
       ...wanted.options,
     });
-    const made = { id, stateDir, logPath, cgroup, process: config.process, identity };
+    const made = { id, stateDir, logPath, cgroup, process: config.process, linux: config.linux, identity };
     this.#made.push(made);
     return made;
   }
@@ -102,12 +105,17 @@ export class OciWorld {
 
   exec(container: OciContainer, args: readonly string[]): Promise<ContainerExecResult> {
     const { pid, startTime } = container.identity;
-    return native().containerExec(pid, startTime, JSON.stringify({ ...container.process, args }), {
-      cgroup: container.cgroup,
-      timeoutMs: 10_000,
-      outputMaxBytes: 65_536,
-      shimPath: builtFile('covey-shim'),
-    });
+    return native().containerExec(
+      pid,
+      startTime,
+      JSON.stringify({ process: { ...container.process, args }, linux: container.linux }),
+      {
+        cgroup: container.cgroup,
+        timeoutMs: 10_000,
+        outputMaxBytes: 65_536,
+        shimPath: builtFile('covey-shim'),
+      },
+    );
   }
 
   async destroy(): Promise<void> {
@@ -119,10 +127,14 @@ export class OciWorld {
     await this.world.destroy();
   }
 
-  #config(args: readonly string[], wanted: WantedConfig, cgroup: string): object & Pick<OciContainer, 'process'> {
+  #config(
+    args: readonly string[],
+    wanted: WantedConfig,
+    cgroup: string,
+  ): object & Pick<OciContainer, 'process' | 'linux'> {
     const request = this.world.request(args);
     const user = { uid: 0, gid: 0, additionalGids: [], home: '/root' };
-    const base: OciConfig = ociConfig({ ...request, user, cgroup, files: [] });
+    const base: OciConfig = ociConfig({ ...request, user, cgroup, files: [], host: hostFacts() });
     const usual: readonly OciMount[] = base.mounts;
     const config = {
       ...base,

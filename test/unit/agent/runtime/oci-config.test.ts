@@ -1,5 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { type ConfigRequest, execProcess, mergeEnv, ociConfig } from '../../../../agent/runtime/oci-config.ts';
+import { type ConfigRequest, execConfig, mergeEnv, ociConfig } from '../../../../agent/runtime/oci-config.ts';
+import { CAPABILITIES, DEFAULT_PROCESS_RULES, type ProcessRules } from '../../../../common/model/process-rules.ts';
+import type { SeccompProfile } from '../../../../common/model/seccomp-profile.ts';
+
+const PROFILE: SeccompProfile = {
+  defaultAction: 'SCMP_ACT_ERRNO',
+  architectures: [],
+  archMap: [{ architecture: 'SCMP_ARCH_X86_64', subArchitectures: [] }],
+  flags: [],
+  syscalls: [],
+};
 
 type Parts = { readonly [Key in 'image' | 'template' | 'limits' | 'user']?: Partial<ConfigRequest[Key]> };
 
@@ -31,6 +41,7 @@ function request(parts: Parts = {}): ConfigRequest {
     user: { uid: 0, gid: 0, additionalGids: [], home: '/root', ...parts.user },
     cgroup: '/covey/x',
     files: [],
+    host: { kernel: '6.1.0', arch: 'x64', capabilities: CAPABILITIES, defaultSeccomp: PROFILE },
   };
 }
 
@@ -63,7 +74,7 @@ describe('the environment', () => {
   });
 
   it('is what a command inside gets, with its own added', () => {
-    const process = execProcess(ociConfig(request()), ['/check'], ['A=9']);
+    const { process } = execConfig(ociConfig(request()), ['/check'], ['A=9']);
     expect(process.args).toEqual(['/check']);
     expect(process.env).toContain('A=9');
     expect(process.env).toContain('HOSTNAME=given');
@@ -93,6 +104,64 @@ it('gives capabilities to root only', () => {
   const { capabilities } = ociConfig(request({ user: { uid: 5 } })).process;
   expect(capabilities.effective).toEqual([]);
   expect(capabilities.bounding).toHaveLength(14);
+});
+
+describe('what a template says of its processes', () => {
+  const given = (rules: Partial<ProcessRules>, user = 0) =>
+    ociConfig(request({ template: { process: { ...DEFAULT_PROCESS_RULES, ...rules } }, user: { uid: user } }));
+
+  it('adds and drops capabilities, a name winning over ALL', () => {
+    const bounding = (rules: Partial<ProcessRules>) => given(rules).process.capabilities.bounding;
+    expect(bounding({ capAdd: ['CAP_NET_ADMIN'] })).toHaveLength(15);
+    expect(bounding({ capDrop: ['CAP_KILL'] })).not.toContain('CAP_KILL');
+    expect(bounding({ capDrop: ['ALL'], capAdd: ['CAP_KILL'] })).toEqual(['CAP_KILL']);
+    expect(bounding({ capAdd: ['ALL'], capDrop: ['CAP_BPF'] })).toHaveLength(CAPABILITIES.length - 1);
+  });
+
+  it('gives another user than root what was added by name, and hands it on', () => {
+    const { capabilities } = given({ capAdd: ['CAP_NET_ADMIN'] }, 7).process;
+    expect(capabilities.effective).toEqual(['CAP_NET_ADMIN']);
+    expect(capabilities.ambient).toEqual(['CAP_NET_ADMIN']);
+    expect(capabilities.bounding).toHaveLength(15);
+  });
+
+  it('refuses a capability that this host cannot give', () => {
+    const host = { ...request().host, capabilities: ['CAP_KILL'] };
+    const process = { ...DEFAULT_PROCESS_RULES, capAdd: ['CAP_SYS_RESOURCE'] };
+    const { template } = request({ template: { process } });
+    expect(() => ociConfig({ ...request(), template, host })).toThrow('CAP_SYS_RESOURCE');
+  });
+
+  it('opens everything for a privileged one', () => {
+    const { linux, process, mounts } = given({ privileged: true });
+    expect(process.capabilities.effective).toEqual(CAPABILITIES);
+    expect([linux.seccomp, linux.maskedPaths, linux.readonlyPaths]).toEqual([undefined, [], []]);
+    expect(linux.resources.devices).toEqual([{ allow: true, access: 'rwm' }]);
+    expect(mounts.find(({ destination }) => destination === '/sys')?.options).not.toContain('ro');
+  });
+
+  it('filters system calls unless it is told not to, for commands inside too', () => {
+    const config = given({});
+    expect(config.linux.seccomp?.architectures).toEqual(['SCMP_ARCH_X86_64']);
+    expect(execConfig(config, ['/x'], []).linux.seccomp).toEqual(config.linux.seccomp);
+    expect(given({ seccomp: { kind: 'unconfined' } }).linux.seccomp).toBeUndefined();
+    const json = '{"defaultAction":"SCMP_ACT_ALLOW"}';
+    expect(given({ seccomp: { kind: 'profile', json } }).linux.seccomp?.defaultAction).toBe('SCMP_ACT_ALLOW');
+  });
+
+  it('passes limits, sysctls, score and the size of /dev/shm on', () => {
+    const config = given({
+      ulimits: [{ name: 'nofile', soft: 10, hard: -1 }],
+      sysctls: { 'net.core.somaxconn': '9' },
+      oomScoreAdj: 300,
+      shmBytes: 8192,
+      noNewPrivileges: false,
+    });
+    expect(config.process.rlimits).toEqual([{ type: 'RLIMIT_NOFILE', soft: 10, hard: -1 }]);
+    expect(config.linux.sysctl['net.core.somaxconn']).toBe('9');
+    expect([config.process.oomScoreAdj, config.process.noNewPrivileges]).toEqual([300, false]);
+    expect(config.mounts.find(({ destination }) => destination === '/dev/shm')?.options).toContain('size=8192');
+  });
 });
 
 it('prefers the hostname and the folder of the template', () => {
