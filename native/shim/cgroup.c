@@ -26,6 +26,21 @@ static int write_file(const char* path, const char* value) {
   return n < 0 ? -1 : 0;
 }
 
+/** The file written to last, still open: a container's device rules are a dozen writes to one. */
+struct kept_file {
+  int fd;
+  const char* path;
+};
+
+static int write_kept(struct kept_file* kept, const char* path, const char* value) {
+  if (kept->fd < 0 || strcmp(kept->path, path) != 0) {
+    if (kept->fd >= 0) close(kept->fd);
+    kept->path = path;
+    kept->fd = open(path, O_WRONLY | O_CLOEXEC);
+  }
+  return kept->fd < 0 || write(kept->fd, value, strlen(value)) < 0 ? -1 : 0;
+}
+
 /** Whether the file holds that text now. Some kernels take a limit and keep none. */
 static int holds(const char* path, const char* value) {
   char text[64];
@@ -40,11 +55,11 @@ static int holds(const char* path, const char* value) {
   return kept <= asked && asked - kept < 65536;
 }
 
-static int set_limit(const struct plan_record* record, struct failure* failure) {
+static int set_limit(const struct plan_record* record, struct kept_file* kept, struct failure* failure) {
   static const char step[] = "setting a limit";
   const char* path = plan_text(record, 0);
   uint64_t mode = plan_number(record, 2);
-  int written = write_file(path, plan_text(record, 1));
+  int written = write_kept(kept, path, plan_text(record, 1));
   if (written != 0 && errno == ENOENT && record->count > 4) {
     path = plan_text(record, 3);
     written = write_file(path, plan_text(record, 4));
@@ -56,16 +71,20 @@ static int set_limit(const struct plan_record* record, struct failure* failure) 
 }
 
 int cgroup_make(struct plan plan, struct failure* failure) {
+  struct kept_file kept = {.fd = -1};
   struct plan_record record;
-  while (plan_next(&plan, &record) == 1) {
+  int outcome = 0;
+  while (outcome == 0 && plan_next(&plan, &record) == 1) {
     const char* path = plan_text(&record, 0);
     if (record.op == PLAN_CGROUP_DIR) {
-      if (mkdir(path, 0755) != 0 && errno != EEXIST) return failed(failure, "making a cgroup", "mkdir", path);
+      if (mkdir(path, 0755) != 0 && errno != EEXIST)
+        outcome = failed(failure, "making a cgroup", "mkdir", path);
     } else if (record.op == PLAN_CGROUP_WRITE) {
-      if (set_limit(&record, failure) != 0) return -1;
+      outcome = set_limit(&record, &kept, failure);
     }
   }
-  return 0;
+  if (kept.fd >= 0) close(kept.fd);
+  return outcome;
 }
 
 void cgroup_unmake(struct plan plan) {

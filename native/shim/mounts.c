@@ -25,13 +25,32 @@ static int beneath(int root, const char* path, uint64_t flags, uint64_t resolve)
   return sys_openat2(root, *path ? path : ".", &how);
 }
 
+static const char* last_part(const char* path) {
+  const char* slash = strrchr(path, '/');
+  return slash ? slash + 1 : path;
+}
+
+/** Makes the last folder of `path` in its parent, which is closed. */
+static int make_last(int parent, int root, const char* path, uint64_t resolve) {
+  int made = *last_part(path) == '\0' ? 0 : mkdirat(parent, last_part(path), DIR_MODE);
+  int error = errno;
+  close(parent);
+  if (made != 0 && error != EEXIST) return errno = error, -1;
+  return beneath(root, path, O_PATH | O_DIRECTORY, resolve);
+}
+
 /** Makes the folders of `path` that are missing, up to its last part when `all` is 0, each beneath the root.
  */
 static int make_folders(int root, const char* path, int all, uint64_t resolve) {
   char prefix[PATH_MAX];
   size_t length = strlen(path);
   if (length >= sizeof prefix) return errno = ENAMETOOLONG, -1;
-  int parent = beneath(root, "", O_PATH | O_DIRECTORY, 0);
+  // Mostly only the last part is missing.
+  snprintf(prefix, sizeof prefix, "%.*s", (int)(last_part(path) - path), path);
+  int parent = beneath(root, prefix, O_PATH | O_DIRECTORY, resolve);
+  if (parent >= 0) return all ? make_last(parent, root, path, resolve) : parent;
+  if (errno != ENOENT) return -1;
+  parent = beneath(root, "", O_PATH | O_DIRECTORY, 0);
   if (parent < 0) return -1;
   for (const char* at = path; *at;) {
     while (*at == '/') at++;
@@ -57,11 +76,6 @@ static int make_folders(int root, const char* path, int all, uint64_t resolve) {
     at = after;
   }
   return parent;
-}
-
-static const char* last_part(const char* path) {
-  const char* slash = strrchr(path, '/');
-  return slash ? slash + 1 : path;
 }
 
 /** An O_PATH descriptor of the target, made as folder or empty file when it is missing. */

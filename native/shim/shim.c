@@ -163,26 +163,32 @@ int hear_init(struct shim* shim, struct failure* failure, int ready_expected) {
   return failed_as(failure, ECHILD, "waiting for the first process", "read", "it died before it was ready");
 }
 
+/** Where another agent finds the container again. */
+static int record_state(struct shim* shim, struct failure* failure) {
+  static const char step[] = "recording the state";
+  char text[320];
+  if (read_start_time(shim->pid, &shim->start_time) != 0 ||
+      read_start_time(getpid(), &shim->own_start_time) != 0)
+    return failed(failure, step, "open", "/proc/PID/stat");
+  snprintf(text, sizeof text,
+           "{\"version\":%d,\"bootId\":\"%s\",\"pid\":%d,\"startTime\":%llu,\"shimPid\":%d,\"shimStartTime\":"
+           "%llu}\n",
+           CONTROL_VERSION, shim->boot_id, shim->pid, shim->start_time, getpid(), shim->own_start_time);
+  if (write_record(shim->folder, "state.json", text) != 0)
+    return failed(failure, step, "write", "state.json");
+  return fault_at("create.state", failure);
+}
+
 static int create(struct shim* shim, struct failure* failure) {
   if (fault_at("create.plan", failure) != 0 || take_settings(shim, failure) != 0) return -1;
   if (fault_at("create.settings", failure) != 0 || cgroup_make(shim->plan, failure) != 0) return -1;
   if (fault_at("create.cgroup", failure) != 0 || open_cgroup_files(shim, failure) != 0) return -1;
-  if (control_open(shim, failure) != 0 || fault_at("create.control", failure) != 0) return -1;
   if (spawn_init(shim, failure) != 0 || fault_at("create.spawn", failure) != 0) return -1;
-  if (hear_init(shim, failure, 1) != 0 || fault_at("create.ready", failure) != 0) return -1;
-  if (read_start_time(shim->pid, &shim->start_time) != 0)
-    return failed(failure, "reading the start time", "open", "");
-  unsigned long long own = 0;
-  read_start_time(getpid(), &own);
-  char text[320];
-  snprintf(text, sizeof text,
-           "{\"version\":%d,\"bootId\":\"%s\",\"pid\":%d,\"startTime\":%llu,\"shimPid\":%d,\"shimStartTime\":"
-           "%llu}\n",
-           CONTROL_VERSION, shim->boot_id, shim->pid, shim->start_time, getpid(), own);
-  shim->own_start_time = own;
-  if (write_record(shim->folder, "state.json", text) != 0)
-    return failed(failure, "recording the state", "write", "state.json");
-  return fault_at("create.state", failure);
+  // While the first process mounts.
+  if (control_open(shim, failure) != 0 || fault_at("create.control", failure) != 0) return -1;
+  if (record_state(shim, failure) != 0) return -1;
+  if (hear_init(shim, failure, 1) != 0) return -1;
+  return fault_at("create.ready", failure);
 }
 
 static void undo(struct shim* shim) {
