@@ -13,6 +13,7 @@
 
 // A fork bomb may outrun one pass; the freezer stops it, so a few are enough.
 #define KILL_ROUNDS_MAX 100
+#define UNFROZEN_ROUNDS 2
 // Deeper ones are the agent's when it removes the container.
 #define DEPTH_MAX 8
 
@@ -193,7 +194,8 @@ static int kill_tree(int folder, int depth) {
 void cgroup_kill(int folder) {
   if (write_at(folder, "cgroup.kill", "1") == 0) return;
   for (int round = 0; round < KILL_ROUNDS_MAX; round++) {
-    write_at(folder, "freezer.state", "FROZEN");
+    // Freezing patches the running kernel on every processor; what dies at once need not be frozen.
+    if (round >= UNFROZEN_ROUNDS) write_at(folder, "freezer.state", "FROZEN");
     int count = kill_tree(folder, 0);
     write_at(folder, "freezer.state", "THAWED");
     if (count == 0) return;

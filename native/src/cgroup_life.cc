@@ -13,6 +13,7 @@ namespace {
 
 // A fork bomb may outrun one pass, but not one in which everything stands still.
 constexpr int kKillRoundsMax = 200;
+constexpr int kUnfrozenRounds = 2;
 // A process in an uninterruptible call freezes when that ends, on a hung disk never.
 constexpr std::chrono::seconds kFreezeTimeout{10};
 
@@ -61,7 +62,9 @@ void KillCgroup(const std::string& path) {
   if (folder.empty() || !PathExists(folder)) return;
   if (TryWriteFile(folder + "/cgroup.kill", "1")) return;
   for (int round = 0; round < kKillRoundsMax; round++) {
-    TryWriteFile(folder + "/freezer.state", "FROZEN");
+    // The freezer stops what outruns us by forking. Its first use on a host patches the running kernel on every processor,
+    // so what dies at once is not frozen.
+    if (round >= kUnfrozenRounds) TryWriteFile(folder + "/freezer.state", "FROZEN");
     const int count = KillBelow(folder);
     ThawBelow(folder);
     if (count == 0) return;
