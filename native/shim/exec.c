@@ -45,6 +45,7 @@ struct run {
   pid_t pid;
   int pidfd;
   int timed_out;
+  int own_user;  // the container has a user namespace of its own
 };
 
 static int open_tree_folder(struct run* run, const struct plan_record* record, struct failure* failure) {
@@ -112,6 +113,7 @@ static _Noreturn void child(struct run* run) {
     failed(&failure, "entering a cgroup", "write", "tasks");
     child_gives_up(run, &failure);
   }
+  if (namespaces_enter_last(TARGET, run->own_user, &failure) != 0) child_gives_up(run, &failure);
   for (struct plan plan = run->plan; plan_next(&plan, &record) == 1;) {
     if (record.op == PLAN_LABEL && attribute_label(run->proc, &record, &failure) != 0)
       child_gives_up(run, &failure);
@@ -130,7 +132,8 @@ static int launch(struct run* run, struct failure* failure) {
   static const char step[] = "joining the container";
   struct failure heard;
   if (fault_at("exec.settings", failure) != 0) return -1;
-  if (namespaces_enter(TARGET, run->plan, failure) != 0) return -1;
+  run->own_user = namespaces_enter(TARGET, run->plan, failure);
+  if (run->own_user < 0) return -1;
   if (fault_at("exec.joined", failure) != 0) return -1;
   struct clone_arguments args = {
       .flags = CLONE_PIDFD_ | (run->unified ? CLONE_INTO_CGROUP_ : 0),

@@ -114,7 +114,13 @@ int namespaces_enter(int pidfd, struct plan plan, struct failure* failure) {
   int own_user = has_own_user_namespace(pidfd, failure);
   if (own_user < 0) return -1;
   if (own_user && limits_raise(plan, failure) != 0) return -1;
-  if (setns(pidfd, ENTERED) != 0) return failed(failure, step, "setns", "");
+  if (setns(pidfd, ENTERED & ~CLONE_NEWCGROUP) != 0) return failed(failure, step, "setns", "");
+  return own_user;
+}
+
+int namespaces_enter_last(int pidfd, int own_user, struct failure* failure) {
+  static const char step[] = "joining the container";
+  if (setns(pidfd, CLONE_NEWCGROUP) != 0) return failed(failure, step, "setns", "cgroup");
   if (own_user && setns(pidfd, CLONE_NEWUSER) != 0) return failed(failure, step, "setns", "user");
   return 0;
 }

@@ -27,10 +27,16 @@ int namespaces_join_mount(struct plan plan, struct failure* failure);
 int namespaces_offset_time(struct plan plan, struct failure* failure);
 
 /**
- * Enters every namespace of a process: with the host's rights first, then its user namespace, where `plan`'s resource
- * limits could be raised no more.
+ * Enters the namespaces of a process with the host's rights, but for the two that `namespaces_enter_last` takes; raises the
+ * resource limits of `plan` as long as that may be done. 1 = the process has a user namespace other than ours, 0 or -1.
  */
 int namespaces_enter(int pidfd, struct plan plan, struct failure* failure);
+
+/**
+ * What the command itself enters, after it was cloned: the cgroup namespace, because cgroup v2 with nsdelegate lets nobody
+ * in it bring a process in from outside (ENOENT of clone3), and the user namespace, in which the rights to do so are lost.
+ */
+int namespaces_enter_last(int pidfd, int own_user, struct failure* failure);
 
 /** Raises our hard limits to those of the plan, the soft ones stay: in a user namespace nobody may. 0 or -1. */
 int limits_raise(struct plan plan, struct failure* failure);

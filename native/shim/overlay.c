@@ -42,8 +42,18 @@ struct overlay {
   unsigned layer_count;
 };
 
-/** 0, -1, or 1 = this kernel has no `lowerdir+` by path (before 6.7) or by descriptor (before 6.13). */
-static int add_layer(struct overlay* o, const char* path, int is_first, struct failure* failure) {
+/**
+ * Keeps the failure of fsconfig; 1 when the kernel may take the same options by mount(2). Before 6.7 there is no
+ * `lowerdir+` by path, before 6.13 none by descriptor; but overlayfs then reads its options as one text only when it is
+ * created, so that it is refused there, or wherever the text no longer fits a page.
+ */
+static int refused(const char* path, struct failure* failure) {
+  failed(failure, kStep, "fsconfig", path);
+  return failure->error == EINVAL ? 1 : -1;
+}
+
+/** 0, -1, or 1 as `refused`. */
+static int add_layer(struct overlay* o, const char* path, struct failure* failure) {
   int outcome;
   if (o->userns < 0) {
     outcome = sys_fsconfig(o->fs, FSCONFIG_SET_STRING_, "lowerdir+", path);
@@ -54,10 +64,7 @@ static int add_layer(struct overlay* o, const char* path, int is_first, struct f
     o->layers[o->layer_count++] = layer;
     outcome = sys_fsconfig_fd(o->fs, "lowerdir+", layer);
   }
-  if (outcome == 0) return 0;
-  int error = errno;
-  failed_as(failure, error, kStep, "fsconfig", path);
-  return error == EINVAL && is_first ? 1 : -1;
+  return outcome == 0 ? 0 : refused(path, failure);
 }
 
 static int configure(struct overlay* o, const struct plan_record* record, struct failure* failure) {
@@ -67,17 +74,16 @@ static int configure(struct overlay* o, const struct plan_record* record, struct
                                     {"metacopy", METACOPY},
                                     {"redirect_dir", REDIRECT_DIR}};
   for (const char* lower = plan_each(lowers, NULL); lower; lower = plan_each(lowers, lower)) {
-    int outcome = add_layer(o, lower, lower == lowers->at, failure);
+    int outcome = add_layer(o, lower, failure);
     if (outcome != 0) return outcome;
   }
   for (unsigned i = 0; i < sizeof options / sizeof *options; i++) {
     if (sys_fsconfig(o->fs, FSCONFIG_SET_STRING_, options[i][0], options[i][1]) != 0)
-      return failed(failure, kStep, "fsconfig", options[i][1]);
+      return refused(options[i][1], failure);
   }
   if (plan_number(record, 4) && sys_fsconfig(o->fs, FSCONFIG_SET_FLAG_, "volatile", NULL) != 0)
     return failed(failure, kStep, "fsconfig", "volatile");
-  if (sys_fsconfig(o->fs, FSCONFIG_CMD_CREATE_, NULL, NULL) != 0)
-    return failed(failure, kStep, "fsconfig", "overlay");
+  if (sys_fsconfig(o->fs, FSCONFIG_CMD_CREATE_, NULL, NULL) != 0) return refused("overlay", failure);
   return 0;
 }
 

@@ -50,29 +50,39 @@ bool Holds(const std::string& list, const std::string& name) {
   return false;
 }
 
-/** The image's merged root without mounting it anywhere: a detached overlay, read-only, gone with its descriptor. */
+/**
+ * A detached overlay of all layers, read-only. Empty with errno when the kernel takes them neither way. One option a layer
+ * where there is `lowerdir+` (6.7); else all in one text that ends at a page, so by the short names of descriptors.
+ */
+Fd Overlay(const std::vector<std::string>& layers, bool one_by_one) {
+  const Fd fs{fsopen("overlay", FSOPEN_CLOEXEC)};
+  if (!fs) return Fd{};
+  std::vector<Fd> held;
+  std::string joined;
+  for (const std::string& layer : layers) {
+    if (one_by_one) {
+      if (fsconfig(fs.get(), FSCONFIG_SET_STRING, "lowerdir+", layer.c_str(), 0) != 0) return Fd{};
+      continue;
+    }
+    held.emplace_back(open(layer.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!held.back()) return Fd{};
+    joined += (joined.empty() ? "/proc/self/fd/" : ":/proc/self/fd/") + std::to_string(held.back().get());
+  }
+  if (!one_by_one && fsconfig(fs.get(), FSCONFIG_SET_STRING, "lowerdir", joined.c_str(), 0) != 0) return Fd{};
+  if (fsconfig(fs.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) return Fd{};
+  return Fd{fsmount(fs.get(), FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY)};
+}
+
+/** The image's merged root without mounting it anywhere: gone with its descriptor. */
 Fd MergedRoot(const std::vector<std::string>& layers) {
   if (layers.size() == 1) {
     Fd fd{open(layers[0].c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
     if (!fd) throw SysError{errno, "open", layers[0]};
     return fd;
   }
-  const Fd fs{fsopen("overlay", FSOPEN_CLOEXEC)};
-  if (!fs) throw SysError{errno, "fsopen", "overlay"};
-  bool each = true;
-  std::string joined;
-  for (const std::string& layer : layers) {
-    joined += (joined.empty() ? "" : ":") + layer;
-    if (each && fsconfig(fs.get(), FSCONFIG_SET_STRING, "lowerdir+", layer.c_str(), 0) != 0) each = false;
-  }
-  // Kernels before 6.7 take only the one joined option.
-  if (!each && fsconfig(fs.get(), FSCONFIG_SET_STRING, "lowerdir", joined.c_str(), 0) != 0) {
-    throw SysError{errno, "fsconfig", layers[0]};
-  }
-  if (fsconfig(fs.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0)
-    throw SysError{errno, "fsconfig", layers[0]};
-  Fd root{fsmount(fs.get(), FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY)};
-  if (!root) throw SysError{errno, "fsmount", layers[0]};
+  Fd root = Overlay(layers, true);
+  if (!root && errno == EINVAL) root = Overlay(layers, false);
+  if (!root) throw SysError{errno, "fsconfig", layers[0]};
   return root;
 }
 

@@ -123,6 +123,11 @@ export class NativeWorld {
   }
 }
 
+/** Whether this host has pure cgroup v2, where every controller has the same folders. */
+export function isUnified(): boolean {
+  return native().cgroupFolder('memory', '/') === native().cgroupFolder('pids', '/');
+}
+
 /** Looks again every few milliseconds; fails with `what` after 20 s. Real processes have no fake clock. */
 export async function until(isTrue: () => boolean, what: string, clock: Clock = systemClock): Promise<void> {
   for (let polls = 0; !isTrue(); polls += 1) {

@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { NativeWorld } from '../../support/native-world.ts';
+import { isUnified, NativeWorld } from '../../support/native-world.ts';
 
 let world: NativeWorld;
 beforeAll(() => {
@@ -106,10 +106,11 @@ describe('what a container sees of the system', () => {
 
   it('sees its limits under /sys/fs/cgroup, read-only', async () => {
     const limits = { memoryBytes: 64 << 20 };
-    const { output } = await world.ran(['read', '/sys/fs/cgroup/memory/memory.limit_in_bytes'], { limits });
+    const file = isUnified() ? '/sys/fs/cgroup/memory.max' : '/sys/fs/cgroup/memory/memory.limit_in_bytes';
+    const { output } = await world.ran(['read', file], { limits });
     expect(output).toBe(`${64 << 20}\n`);
-    expect((await world.ran(['open', '/sys/fs/cgroup/memory/memory.limit_in_bytes'])).exit.code).toBe(30);
-    expect(await read('/proc/self/cgroup')).toContain(':memory:/\n');
+    expect((await world.ran(['open', file])).exit.code).toBe(30);
+    expect(await read('/proc/self/cgroup')).toContain(isUnified() ? '0::/\n' : ':memory:/\n');
   });
 
   it('lets a web server without privileges bind port 80', async () => {
@@ -144,7 +145,7 @@ describe('what a container sees of the system', () => {
   });
 });
 
-describe.each(['fsconfig', 'mount'] as const)('the root file system, mounted by %s', (overlayMode) => {
+describe.each(['auto', 'mount'] as const)('the root file system, mounted by %s', (overlayMode) => {
   let other: NativeWorld;
   beforeAll(() => {
     other = new NativeWorld({ overlayMode });

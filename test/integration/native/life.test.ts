@@ -3,7 +3,7 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { native } from '../../../native/index.ts';
-import { forever, NativeWorld, outputOf, until } from '../../support/native-world.ts';
+import { forever, isUnified, NativeWorld, outputOf, until } from '../../support/native-world.ts';
 
 const { SIGKILL, SIGTERM } = constants.signals;
 
@@ -203,7 +203,8 @@ describe('limits', () => {
   });
 
   it('are a quota of CPU time', async () => {
-    const { output } = await world.ran(['read', '/sys/fs/cgroup/cpu/cpu.cfs_quota_us'], { limits: { nanoCpus: 5e8 } });
-    expect(output).toBe('50000\n');
+    const file = isUnified() ? '/sys/fs/cgroup/cpu.max' : '/sys/fs/cgroup/cpu/cpu.cfs_quota_us';
+    const { output } = await world.ran(['read', file], { limits: { nanoCpus: 5e8 } });
+    expect(output.split(/\s/)[0]).toBe('50000');
   });
 });

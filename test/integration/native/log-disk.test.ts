@@ -37,8 +37,9 @@ function thaw(): void {
   isFrozen = false;
 }
 
+/** 0 for a process that has just ended. */
 function memoryKib(pid: number): number {
-  return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+  return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0);
 }
 
 it('survives a gigabyte of output: the disk stays bounded, the shim small and its ear open', async () => {

@@ -1,0 +1,86 @@
+// `npm run test:vm`: the native core on Debian's own kernel, with cgroups as hosts of users mount them. Needs root, no KVM.
+// Each test is a line of TAP beneath the name of its machine; the last line is `N passed, N failed`.
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { bundle, testsIn } from './bundle.mjs';
+import { boot, CACHE, prepare } from './machine.mjs';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const root = dirname(dirname(here));
+/** Emulated, on a busy machine; what hangs ends here. */
+const MACHINE_MS = 1_800_000;
+/** It builds what it runs; the program itself is run in each machine. */
+const ELSEWHERE = ['test/integration/native/units.test.ts'];
+
+const { values: flags, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { file: { type: 'string' }, help: { type: 'boolean' } },
+});
+const nativeTests = testsIn('test/integration/native').filter((file) => !ELSEWHERE.includes(file));
+const systemdTests = testsIn('test/vm/systemd');
+
+/** Every machine: how it is booted, and the test files that run in it. */
+const MACHINES = {
+  v2: { wish: { cgroup: 'v2' }, files: nativeTests },
+  hybrid: { wish: { cgroup: 'hybrid' }, files: nativeTests },
+  v1: { wish: { cgroup: 'v1' }, files: nativeTests },
+  systemd: { wish: { cgroup: 'v2', systemd: true }, files: systemdTests },
+};
+
+if (flags.help === true || positionals.some((name) => !(name in MACHINES))) {
+  console.log(`npm run test:vm [-- [--file PART-OF-A-NAME] [${Object.keys(MACHINES).join(' | ')}]…]`);
+  process.exit(flags.help === true ? 0 : 2);
+}
+
+/** A job that runs every file in a process of its own, because a process knows one shim only. */
+function jobOf(bundles) {
+  const tests = bundles.tests.map(
+    (test) => `node ${bundles.suite} ${test}; [ $? -lt 2 ] || echo "not ok - ${test} did not end by itself"`,
+  );
+  return [
+    `cd ${root}`,
+    'if native/build/native-units; then echo "ok - the parsers"; else echo "not ok - the parsers"; fi',
+    ...tests,
+  ].join('\n');
+}
+
+let passed = 0;
+let failed = 0;
+
+function tell(name, line) {
+  if (line.startsWith('ok ')) passed += 1;
+  if (line.startsWith('not ok ')) failed += 1;
+  console.log(`${name}: ${line}`);
+}
+
+async function runMachine(name, folder) {
+  const { wish, files } = MACHINES[name];
+  const chosen = files.filter((file) => file.includes(flags.file ?? ''));
+  if (chosen.length === 0) return;
+  const job = join(folder, `${name}.sh`);
+  writeFileSync(job, jobOf(await bundle(chosen)));
+  const started = performance.now();
+  const before = passed + failed;
+  try {
+    await boot({ ...wish, job }, MACHINE_MS, (line) => tell(name, line));
+    if (passed + failed === before) tell(name, 'not ok - it ran no test');
+  } catch (cause) {
+    tell(name, `not ok - ${cause.message}`);
+  }
+  console.log(`${name}: took ${Math.round((performance.now() - started) / 1_000)} s`);
+}
+
+prepare();
+const units = spawnSync(process.execPath, [join(root, 'native', 'build.mjs'), '--only', 'units'], { stdio: 'inherit' });
+if (units.status !== 0) process.exit(1);
+const folder = mkdtempSync(join(CACHE, 'jobs-'));
+try {
+  for (const name of positionals.length > 0 ? positionals : Object.keys(MACHINES)) await runMachine(name, folder);
+} finally {
+  rmSync(folder, { recursive: true });
+}
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed === 0 ? 0 : 1);
