@@ -11,13 +11,12 @@
 //   text TEXT              writes TEXT without a newline
 //   bytes HEX              writes these bytes and a newline
 //   eat MIB                touches that much memory
-//   burn MS                uses that much CPU time, says "burnt", then sleeps until SIGTERM
-//   nursery MIB            a child touches that much memory; says what killed it, then sleeps until SIGTERM
 //   fork COUNT             starts COUNT sleeping children, prints how many came to life, waits
 //   tree                   starts a grandchild that outlives its parent, then sleeps
 //   open PATH              exit 0 when it can be opened for writing, else errno
 //   read PATH | stat PATH  prints it
 //   mknod MAJOR MINOR      makes and opens a block device; exit errno
+// More in limits.c.
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -35,6 +34,7 @@
 #include <unistd.h>
 
 #include "attack.h"
+#include "limits.h"
 
 static void print_file(const char* path) {
   char text[65536];
@@ -127,7 +127,7 @@ static int paced(int count, int per_second) {
 static volatile sig_atomic_t ended;
 static void end(int number) { ended = number; }
 
-static int sleep_until_term(void) {
+int sleep_until_term(void) {
   struct sigaction action = {.sa_handler = end};
   sigaction(SIGTERM, &action, NULL);
   printf("ready\n");
@@ -152,26 +152,6 @@ static int eat(int mib) {
   }
   printf("ate %d\n", mib);
   return 0;
-}
-
-static int burn(int ms) {
-  struct timespec used;
-  // Mostly in user space, also where asking for the time is dear.
-  do {
-    for (volatile int i = 0; i < 100000; i++) continue;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
-  } while (used.tv_sec * 1000 + used.tv_nsec / 1000000 < ms);
-  printf("burnt\n");
-  return sleep_until_term();
-}
-
-static int nursery(int mib) {
-  int status = 0;
-  pid_t child = fork();
-  if (child == 0) _exit(eat(mib));
-  if (child < 0 || waitpid(child, &status, 0) != child) return 3;
-  printf("child killed by %d\n", WIFSIGNALED(status) ? WTERMSIG(status) : 0);
-  return sleep_until_term();
 }
 
 static int start_children(int count) {
@@ -234,8 +214,6 @@ int main(int argc, char** argv) {
   if (!strcmp(verb, "text")) return dprintf(1, "%s", text) < 0;
   if (!strcmp(verb, "bytes")) return bytes(text);
   if (!strcmp(verb, "eat")) return eat(first);
-  if (!strcmp(verb, "burn")) return burn(first);
-  if (!strcmp(verb, "nursery")) return nursery(first);
   if (!strcmp(verb, "fork")) return start_children(first);
   if (!strcmp(verb, "tree")) return tree();
   if (!strcmp(verb, "open")) return open(text, O_WRONLY | O_CREAT, 0644) < 0 ? errno : 0;
@@ -251,6 +229,7 @@ int main(int argc, char** argv) {
            st.st_gid, major(st.st_rdev), minor(st.st_rdev));
     return 0;
   }
-  int attacked = attack(argc, argv);
-  return attacked < 0 ? 64 : attacked;
+  int code = attack(argc, argv);
+  if (code < 0) code = limits_verb(argc, argv);
+  return code < 0 ? 64 : code;
 }

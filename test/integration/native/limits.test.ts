@@ -1,0 +1,135 @@
+/** That what a container may have is what it gets; the network's rates are in integration/network/rate.test.ts. */
+import { execFileSync } from 'node:child_process';
+import { statSync } from 'node:fs';
+import { constants } from 'node:os';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Container, ResourceUpdate } from '../../../agent/runtime/runtime.ts';
+import { forever, NativeWorld, outputOf, type Wanted } from '../../support/native-world.ts';
+import { until } from '../../support/until.ts';
+
+const { SIGKILL } = constants.signals;
+const MIB = 1 << 20;
+const CPU_PERIOD_MS = 100;
+
+let world: NativeWorld;
+beforeAll(() => {
+  world = new NativeWorld();
+});
+afterAll(() => world.destroy());
+
+/** Started with limits that no flag of a service sets. */
+async function limited(args: readonly string[], resources: ResourceUpdate, wanted: Wanted = {}): Promise<Container> {
+  const { id } = await world.runtime.create(world.request(args, wanted), forever);
+  await world.runtime.update(id, resources);
+  return world.runtime.start(id, forever);
+}
+
+/** Waits for a line of the container's; what its groups matched. */
+async function told(container: Container, line: RegExp, ms: number): Promise<readonly number[]> {
+  const match = await until(`container says ${line}`, ms, () => line.exec(outputOf(container)) ?? undefined);
+  return match.slice(1).map(Number);
+}
+
+describe('memory', () => {
+  it('is never more than its limit; who takes more is killed, and the record says why', async () => {
+    const { container, exit } = await world.ran(['eat', '64'], { limits: { memoryBytes: 32 * MIB } });
+    expect(exit).toMatchObject({ signal: SIGKILL, oomKilled: true });
+    const { memory } = await world.runtime.stats(container.id);
+    expect(memory.oomKills).toBe(1);
+    expect(memory.peakBytes).toBeLessThanOrEqual(32 * MIB);
+    expect(memory.peakBytes).toBeGreaterThan(24 * MIB);
+  });
+
+  it('of files in /dev/shm counts as well', async () => {
+    const { container, exit } = await world.ran(['shm', '60'], { limits: { memoryBytes: 16 * MIB } });
+    expect(exit.oomKilled).toBe(true);
+    expect((await world.runtime.stats(container.id)).memory.peakBytes).toBeLessThanOrEqual(16 * MIB);
+  });
+
+  it('below its limit is left alone', async () => {
+    const { exit, output } = await world.ran(['eat', '16'], { limits: { memoryBytes: 32 * MIB } });
+    expect(exit).toMatchObject({ code: 0, oomKilled: false });
+    expect(output).toBe('ate 16\n');
+  });
+});
+
+describe('CPU time', () => {
+  it('is the quota of the time that passed, by the cgroup and by the processes themselves', {
+    timeout: 60_000,
+  }, async () => {
+    const quota = 0.25;
+    const container = await world.started(['busy', '2', '10000'], { limits: { nanoCpus: quota * 1e9 } });
+    const [own = 0, wall = 0] = await told(container, /cpu=(\d+) wall=(\d+)/, 40_000);
+    const { cpu } = await world.runtime.stats(container.id);
+    const counted = cpu.usageNanos / 1e6;
+    for (const used of [own, counted]) expect(used).toBeLessThan(quota * wall * 1.05);
+    // Whenever the quota ran out all of it had been used; on a machine with other load it may not have run out each time.
+    expect(cpu.throttledPeriods).toBeGreaterThan(10);
+    const exhausted = cpu.throttledPeriods * CPU_PERIOD_MS * quota;
+    for (const used of [own, counted]) expect(used).toBeGreaterThan(exhausted * 0.95);
+    await world.runtime.remove(container.id);
+  });
+});
+
+describe('processes', () => {
+  it('do not outnumber their limit in a fork bomb, which ends as a whole and leaves the host alone', {
+    timeout: 60_000,
+  }, async () => {
+    const container = await world.started(['bomb', '100000'], { limits: { pids: 64 } });
+    const counts = await until('the bomb is on its way', 20_000, async () => {
+      const { pids } = await world.runtime.stats(container.id);
+      return pids.count === 64 && pids;
+    });
+    expect(counts.limit).toBe(64);
+    // Outside, processes are born as ever.
+    expect(execFileSync('/bin/echo', ['born'], { encoding: 'utf8' })).toBe('born\n');
+    const [born] = await told(container, /born=(\d+)/, 40_000);
+    expect(born).toBe(63);
+    await world.runtime.kill(container.id, SIGKILL);
+    await world.runtime.wait(container.id, AbortSignal.timeout(5_000));
+    expect((await world.runtime.stats(container.id)).pids.count).toBe(0);
+  });
+});
+
+describe('rates of a disk', () => {
+  const RATE = 4 * MIB;
+  const SIZE_MIB = 8;
+  /** Of the device that the writable layer is on. The kernel lends in slices of 100 ms, so a short run may go over by some. */
+  const throttled = (kind: 'Read' | 'Write'): ResourceUpdate => {
+    const { dev } = statSync(world.folder);
+    const device = { major: (dev >> 8) & 0xfff, minor: (dev & 0xff) | ((dev >> 12) & 0xfff00), rate: RATE };
+    return { blockIO: { [`throttle${kind}BpsDevice`]: [device] } };
+  };
+  const shortest = ((SIZE_MIB * MIB) / RATE) * 1_000 * 0.9;
+
+  it.each(['Write', 'Read'] as const)('hold for each: %s', async (kind) => {
+    const container = await limited(['direct', '/file', String(SIZE_MIB)], throttled(kind));
+    const [writeMs = 0, readMs = 0] = await told(container, /write=(\d+) read=(\d+)/, 30_000);
+    const [held, free] = kind === 'Write' ? [writeMs, readMs] : [readMs, writeMs];
+    expect(held).toBeGreaterThan(shortest);
+    expect(held).toBeLessThan(shortest * 1.5);
+    expect(free).toBeLessThan(held);
+    const { io } = await world.runtime.stats(container.id);
+    const bytes = io.map((use) => (kind === 'Write' ? use.writeBytes : use.readBytes));
+    expect(Math.max(...bytes)).toBeGreaterThanOrEqual(SIZE_MIB * MIB);
+  });
+});
+
+describe('memory that the kernel holds for a container', () => {
+  it.each(['pipes', 'sockets'])('counts towards the limit: %s', async (what) => {
+    const { container, exit } = await world.ran([what, '48'], { limits: { memoryBytes: 16 * MIB } });
+    expect(exit).toMatchObject({ signal: SIGKILL, oomKilled: true });
+    expect((await world.runtime.stats(container.id)).memory.peakBytes).toBeLessThanOrEqual(16 * MIB);
+  });
+
+  it('for names that do not exist is given up at the limit', async () => {
+    const container = await world.started(['dentries', '60000'], { limits: { memoryBytes: 16 * MIB } });
+    await told(container, /asked (\d+)/, 30_000);
+    const { memory } = await world.runtime.stats(container.id);
+    expect(memory.oomKills).toBe(0);
+    expect(memory.peakBytes).toBeLessThanOrEqual(16 * MIB);
+    // Without the limit they take some 30 MiB.
+    expect(memory.peakBytes).toBeGreaterThan(12 * MIB);
+    await world.runtime.remove(container.id);
+  });
+});
