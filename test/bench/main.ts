@@ -19,7 +19,7 @@ import { ForeignCpu } from './processes.ts';
 import { benchRuntime } from './runtime.ts';
 
 type Bench = { readonly name: string; readonly title: string } & (
-  | { readonly needs: 'nothing'; readonly run: (signal: AbortSignal) => Promise<Report> }
+  | { readonly needs: 'nothing'; readonly run: (signal: AbortSignal, runs?: number) => Promise<Report> }
   | { readonly needs: 'cluster'; readonly run: (cluster: BenchCluster, signal: AbortSignal) => Promise<Report> }
 );
 
@@ -42,21 +42,24 @@ const BENCHES: readonly Bench[] = [
 const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
 const CLI = 'dist/cli/main.js';
 
-const USAGE = `Usage: npm run bench [-- [--json FILE] [NAME...]]
+const USAGE = `Usage: npm run bench [-- [--json FILE] [--runs N] [NAME...]]
 
 ${BENCHES.map(({ name, title }) => `  ${name.padEnd(9)} ${title}`).join('\n')}
 
   --json FILE   also write every figure there
+  --runs N      runs of each contender in "runtime", containers in "agent"; default 200
 `;
 
 class Run {
   readonly #signal: AbortSignal;
+  readonly #runs: number | undefined;
   readonly entries: Entry[] = [];
   #cluster: BenchCluster | undefined;
   failed = 0;
 
-  constructor(signal: AbortSignal) {
+  constructor(signal: AbortSignal, runs: number | undefined) {
     this.#signal = signal;
+    this.#runs = runs;
   }
 
   async bench(bench: Bench): Promise<void> {
@@ -86,7 +89,7 @@ class Run {
   #report(bench: Bench): Promise<Report> {
     switch (bench.needs) {
       case 'nothing':
-        return bench.run(this.#signal);
+        return bench.run(this.#signal, this.#runs);
       case 'cluster':
         return bench.run(this.#cluster as BenchCluster, this.#signal);
     }
@@ -119,6 +122,13 @@ function chosen(names: readonly string[]): readonly Bench[] {
   return names.length === 0 ? BENCHES : BENCHES.filter((bench) => names.includes(bench.name));
 }
 
+/** @throws ClusterError `invalid` for what is not a number of runs */
+function runsFrom(text: string | undefined): number | undefined {
+  const runs = text === undefined ? undefined : Number(text);
+  if (runs === undefined || (Number.isInteger(runs) && runs > 0)) return runs;
+  throw new ClusterError('invalid', `--runs ${text} is not a number of runs`, { hint: 'give one from 1' });
+}
+
 /** Aborted by the first signal that would end us; later ones change nothing, so that cleaning up comes to its end. */
 function interruption(): AbortSignal {
   const controller = new AbortController();
@@ -134,7 +144,7 @@ function interruption(): AbortSignal {
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { json: { type: 'string' }, help: { type: 'boolean' } },
+    options: { json: { type: 'string' }, runs: { type: 'string' }, help: { type: 'boolean' } },
   });
   if (values.help === true) {
     process.stdout.write(USAGE);
@@ -145,7 +155,7 @@ async function main(): Promise<number> {
     throw new ClusterError('denied', 'namespaces and cgroups need root', { hint: 'use sudo' });
   const signal = interruption();
   console.log(machine().join('\n'));
-  const run = new Run(signal);
+  const run = new Run(signal, runsFrom(values.runs));
   try {
     for (const bench of benches) await run.bench(bench);
   } catch (cause) {

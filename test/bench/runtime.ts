@@ -1,109 +1,145 @@
 /**
- * Container start → exit of the native core beside crun and runc and beside the bare kernel, in one run, turn by turn,
- * so that other load on the machine strikes all of them alike: read the ratios.
+ * Container start → exit of the native core beside crun and runc and beside the bare kernel, in one run, block by block in
+ * turn, so that other load on the machine strikes all of them alike: read the ratios.
  *
  * The core is measured from the call of containerCreate until its exit is on disk and known; crun and runc from spawn to
- * exit, by a small C program (no Node in their way) and on a plain folder, without an overlay; the bound is
- * native/test/bound. Every exit code is checked. The command is the same static program.
+ * exit, on root file systems that were mounted for them beforehand; the bound is native/test/bound. All run the same
+ * static program from the same config, system call filter included, but the bound, which has none. At one at a time the
+ * figure is the time of a run, at more it is starts a second, cgroups removed again.
  */
-import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { hostFacts } from '../../agent/runtime/host-facts.ts';
 import { type OciConfig, ociConfig } from '../../agent/runtime/oci-config.ts';
-import { messageOf } from '../../common/errors.ts';
 import { builtFile, native } from '../../native/index.ts';
 import { type Figure, median, type Peer, type Report } from './figure.ts';
 import { pssKib } from './processes.ts';
+import { type Block, boundBlock, COMMAND, EXIT_CODE, peerBlock, type Stage, whyNot } from './runtime-contenders.ts';
 
-const ROUNDS = 60;
+const RUNS = 200;
+const AT_ONCE = [1, 2, 8];
+/** Short, so that a disturbance strikes a block of each. */
+const BLOCK = 20;
 const SHIM_ROUNDS = 5;
 const PEERS = ['crun', 'runc'] as const;
-/** What we aim at: times the bare kernel, and KiB of a shim. */
-const BOUND_RATIO = 2;
+/** What we aim at: times the bare kernel, times crun, and KiB of a shim. */
+const BOUND_RATIO = 1.5;
+const CRUN_RATIO = 0.5;
 const SHIM_KIB = 100;
-const EXIT_CODE = 0;
-
-interface Bench {
-  readonly folder: string;
-  readonly layer: string;
-  readonly cgroup: string;
-  readonly config: (id: string, args: readonly string[]) => OciConfig;
-}
 
 type Name = 'bound' | 'covey' | 'crun' | 'runc';
 
-export async function benchRuntime(signal: AbortSignal): Promise<Report> {
-  const bench = await prepare();
+/** @param runs  of each contender at each number at once; default 200 */
+export async function benchRuntime(signal: AbortSignal, runs = RUNS): Promise<Report> {
+  const stage = await prepare();
   try {
-    const absent = { crun: whyNot(bench, 'crun'), runc: whyNot(bench, 'runc') };
-    const times: Record<Name, number[]> = { bound: [], covey: [], crun: [], runc: [] };
-    for (let round = 0; round < ROUNDS; round += 1) {
-      signal.throwIfAborted();
-      times.bound.push(boundOnce(bench, round));
-      times.covey.push(await coveyOnce(bench, round));
-      for (const peer of PEERS) if (absent[peer] === undefined) times[peer].push(peerOnce(bench, peer, round));
+    const absent = { crun: await whyNot(stage, 'crun'), runc: await whyNot(stage, 'runc') };
+    const names: readonly Name[] = ['bound', 'covey', ...PEERS.filter((peer) => absent[peer] === undefined)];
+    const figures: Figure[] = [];
+    for (const atOnce of AT_ONCE) {
+      const blocks = await inTurns(stage, names, runs, atOnce, signal);
+      figures.push(...(atOnce === 1 ? timesOf(blocks) : ratesOf(blocks, atOnce)));
     }
     const pss: number[] = [];
-    for (let round = 0; round < SHIM_ROUNDS; round += 1) pss.push(await shimPssKib(bench, round));
-    const present = PEERS.filter((peer) => absent[peer] === undefined);
-    return { figures: figuresOf(times, present, pss), notes: PEERS.flatMap((peer) => absent[peer] ?? []) };
+    for (let round = 0; round < SHIM_ROUNDS; round += 1) pss.push(await shimPssKib(stage, round));
+    const aim = { kind: 'at most', value: SHIM_KIB } as const;
+    figures.push({ name: 'shim alone: PSS', unit: 'KiB', samples: pss, faults: [], aim });
+    return { figures, notes: PEERS.flatMap((peer) => absent[peer] ?? []) };
   } finally {
-    await cleanUp(bench);
+    await cleanUp(stage);
   }
 }
 
-function figuresOf(times: Readonly<Record<Name, readonly number[]>>, present: readonly Name[], pss: readonly number[]) {
+type Blocks = ReadonlyMap<Name, readonly Block[]>;
+
+async function inTurns(
+  stage: Stage,
+  names: readonly Name[],
+  runs: number,
+  atOnce: number,
+  signal: AbortSignal,
+): Promise<Blocks> {
+  const blocks = new Map<Name, Block[]>(names.map((name) => [name, []]));
+  for (let left = runs; left > 0; left -= BLOCK) {
+    for (const name of names) {
+      signal.throwIfAborted();
+      blocks.get(name)?.push(await blockBy(name, stage, Math.min(BLOCK, left), atOnce));
+    }
+  }
+  return blocks;
+}
+
+async function blockBy(name: Name, stage: Stage, count: number, atOnce: number): Promise<Block> {
+  switch (name) {
+    case 'bound':
+      return boundBlock(stage, count, atOnce);
+    case 'covey':
+      return await coveyBlock(stage, count, atOnce);
+    case 'crun':
+    case 'runc':
+      return await peerBlock(stage, name, count, atOnce);
+  }
+}
+
+function timesOf(blocks: Blocks): readonly Figure[] {
+  const samples = (name: Name): readonly number[] => (blocks.get(name) ?? []).flatMap((block) => block.ms);
+  return figuresOf(blocks, samples, { unit: 'ms', suffix: 'one after another', kind: 'at most' });
+}
+
+function ratesOf(blocks: Blocks, atOnce: number): readonly Figure[] {
+  const samples = (name: Name): readonly number[] => (blocks.get(name) ?? []).map((block) => block.startsPerSecond);
+  return figuresOf(blocks, samples, { unit: 'starts/s', suffix: `${atOnce} at once`, kind: 'at least' });
+}
+
+interface Style {
+  readonly unit: 'ms' | 'starts/s';
+  readonly suffix: string;
+  readonly kind: 'at most' | 'at least';
+}
+
+function figuresOf(blocks: Blocks, samples: (name: Name) => readonly number[], style: Style): readonly Figure[] {
+  const { unit, suffix, kind } = style;
+  const aims = { bound: BOUND_RATIO, covey: 1, crun: CRUN_RATIO, runc: CRUN_RATIO };
+  const shown = (name: Name): string => (name === 'bound' ? 'the bare kernel' : name);
+  const peer = (name: Name): Peer => {
+    const ratio = kind === 'at most' ? aims[name] : Number((1 / aims[name]).toFixed(2));
+    return { name: shown(name), figure: median(samples(name)), isMeasured: true, aim: { kind, value: ratio } };
+  };
   // A wrong exit code ends the bench, so what is here is correct.
-  const base = { unit: 'ms', faults: [] } as const;
-  const beside = (name: Name, value: number): Peer => ({
-    name: name === 'bound' ? 'the bare kernel' : name,
-    figure: median(times[name]),
-    isMeasured: true,
-    aim: { kind: 'at most', value },
+  const figure = (name: Name): Figure => ({
+    name: `${shown(name)}, ${suffix}`,
+    unit,
+    samples: samples(name),
+    faults: [],
   });
-  const peers = [beside('bound', BOUND_RATIO), ...present.map((name) => beside(name, 1))];
-  return [
-    { ...base, name: 'covey', samples: times.covey, peers },
-    ...present.map((name): Figure => ({ ...base, name, samples: times[name] })),
-    { ...base, name: 'the bare kernel', samples: times.bound },
-    { ...base, name: 'shim alone: PSS', unit: 'KiB', samples: pss, aim: { kind: 'at most', value: SHIM_KIB } },
-  ] satisfies readonly Figure[];
+  const others = [...blocks.keys()].filter((name) => name !== 'covey');
+  return [{ ...figure('covey'), peers: others.map(peer) }, ...others.map(figure)];
 }
 
 /** Containers of a run that was broken off are killed; the peers also use hierarchies that Covey leaves alone. */
-async function cleanUp(bench: Bench): Promise<void> {
-  await native().cgroupRemove(bench.cgroup);
+async function cleanUp(stage: Stage): Promise<void> {
+  await native().cgroupRemove(stage.cgroup);
   for (const hierarchy of ['systemd', 'unified']) {
-    const left = join('/sys/fs/cgroup', hierarchy, bench.cgroup);
+    const left = join('/sys/fs/cgroup', hierarchy, stage.cgroup);
     if (!existsSync(left)) continue;
     for (const name of readdirSync(left, { withFileTypes: true }))
       if (name.isDirectory()) rmdirSync(join(left, name.name));
     rmdirSync(left);
   }
-  rmSync(bench.folder, { recursive: true, force: true });
+  rmSync(stage.folder, { recursive: true, force: true });
 }
 
-async function prepare(): Promise<Bench> {
+async function prepare(): Promise<Stage> {
   const folder = mkdtempSync(join(tmpdir(), 'covey-bench-'));
   const layer = join(folder, 'layer');
   for (const name of ['bin', 'proc', 'dev', 'sys']) mkdirSync(join(layer, name), { recursive: true });
-  mkdirSync(join(folder, 'run'));
+  const stateDir = join(folder, 'state');
+  await native().makeSpreadFolder(stateDir);
   cpSync(builtFile('test-init'), join(layer, 'bin', 'init'));
-  const cgroup = `/covey-test-${randomBytes(6).toString('hex')}`;
+  const cgroup = `/covey-test-${process.pid}-${randomBytes(6).toString('hex')}`;
   await native().cgroupEnsureParent(cgroup);
   const image = { layers: [], entrypoint: ['/bin/init'], cmd: [], env: [], workdir: '', user: '', stopSignal: '' };
   const config = (id: string, args: readonly string[]): OciConfig =>
@@ -127,21 +163,29 @@ async function prepare(): Promise<Bench> {
       files: [],
       host: hostFacts(),
     });
-  return { folder, layer, cgroup, config };
+  return { folder, stateDir, layer, cgroup, config };
 }
 
-function boundOnce(bench: Bench, round: number): number {
-  const args = ['1', bench.layer, join(bench.folder, 'run'), `${bench.cgroup}/bound${round}`, '/bin/init', 'exit', '0'];
-  return Number(execFileSync(builtFile('bare-bound'), args, { encoding: 'utf8' })) / 1_000;
+async function coveyBlock(stage: Stage, count: number, atOnce: number): Promise<Block> {
+  const from = performance.now();
+  const ms: number[] = [];
+  const ids = Array.from({ length: count }, (_, number) => `covey${number}`);
+  const worker = async (): Promise<void> => {
+    for (let id = ids.pop(); id !== undefined; id = ids.pop()) ms.push(await coveyOnce(stage, id));
+  };
+  await Promise.all(Array.from({ length: atOnce }, worker));
+  const startsPerSecond = (count * 1_000) / (performance.now() - from);
+  for (const name of readdirSync(stage.stateDir)) await native().removeTree(join(stage.stateDir, name));
+  return { ms, startsPerSecond };
 }
 
-async function createCovey(bench: Bench, id: string, args: readonly string[]) {
-  const stateDir = join(bench.folder, id);
+async function createCovey(stage: Stage, id: string, args: readonly string[]) {
+  const stateDir = join(stage.stateDir, id);
   mkdirSync(stateDir);
-  const identity = await native().containerCreate(JSON.stringify(bench.config(id, args)), {
+  const identity = await native().containerCreate(JSON.stringify(stage.config(id, args)), {
     id,
     stateDir,
-    layers: [bench.layer],
+    layers: [stage.layer],
     overlayMode: 'auto',
     volatile: true,
     reaper: false,
@@ -155,87 +199,26 @@ async function createCovey(bench: Bench, id: string, args: readonly string[]) {
   return { stateDir, identity };
 }
 
-async function coveyOnce(bench: Bench, round: number): Promise<number> {
-  const id = `covey${round}`;
+async function coveyOnce(stage: Stage, id: string): Promise<number> {
   const from = performance.now();
-  const { stateDir, identity } = await createCovey(bench, id, ['exit', String(EXIT_CODE)]);
+  const { stateDir, identity } = await createCovey(stage, id, COMMAND);
   const watch = native().watchProcess(identity.shimPid, identity.shimStartTime);
   await native().containerStart(stateDir);
   await watch.ended;
   const { code } = JSON.parse(readFileSync(join(stateDir, 'exit.json'), 'utf8'));
   const tookMs = performance.now() - from;
   if (code !== EXIT_CODE) throw new Error(`covey: exit code ${code}`);
-  await native().cgroupRemove(`${bench.cgroup}/${id}`);
+  await native().cgroupRemove(`${stage.cgroup}/${id}`);
   return tookMs;
 }
 
-/** crun gives up on hybrid hosts unless it sees no unified hierarchy; it gets a mount namespace without one. */
-function peerOnce(bench: Bench, name: 'crun' | 'runc', round: number): number {
-  const id = `${name}-${bench.cgroup.slice(1)}-${round}`;
-  const bundle = join(bench.folder, id);
-  mkdirSync(bundle);
-  const config = bench.config(id, ['exit', String(EXIT_CODE)]);
-  writeFileSync(
-    join(bundle, 'config.json'),
-    JSON.stringify({ ...config, root: { path: bench.layer, readonly: false } }),
-  );
-  const command = [
-    builtFile('bare-bound'),
-    'time',
-    name,
-    '--root',
-    join(bench.folder, `${name}-root`),
-    'run',
-    '--bundle',
-    bundle,
-    id,
-  ];
-  const wrapped =
-    name === 'crun'
-      ? [
-          'unshare',
-          '-m',
-          '--propagation',
-          'slave',
-          'sh',
-          '-c',
-          'umount /sys/fs/cgroup/unified 2>/dev/null; exec "$@"',
-          'sh',
-          ...command,
-        ]
-      : command;
-  // A code other than 0 throws, with the runtime's own words.
-  const text = execFileSync(wrapped[0] ?? '', wrapped.slice(1), {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  return Number(text) / 1_000;
-}
-
-/** Why the peer cannot be measured; undefined when it can. */
-function whyNot(bench: Bench, peer: 'crun' | 'runc'): string | undefined {
-  try {
-    execFileSync(peer, ['--version'], { stdio: 'ignore' });
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    if (code === 'ENOENT') return `${peer} is not installed, so nothing is said about it: apt-get install ${peer}`;
-  }
-  try {
-    peerOnce(bench, peer, ROUNDS);
-    return undefined;
-  } catch (cause) {
-    const { stderr } = cause as { readonly stderr?: string };
-    return `${peer} cannot run a container here, so nothing is said about it: ${(stderr || messageOf(cause)).trim()}`;
-  }
-}
-
-async function shimPssKib(bench: Bench, round: number): Promise<number> {
+async function shimPssKib(stage: Stage, round: number): Promise<number> {
   const id = `rest${round}`;
-  const { stateDir, identity } = await createCovey(bench, id, ['sleep']);
+  const { stateDir, identity } = await createCovey(stage, id, ['sleep']);
   const watch = native().watchProcess(identity.shimPid, identity.shimStartTime);
   await native().containerStart(stateDir);
   const kib = pssKib(identity.shimPid) ?? Number.NaN;
-  await native().cgroupKill(`${bench.cgroup}/${id}`);
+  await native().cgroupKill(`${stage.cgroup}/${id}`);
   await watch.ended;
   return kib;
 }

@@ -1,13 +1,17 @@
-// The bare-kernel lower bound of a container's start -> exit: the same namespaces, mounts and cgroups as a default
-// container, then exec and wait. No config, no log, no record, no errors told, no second process.
+// The bare-kernel lower bound of a container's start -> exit: the same namespaces, mounts, cgroups, device rules, sysctls
+// and loopback as a default container's, then exec and wait. No config, no log, no record, no errors told, no second
+// process, no system call filter.
 //
-//   bare-bound RUNS LAYER SCRATCH CGROUP COMMAND ARGS…     prints one duration in microseconds a line
+//   bare-bound RUNS AT_ONCE LAYER SCRATCH CGROUP STATUS COMMAND ARGS…
 //
-//   bare-bound time COMMAND ARGS…                          the same number for spawning any program and waiting for it
+//   bare-bound each AT_ONCE STATUS COMMAND ARGS…   the same for any program, once for each line of stdin, which stands in
+//                                                  for {} in the arguments
 //
-// CGROUP is a path below every v1 hierarchy under /sys/fs/cgroup, or "-" for none.
+// Both print one duration in microseconds a line, then "all" and that of everything. Any other exit status ends them
+// with 1. CGROUP is a path below every v1 hierarchy under /sys/fs/cgroup, or "-" for none.
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
@@ -15,8 +19,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -27,6 +33,7 @@
 static const char* const kHierarchies[] = {"cpu",     "cpuacct", "cpuset", "memory",
                                            "devices", "freezer", "blkio",  "pids"};
 #define HIERARCHIES (sizeof kHierarchies / sizeof *kHierarchies)
+#define DEVICES 4
 
 static _Noreturn void die(const char* what) {
   perror(what);
@@ -83,6 +90,29 @@ static void hide(void) {
   }
 }
 
+static void loopback(void) {
+  struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  must(fd, "socket");
+  must(ioctl(fd, SIOCSIFFLAGS, &request), "lo");
+  close(fd);
+}
+
+static void device_rules(const char* cgroup) {
+  static const char* const allowed[] = {"c *:* m",   "b *:* m",   "c 1:3 rwm",  "c 1:5 rwm",
+                                        "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm",  "c 5:0 rwm",
+                                        "c 5:1 rwm", "c 5:2 rwm", "c 136:* rwm"};
+  char path[4096];
+  hierarchy_path(path, sizeof path, DEVICES, cgroup, "devices.deny");
+  put(path, "a");
+  hierarchy_path(path, sizeof path, DEVICES, cgroup, "devices.allow");
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  must(fd, path);
+  for (unsigned i = 0; i < sizeof allowed / sizeof *allowed; i++)
+    must((int)write(fd, allowed[i], strlen(allowed[i])), path);
+  close(fd);
+}
+
 static void child(const char* layer, const char* scratch, const char* cgroup, char** command) {
   const unsigned long quiet = MS_NOSUID | MS_NODEV | MS_NOEXEC;
   char text[4096];
@@ -94,6 +124,7 @@ static void child(const char* layer, const char* scratch, const char* cgroup, ch
   }
   must(unshare(CLONE_NEWCGROUP), "unshare");
   must(mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL), "slave");
+  loopback();
   must(chdir(scratch), scratch);
   snprintf(text, sizeof text, "lowerdir=%s,upperdir=upper,workdir=work,volatile", layer);
   must(mount("overlay", "upper", "overlay", 0, text), "overlay");
@@ -116,6 +147,8 @@ static void child(const char* layer, const char* scratch, const char* cgroup, ch
   mount_at("mqueue", "dev/mqueue", quiet, NULL);
   mount_at("tmpfs", "dev/shm", quiet, "mode=1777,size=65536k");
   devices();
+  put("proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
+  put("proc/sys/net/ipv4/ping_group_range", "0 2147483647");
   hide();
   must(sethostname("bound", 5), "sethostname");
   must((int)syscall(SYS_pivot_root, ".", "."), "pivot_root");
@@ -126,7 +159,17 @@ static void child(const char* layer, const char* scratch, const char* cgroup, ch
   die("execv");
 }
 
-static double one(const char* layer, const char* scratch, const char* cgroup, char** command) {
+static double microseconds(struct timespec from, struct timespec to) {
+  return (double)(to.tv_sec - from.tv_sec) * 1e6 + (double)(to.tv_nsec - from.tv_nsec) / 1e3;
+}
+
+static void check(int status, int expected) {
+  if (WIFEXITED(status) && WEXITSTATUS(status) == expected) return;
+  fprintf(stderr, "bare-bound: wait status %d instead of exit status %d\n", status, expected);
+  exit(1);
+}
+
+static double one(const char* layer, const char* scratch, const char* cgroup, int expected, char** command) {
   struct timespec from, to;
   char upper[4096], work[4096], path[4096];
   int status;
@@ -140,6 +183,7 @@ static double one(const char* layer, const char* scratch, const char* cgroup, ch
     hierarchy_path(path, sizeof path, i, cgroup, "");
     must(mkdir(path, 0755), path);
   }
+  if (*cgroup == '/') device_rules(cgroup);
   struct {
     uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls;
   } args = {.flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET,
@@ -149,34 +193,101 @@ static double one(const char* layer, const char* scratch, const char* cgroup, ch
   if (pid == 0) child(layer, scratch, cgroup, command);
   must(waitpid(pid, &status, 0), "waitpid");
   clock_gettime(CLOCK_MONOTONIC, &to);
-  if (status != 0) fprintf(stderr, "bare-bound: status %d\n", status), exit(1);
+  check(status, expected);
   for (unsigned i = 0; *cgroup == '/' && i < HIERARCHIES; i++) {
     hierarchy_path(path, sizeof path, i, cgroup, "");
     rmdir(path);
   }
-  return (double)(to.tv_sec - from.tv_sec) * 1e6 + (double)(to.tv_nsec - from.tv_nsec) / 1e3;
+  return microseconds(from, to);
 }
 
-static int time_command(char** command) {
-  struct timespec from, to;
-  char* none[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+/** Starts one run with the line in place of {}; the program's output goes to stderr, ours is numbers. */
+static pid_t spawn_for(char** command, const char* line) {
+  static char words[64][4096];
+  char* args[65];
+  char* environment[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+  posix_spawn_file_actions_t actions;
   pid_t pid;
+  int count = 0;
+  for (; command[count] && count < 64; count++) {
+    const char* mark = strstr(command[count], "{}");
+    args[count] = command[count];
+    if (!mark) continue;
+    snprintf(words[count], sizeof *words, "%.*s%s%s", (int)(mark - command[count]), command[count], line,
+             mark + 2);
+    args[count] = words[count];
+  }
+  args[count] = NULL;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, 2, 1);
+  errno = posix_spawnp(&pid, args[0], &actions, NULL, args, environment);
+  if (errno != 0) die(args[0]);
+  posix_spawn_file_actions_destroy(&actions);
+  return pid;
+}
+
+struct run {
+  pid_t pid;
+  struct timespec from;
+};
+
+static void finish_one(struct run* runs, int at_once, int expected) {
+  struct timespec to;
   int status;
-  clock_gettime(CLOCK_MONOTONIC, &from);
-  if (posix_spawnp(&pid, command[0], NULL, NULL, command, none) != 0) die(command[0]);
-  must(waitpid(pid, &status, 0), "waitpid");
+  pid_t pid = wait(&status);
+  must(pid, "wait");
   clock_gettime(CLOCK_MONOTONIC, &to);
-  printf("%.1f\n", (double)(to.tv_sec - from.tv_sec) * 1e6 + (double)(to.tv_nsec - from.tv_nsec) / 1e3);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  check(status, expected);
+  for (int i = 0; i < at_once; i++) {
+    if (runs[i].pid != pid) continue;
+    printf("%.1f\n", microseconds(runs[i].from, to));
+    runs[i].pid = 0;
+  }
+}
+
+static void each(int at_once, int expected, char** command) {
+  struct run runs[64] = {{0}};
+  char line[4096];
+  int under_way = 0;
+  if (at_once < 1 || at_once > 64) exit(64);
+  while (fgets(line, sizeof line, stdin)) {
+    line[strcspn(line, "\n")] = '\0';
+    if (under_way == at_once) finish_one(runs, at_once, expected), under_way--;
+    struct run* free = runs;
+    while (free->pid != 0) free++;
+    clock_gettime(CLOCK_MONOTONIC, &free->from);
+    free->pid = spawn_for(command, line);
+    under_way++;
+  }
+  for (; under_way > 0; under_way--) finish_one(runs, at_once, expected);
+}
+
+static void bound(int runs, int at_once, char** argv) {
+  for (int worker = 0; worker < at_once; worker++) {
+    pid_t pid = at_once == 1 ? 0 : fork();
+    must(pid, "fork");
+    if (pid != 0) continue;
+    for (int i = worker; i < runs; i += at_once) {
+      char scratch[4096], cgroup[4096];
+      snprintf(scratch, sizeof scratch, "%s/b%d-%d", argv[1], getpid(), i);
+      snprintf(cgroup, sizeof cgroup, *argv[2] == '/' ? "%s-%d-%d" : "%s", argv[2], getpid(), i);
+      dprintf(1, "%.1f\n", one(argv[0], scratch, cgroup, atoi(argv[3]), argv + 4));
+    }
+    if (at_once > 1) _exit(0);
+  }
+  for (int status; at_once > 1 && wait(&status) > 0;) check(status, 0);
 }
 
 int main(int argc, char** argv) {
-  if (argc > 2 && strcmp(argv[1], "time") == 0) return time_command(argv + 2);
-  if (argc < 6) return 64;
-  for (int i = 0; i < atoi(argv[1]); i++) {
-    char scratch[4096];
-    snprintf(scratch, sizeof scratch, "%s/b%d-%d", argv[3], getpid(), i);
-    printf("%.1f\n", one(argv[2], scratch, argv[4], argv + 5));
-  }
+  struct timespec from, to;
+  clock_gettime(CLOCK_MONOTONIC, &from);
+  if (argc > 4 && strcmp(argv[1], "each") == 0)
+    each(atoi(argv[2]), atoi(argv[3]), argv + 4);
+  else if (argc > 7)
+    bound(atoi(argv[1]), atoi(argv[2]), argv + 3);
+  else
+    return 64;
+  clock_gettime(CLOCK_MONOTONIC, &to);
+  printf("all %.1f\n", microseconds(from, to));
   return 0;
 }
