@@ -255,9 +255,19 @@ function ended(exit: Exit, fault: string | undefined): Action {
   return report('failed', 'ended by itself', { error: howItEnded(exit), exit });
 }
 
+/** Source: signal(7), x86 and ARM. */
+const SIGSYS = 31;
+
 /** In words for `ps`: the exit code, the signal, or that nobody knows. */
 export function howItEnded(exit: Exit): string {
   if (exit.oomKilled) return 'killed: out of memory';
+  // With an init, and from shells, as an exit code.
+  if (exit.signal === SIGSYS || exit.code === 128 + SIGSYS) {
+    return (
+      'killed by SIGSYS: the seccomp profile forbids a system call that the program makes; ' +
+      'a static program begins with arch_prctl, which every profile has to allow'
+    );
+  }
   if (exit.code !== null) return `exited with code ${exit.code}`;
   if (exit.signal !== null) return `killed by signal ${exit.signal}`;
   return 'the container is gone: the host was restarted or its exit record was lost';

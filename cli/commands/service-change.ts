@@ -1,5 +1,6 @@
 /** create, update, scale, rollback, rm: each sends one change and waits, unless detached, until the cluster is there. */
 import { ClusterError } from '../../common/errors.ts';
+import type { ServiceSpec } from '../../common/model/service.ts';
 import { parseDuration } from '../../common/units.ts';
 import { fromServiceSpec, toServiceSpec } from '../../common/wire/service.ts';
 import type { covey } from '../../proto/messages.ts';
@@ -14,6 +15,7 @@ type View = covey.v1.ServiceView;
 /** `service create`. */
 export async function createService(image: string, args: readonly string[], given: Given): Promise<void> {
   const spec = createSpec(image, args, given, process.env);
+  warnOfPrivileges(spec, given);
   await withCluster(async (control) => {
     const view = await control.createService({ spec: toServiceSpec(spec) }, brief());
     process.stdout.write(`${idOf(view)}\n`);
@@ -34,6 +36,7 @@ export async function updateService(ref: string, given: Given): Promise<void> {
       );
     }
     const spec = updatedSpec(fromServiceSpec(before.service?.spec ?? {}), given, process.env);
+    warnOfPrivileges(spec, given);
     const view = await control.updateService(
       { id: idOf(before), version: before.version, spec: toServiceSpec(spec) },
       brief(),
@@ -41,6 +44,15 @@ export async function updateService(ref: string, given: Given): Promise<void> {
     process.stdout.write(`${ref}\n`);
     await settle(control, view, given);
   });
+}
+
+/** On stderr, so that what scripts read stays the id. */
+function warnOfPrivileges(spec: ServiceSpec, given: Given): void {
+  if (given.privileged === undefined || spec.template.container.process?.privileged !== true) return;
+  process.stderr.write(
+    'warning: --privileged gives the containers every capability and device and no system call filter; ' +
+      'whoever gets into one has the host. --cap-add gives less\n',
+  );
 }
 
 /** `service scale`: all are changed first, then waited for in turn. */

@@ -1,6 +1,7 @@
 /** `covey service …`: the commands and their flags. The work is in the files beside this one, loaded when needed. */
 import { type Command, Option } from 'commander';
 import { EXIT_HELP } from '../exit.ts';
+import { addProcessFlags, CREATE_PROCESS_LISTS, UPDATE_PROCESS_LISTS } from '../flags/process-flags.ts';
 import { addSharedFlags } from '../flags/service-flags.ts';
 
 const collect = (item: string, before: string[] | undefined): string[] => [...(before ?? []), item];
@@ -79,7 +80,9 @@ function addCreate(service: Command): void {
     ['--constraint <rule>', 'only on nodes with key==value, or without it: key!=value'],
     LOG_OPT,
   ]);
+  lists(create, CREATE_PROCESS_LISTS);
   addSharedFlags(create);
+  addProcessFlags(create);
   create
     .addHelpText('after', EXIT_HELP)
     .action(async (image, command, args, flags) =>
@@ -112,7 +115,9 @@ function addUpdate(service: Command): void {
     ['--constraint-rm <rule>', 'remove a placement rule'],
     LOG_OPT,
   ]);
+  lists(update, UPDATE_PROCESS_LISTS);
   addSharedFlags(update);
+  addProcessFlags(update);
   update
     .addHelpText('after', EXIT_HELP)
     .action(async (ref, flags) => (await import('./service-change.ts')).updateService(ref, flags));

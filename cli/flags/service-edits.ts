@@ -1,6 +1,7 @@
 /** From flags to specs: the whole of `service create`, and the `-add`/`-rm` forms of `service update`. Pure but for --env-file and a made-up name. */
 import { ClusterError } from '../../common/errors.ts';
 import type { Port, ServiceSpec } from '../../common/model/service.ts';
+import { givenProcess } from './process-flags.ts';
 import { randomName } from './random-name.ts';
 import { applySharedFlags, type Draft, draftOf, emptySpec } from './service-flags.ts';
 import { environment, environmentFile, keyValues, ports, words } from './values.ts';
@@ -28,6 +29,7 @@ function setLogOptions(draft: Draft, given: Given): void {
 export function createSpec(image: string, args: readonly string[], given: Given, env: NodeJS.ProcessEnv): ServiceSpec {
   const draft = draftOf(emptySpec(image));
   applySharedFlags(draft, given);
+  applyProcess(draft, given);
   draft.name = text(given, 'name') ?? randomName();
   draft.labels = keyValues(list(given, 'label'));
   setLogOptions(draft, given);
@@ -47,6 +49,7 @@ export function createSpec(image: string, args: readonly string[], given: Given,
 export function updatedSpec(before: ServiceSpec, given: Given, env: NodeJS.ProcessEnv): ServiceSpec {
   const draft = draftOf(before);
   applySharedFlags(draft, given);
+  applyProcess(draft, given);
   setLogOptions(draft, given);
   const container = draft.template.container;
   const image = text(given, 'image');
@@ -65,6 +68,12 @@ export function updatedSpec(before: ServiceSpec, given: Given, env: NodeJS.Proce
   draft.ports = editedPorts(draft.ports, given);
   if (given.force === true) draft.template.forceUpdate += 1;
   return draft;
+}
+
+function applyProcess(draft: Draft, given: Given): void {
+  const rules = givenProcess(draft.template.container.process, given);
+  if (rules !== undefined)
+    draft.template.container.process = structuredClone(rules) as NonNullable<Draft['template']['container']['process']>;
 }
 
 function edited(before: Record<string, string>, given: Given, key: string): Record<string, string> {

@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { ClusterError, messageOf } from '../../common/errors.ts';
 import type { Port } from '../../common/model/service.ts';
 
-function refuse(flag: string, message: string, hint?: string): never {
+/** Refuses what was given to a flag. */
+export function refuse(flag: string, message: string, hint?: string): never {
   throw new ClusterError('invalid', message, hint === undefined ? { field: flag } : { field: flag, hint });
 }
 

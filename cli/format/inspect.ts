@@ -3,6 +3,7 @@
 import type { Node, NodeStatus } from '../../common/model/node.ts';
 import type { Rollout } from '../../common/model/rollout.ts';
 import type { Service, ServiceSpec, UpdatePolicy } from '../../common/model/service.ts';
+import { inspectProcess } from './inspect-process.ts';
 
 const NS_PER_MS = 1_000_000;
 
@@ -39,6 +40,7 @@ function container(spec: ServiceSpec): object {
     StopGracePeriod: c.stopGraceMs * NS_PER_MS,
     StartTimeout: c.startTimeoutMs * NS_PER_MS,
     Drain: c.drainMs * NS_PER_MS,
+    ...(c.process === undefined ? {} : inspectProcess(c.process)),
     ...(c.health.kind === 'none' ? { Healthcheck: { Test: ['NONE'] } } : {}),
     ...(health === undefined
       ? {}

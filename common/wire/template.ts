@@ -11,6 +11,7 @@ import type {
   UpdatePolicy,
 } from '../model/service.ts';
 import { integer, labels, maybe, oneOf, present, text, within } from './fields.ts';
+import { fromProcess, toProcess } from './process.ts';
 
 const RESTART_CONDITIONS = ['none', 'on-failure', 'any'] as const;
 const PROTOCOLS = ['tcp', 'udp'] as const;
@@ -104,6 +105,7 @@ function toContainer(container: ContainerTemplate): covey.v1.ContainerTemplate.$
     ...toHealth(container.health),
     startTimeoutMs: container.startTimeoutMs,
     drainMs: container.drainMs,
+    ...maybe('process', container.process, toProcess),
     ...(container.log === undefined ? {} : { log: { ...container.log, options: labels(container.log.options) } }),
   };
 }
@@ -125,6 +127,7 @@ function fromContainer(message: covey.v1.ContainerTemplate.$Properties): Contain
     health: fromHealth(message),
     startTimeoutMs: integer(message.startTimeoutMs, 'startTimeoutMs'),
     drainMs: integer(message.drainMs, 'drainMs'),
+    ...maybe('process', message.process, (rules) => within('process', () => fromProcess(rules))),
     ...maybe('log', message.log, ({ driver, options }) => ({ driver: driver ?? '', options: labels(options) })),
   };
 }

@@ -168,3 +168,25 @@ it('gives up on a task that crashes after its attempts, says so and exits with 1
   );
   await cluster.must('service', 'rm', 'crash');
 });
+
+it('gives processes what the service says of them, refuses what cannot be, and warns of what opens the host', async () => {
+  const flags = ['--cap-drop', 'ALL', '--cap-add', 'net_bind_service', '--ulimit', 'nofile=100:200', '--init'];
+  const more = ['--sysctl', 'net.core.somaxconn=77', '--health-cmd', '/server check', ...QUICK];
+  await cluster.must('service', 'create', '--name', 'closed', ...flags, ...more, '--timeout', '60s', 'web:1');
+  const inspected = await cluster.must('service', 'inspect', 'closed');
+  expect(JSON.parse(inspected)[0].Spec.TaskTemplate.ContainerSpec).toMatchObject({
+    CapabilityAdd: ['CAP_NET_BIND_SERVICE'],
+    CapabilityDrop: ['ALL'],
+    Init: true,
+    Sysctls: { 'net.core.somaxconn': '77' },
+    Ulimits: [{ Name: 'nofile', Soft: 100, Hard: 200 }],
+  });
+  const refused = await cluster.covey('service', 'update', '--cap-add', 'fly', 'closed');
+  expect([refused.code, refused.err]).toEqual([expect.any(Number), expect.stringContaining('CAP_FLY')]);
+  expect(refused.code).not.toBe(0);
+  const opened = await cluster.covey('service', 'update', '--cap-drop', 'bpf', '--privileged', '--detach', 'closed');
+  expect(opened.err).toMatch(/warning: --privileged/);
+  // Both at once contradict each other.
+  expect(opened.err).toMatch(/capDrop/);
+  await cluster.must('service', 'rm', 'closed');
+});

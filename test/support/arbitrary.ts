@@ -33,6 +33,24 @@ const health = fc.oneof(
   fc.constant({ kind: 'none' }),
   object({ kind: fc.constant('command'), check: healthCheck }),
 );
+const processRules = object({
+  capAdd: texts,
+  capDrop: texts,
+  ulimits: fc.array(object({ name: text, soft: signed, hard: signed }), { maxLength: 2 }),
+  sysctls: labels,
+  init: fc.boolean(),
+  oomScoreAdj: signed,
+  groups: texts,
+  shmBytes: whole,
+  noNewPrivileges: fc.boolean(),
+  privileged: fc.boolean(),
+  seccomp: fc.oneof(
+    fc.constantFrom({ kind: 'default' }, { kind: 'unconfined' }),
+    object({ kind: fc.constant('profile'), json: text }),
+  ),
+  appArmorProfile: text,
+  seLinuxLabel: text,
+});
 const container = object(
   {
     image: text,
@@ -52,6 +70,7 @@ const container = object(
     user: text,
     hostname: text,
     stopSignal: text,
+    process: processRules,
     log: object({ driver: text, options: labels }),
   },
 );

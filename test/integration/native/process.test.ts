@@ -1,5 +1,6 @@
 import { constants } from 'node:os';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { howItEnded } from '../../../agent/task-machine.ts';
 import { DEFAULT_PROCESS_RULES, type ProcessRules } from '../../../common/model/process-rules.ts';
 import { forever, NativeWorld, outputOf } from '../../support/native-world.ts';
 import { patchedAddon } from '../../support/patched-addon.ts';
@@ -96,11 +97,12 @@ describe('the system call filter', () => {
     await expect(attempt).rejects.toMatchObject({ code: 'invalid', message: expect.stringContaining('execve') });
   });
 
-  it('ends a program that lacks arch_prctl with SIGSYS', async () => {
+  it('kills a static program whose profile lacks arch_prctl, and `ps` says why', async () => {
     const names = ['execve', 'write', 'exit_group', 'mmap', 'brk', 'set_tid_address'];
     const bare = { defaultAction: 'SCMP_ACT_KILL_PROCESS', syscalls: [{ names, action: 'SCMP_ACT_ALLOW' }] };
     const { exit } = await world.ran(['report'], profile(bare));
     expect(exit.signal).toBe(constants.signals.SIGSYS);
+    expect(howItEnded(exit)).toContain('arch_prctl');
   });
 
   it('says of calls newer than its profile that they do not exist', async () => {
