@@ -21,6 +21,7 @@ import { NativeNetwork } from './network/native-network.ts';
 import { placedFiles } from './placed-files.ts';
 import { cgroupParent } from './runtime/cgroup-parent.ts';
 import { NativeRuntime } from './runtime/native-runtime.ts';
+import { type UserNamespaces, userNamespaces } from './runtime/user-namespaces.ts';
 import { AGENT_SETTINGS, type AgentConfig, JOIN_SETTINGS, LEAVE_SETTINGS } from './settings.ts';
 
 const USAGE = 'run | join --token TOKEN HOST:PORT... | leave [--force]';
@@ -29,6 +30,7 @@ const SOURCES = { program: 'covey-agent', env: process.env, defaultFile: '/etc/c
 interface HostParts {
   readonly runtime: NativeRuntime;
   readonly network: NativeNetwork;
+  readonly userns: UserNamespaces;
 }
 
 const execute = promisify(execFile);
@@ -56,7 +58,10 @@ async function run(config: AgentConfig): Promise<void> {
       hint: 'run `covey-agent join --token TOKEN HOST:PORT`',
     });
   }
-  const { runtime, network } = await hostParts(config, stop);
+  const { runtime, network, userns } = await hostParts(config, stop);
+  if (userns.unfit !== undefined) {
+    log.warn({ reason: userns.unfit }, 'no user namespaces here: only services with --userns host can run');
+  }
   const agent = await startAgent({
     stateDir,
     address: config.address,
@@ -81,15 +86,17 @@ async function run(config: AgentConfig): Promise<void> {
 async function hostParts(config: AgentConfig, signal: AbortSignal): Promise<HostParts> {
   const addon = native();
   const stateDir = config['state-dir'];
+  const shimPath = builtFile('covey-shim');
+  const userns = await userNamespaces({ setting: config['user-ids'], folder: stateDir, shimPath }, signal);
   const parent = await cgroupParent({
     configured: `/${config['cgroup-parent'].replace(/^\/+/, '')}`,
     addon,
-    shimPath: builtFile('covey-shim'),
+    shimPath,
     run: async (command, args) => (await execute(command, [...args], { signal })).stdout,
     sleep: (ms) => systemClock.sleep(ms, signal),
   });
   const containers = { stateDir: join(stateDir, 'containers'), cgroupParent: parent, clock: systemClock, addon };
-  return { runtime: new NativeRuntime(containers), network: new NativeNetwork(addon, stateDir) };
+  return { runtime: new NativeRuntime({ ...containers, userns }), network: new NativeNetwork(addon, stateDir), userns };
 }
 
 async function runJoin(sources: ConfigSources): Promise<void> {

@@ -18,6 +18,12 @@ export const AGENT_SETTINGS = {
     text: 'cgroup of the containers where systemd does not run',
     matches: /^[\w./-]+$/,
   },
+  'user-ids': {
+    kind: 'string',
+    default: '',
+    text: 'ids that containers are mapped to, as BASE:COUNT, 65536 for each; empty: covey in /etc/subuid, else 100000 to 2^31',
+    matches: /^(\d{1,10}:\d{1,10})?$/,
+  },
   'log-level': {
     kind: 'string',
     default: 'info',

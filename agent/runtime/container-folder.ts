@@ -9,6 +9,7 @@ import { basename, dirname, join } from 'node:path';
 import type { Instant } from '../../common/model/ids.ts';
 import type { Labels } from '../../common/model/service.ts';
 import type { LayerAddon } from '../../native/layer.ts';
+import type { IdRange } from './id-ranges.ts';
 import type { OciConfig } from './oci-config.ts';
 import type { Exit, PlacedFile } from './runtime.ts';
 
@@ -24,6 +25,8 @@ export interface ContainerNote {
   readonly labels: Labels;
   /** Absent in notes of older agents: no. */
   readonly compressesLog?: boolean;
+  /** What its user namespace maps to; absent: it has none. Held until the folder is gone. */
+  readonly ids?: IdRange;
 }
 
 export class ContainerFolder {

@@ -14,6 +14,7 @@ import { isNativeError } from '../../native/error.ts';
 import { type Addon, builtFile } from '../../native/index.ts';
 import { ContainerFolder, type ContainerNote, folderIds } from './container-folder.ts';
 import { type HostFacts, hostFacts } from './host-facts.ts';
+import { IdLedger } from './id-ledger.ts';
 import { execConfig, type OciConfig, ociConfig, type ResolvedUser } from './oci-config.ts';
 import type {
   Container,
@@ -29,6 +30,7 @@ import type {
 } from './runtime.ts';
 import { runtimeError } from './runtime-error.ts';
 import { signalNumber } from './signal.ts';
+import type { UserNamespaces } from './user-namespaces.ts';
 
 export interface NativeRuntimeOptions {
   /** Made when missing; on the file system that holds the writable layers. */
@@ -36,6 +38,8 @@ export interface NativeRuntimeOptions {
   /** Absolute cgroup path below which each container gets its own; see cgroup-parent.ts. */
   readonly cgroupParent: string;
   readonly clock: Clock;
+  /** Default: they work, with the default ids. */
+  readonly userns?: UserNamespaces;
   readonly addon: Addon;
   /** Default `auto`; the others are for tests. */
   readonly overlayMode?: 'auto' | 'fsconfig' | 'mount';
@@ -61,6 +65,7 @@ export class NativeRuntime implements Runtime {
   readonly #options: NativeRuntimeOptions;
   readonly #addon: Addon;
   readonly #shimPath: string;
+  readonly #ids: IdLedger;
   readonly #held = new Map<string, Held>();
   /** Ids whose folder is being made; `list` must not take them for leftovers. */
   readonly #making = new Set<string>();
@@ -71,6 +76,7 @@ export class NativeRuntime implements Runtime {
   constructor(options: NativeRuntimeOptions) {
     this.#options = options;
     this.#addon = options.addon;
+    this.#ids = new IdLedger(options.stateDir, options.addon, options.userns);
     this.#shimPath = options.shimPath ?? builtFile('covey-shim');
   }
 
@@ -197,6 +203,7 @@ export class NativeRuntime implements Runtime {
       await this.#addon.cgroupRemove(`${this.#options.cgroupParent}/${id}`);
       if (identity !== null) await this.#addon.watchProcess(identity.shimPid, identity.shimStartTime).ended;
       await folder.remove(this.#addon);
+      await this.#ids.free(id);
     } catch (cause) {
       throw runtimeError(cause, `container ${id}`);
     }
@@ -227,15 +234,19 @@ export class NativeRuntime implements Runtime {
     const layers = image.layers.toReversed();
     const log = logSettings(request.template.log);
     const createdAt = this.#options.clock.now();
-    const note = { id, cgroup, createdAt, labels: request.labels, compressesLog: log.compress };
+    let note: ContainerNote = { id, cgroup, createdAt, labels: request.labels, compressesLog: log.compress };
     let config: OciConfig;
     try {
       await this.#prepared();
+      const ids = await this.#ids.take(id, request.template);
+      note = { ...note, ...ids };
       const user = await this.#userOf(request, layers);
       this.#host ??= hostFacts();
-      config = ociConfig({ ...request, user, cgroup, files: folder.mountsOf(request.files), host: this.#host });
+      const files = folder.mountsOf(request.files);
+      config = ociConfig({ ...request, ...ids, user, cgroup, files, host: this.#host });
       await folder.make(this.#addon, note, config, request.files);
     } catch (cause) {
+      await this.#ids.free(id);
       if (isNativeError(cause) && cause.code === 'EEXIST') throw taken(id);
       throw runtimeError(cause, `container ${id}`);
     }
@@ -260,6 +271,7 @@ export class NativeRuntime implements Runtime {
       // The shim undoes what it made, unless it was killed meanwhile.
       await this.#addon.cgroupRemove(cgroup);
       await folder.remove(this.#addon);
+      await this.#ids.free(id);
       throw runtimeError(cause, `container ${id}`);
     }
   }

@@ -10,6 +10,7 @@ import { parseSeccompProfile } from '../../common/model/seccomp-profile.ts';
 import type { ContainerTemplate, Limits } from '../../common/model/service.ts';
 import { boundingSet, type CapabilitySets, capabilitySets, refuseUngrantable } from './capabilities.ts';
 import type { HostFacts } from './host-facts.ts';
+import { type IdRange, RANGE_SIZE } from './id-ranges.ts';
 import { type OciResources, resourcesOf } from './oci-resources.ts';
 import type { ContainerImage } from './runtime.ts';
 import { type OciSeccomp, resolveSeccomp } from './seccomp.ts';
@@ -38,6 +39,8 @@ export interface ConfigRequest {
   readonly cgroup: string;
   readonly files: readonly FileMount[];
   readonly host: HostFacts;
+  /** The host's ids that are the container's; absent: they are the same. */
+  readonly ids?: IdRange;
 }
 
 export interface OciProcess {
@@ -70,8 +73,16 @@ export interface OciConfig {
   readonly linux: OciLinux;
 }
 
+export interface OciIdMapping {
+  readonly containerID: number;
+  readonly hostID: number;
+  readonly size: number;
+}
+
 export interface OciLinux {
   readonly namespaces: readonly { readonly type: string }[];
+  readonly uidMappings?: readonly OciIdMapping[];
+  readonly gidMappings?: readonly OciIdMapping[];
   readonly cgroupsPath: string;
   readonly resources: OciResources;
   readonly sysctl: Readonly<Record<string, string>>;
@@ -123,6 +134,9 @@ const MOUNTS: readonly OciMount[] = [
   },
 ];
 
+const NAMESPACES = ['pid', 'network', 'ipc', 'uts', 'mount', 'cgroup'].map((type) => ({ type }));
+/** The last one that may be in ping_group_range. */
+const GROUP_MAX = 2_147_483_647;
 const PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** @throws ClusterError `invalid` when neither template nor image names a command, or what is asked for cannot be given here */
@@ -142,17 +156,25 @@ export function ociConfig(request: ConfigRequest): OciConfig {
         destination: file.target,
         type: 'bind',
         source: file.source,
-        options: ['bind', 'ro', 'nosuid', 'nodev', 'noexec', 'private'],
+        options: [
+          'bind',
+          'ro',
+          'nosuid',
+          'nodev',
+          'noexec',
+          'private',
+          ...(request.ids === undefined ? [] : ['idmap']),
+        ],
       })),
     ],
     linux: {
-      namespaces: ['pid', 'network', 'ipc', 'uts', 'mount', 'cgroup'].map((type) => ({ type })),
+      ...userNamespaceOf(request.ids),
       cgroupsPath: request.cgroup,
       resources: resourcesOf(limits, rules.privileged ? 'all' : 'none'),
       // Without privileges a web server binds port 80 and a probe can ping, as under Docker since 20.10.
       sysctl: {
         'net.ipv4.ip_unprivileged_port_start': '0',
-        'net.ipv4.ping_group_range': '0 2147483647',
+        'net.ipv4.ping_group_range': `0 ${request.ids === undefined ? GROUP_MAX : RANGE_SIZE - 1}`,
         ...rules.sysctls,
       },
       maskedPaths: rules.privileged ? [] : MASKED_PATHS,
@@ -160,6 +182,12 @@ export function ociConfig(request: ConfigRequest): OciConfig {
       ...(seccomp === undefined ? {} : { seccomp }),
     },
   };
+}
+
+function userNamespaceOf(ids: IdRange | undefined): Pick<OciLinux, 'namespaces' | 'uidMappings' | 'gidMappings'> {
+  if (ids === undefined) return { namespaces: NAMESPACES };
+  const mappings = [{ containerID: 0, hostID: ids.base, size: RANGE_SIZE }];
+  return { namespaces: [...NAMESPACES, { type: 'user' }], uidMappings: mappings, gidMappings: mappings };
 }
 
 /** The same process with another command, as the addon takes it: what a health check runs. `env` is added to the container's own. */

@@ -172,10 +172,18 @@ const VALUE_FLAGS: readonly ValueFlag[] = [
   container('workdir <path>', 'working directory', 'workdir', asText),
   container('entrypoint <command>', "replaces the image's entrypoint", 'entrypoint', words),
   container('hostname <name>', 'host name of the container', 'hostname', asText),
+  { ...declared('userns <mode>'), help: "host: its root is the host's root", apply: setUserns },
   { ...declared('log-driver <driver>'), help: 'how output is kept: local, json-file or none', apply: setLogDriver },
 ];
 
 const SHORT: Readonly<Record<string, string>> = { user: '-u, ', workdir: '-w, ' };
+
+/** An empty one is the default again: a user namespace of its own. */
+function setUserns(draft: Draft, text: string, flag: string): void {
+  const mode = word(text, ['host', ''], flag);
+  if (mode === '') delete draft.template.container.userns;
+  else draft.template.container.userns = mode;
+}
 
 /** Another driver begins without options; an empty one is the default again. */
 function setLogDriver(draft: Draft, driver: string): void {

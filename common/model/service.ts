@@ -41,6 +41,8 @@ export interface ContainerTemplate {
   readonly hostname?: string;
   readonly labels: Labels;
   readonly readOnly: boolean;
+  /** `host`: no user namespace of its own, so root inside is the host's root. Absent: its ids are nobody's outside. */
+  readonly userns?: 'host';
   /** With or without `SIG`, or a number as text. */
   readonly stopSignal?: string;
   readonly stopGraceMs: number;

@@ -14,6 +14,7 @@ import { integer, labels, maybe, oneOf, present, text, within } from './fields.t
 import { fromProcess, toProcess } from './process.ts';
 
 const RESTART_CONDITIONS = ['none', 'on-failure', 'any'] as const;
+const USERNS_MODES = ['host'] as const;
 const PROTOCOLS = ['tcp', 'udp'] as const;
 const PUBLISH_MODES = ['ingress', 'host'] as const;
 const FAILURE_ACTIONS = ['pause', 'continue', 'rollback'] as const;
@@ -100,6 +101,7 @@ function toContainer(container: ContainerTemplate): covey.v1.ContainerTemplate.$
     ...(hostname === undefined ? {} : { hostname }),
     labels: labels(container.labels),
     readOnly: container.readOnly,
+    ...(container.userns === undefined ? {} : { userns: container.userns }),
     ...(stopSignal === undefined ? {} : { stopSignal }),
     stopGraceMs: container.stopGraceMs,
     ...toHealth(container.health),
@@ -122,6 +124,7 @@ function fromContainer(message: covey.v1.ContainerTemplate.$Properties): Contain
     ...maybe('hostname', message.hostname, text),
     labels: labels(message.labels),
     readOnly: message.readOnly ?? false,
+    ...maybe('userns', message.userns, (mode, field) => oneOf(mode, USERNS_MODES, field)),
     ...maybe('stopSignal', message.stopSignal, text),
     stopGraceMs: integer(message.stopGraceMs, 'stopGraceMs'),
     health: fromHealth(message),

@@ -5,6 +5,7 @@
 //   covey-shim ID         make and keep a container: plan on descriptor 3; the id is for people who look at ps
 //   covey-shim --exec     run one more command in a container: plan on descriptor 3, its first process' pidfd on 4
 //   covey-shim --hold     keep a cgroup scope alive: sleeps until SIGTERM
+//   covey-shim --probe-ids FOLDER   tell whether ids of files in it can be mapped: status 0, or an error as on descriptor 3
 #include "shim.h"
 
 #include <errno.h>
@@ -22,6 +23,7 @@
 #include "fault.h"
 #include "init.h"
 #include "sys.h"
+#include "userns.h"
 
 static int read_all(int fd, void* to, size_t bytes) {
   char* at = to;
@@ -268,8 +270,17 @@ static int hold(void) {
   return 0;
 }
 
+static int probe_ids(const char* folder) {
+  struct failure failure = {.error = 0};
+  char text[400];
+  if (userns_probe(folder, &failure) == 0) return 0;
+  int length = failure_text(&failure, text, sizeof text);
+  return write(1, text, (size_t)length) == length ? 1 : 2;
+}
+
 int main(int argc, char** argv) {
   if (argc > 1 && strcmp(argv[1], "--hold") == 0) return hold();
+  if (argc > 2 && strcmp(argv[1], "--probe-ids") == 0) return probe_ids(argv[2]);
   struct stat st;
   int has_door = fstat(DOOR, &st) == 0 && S_ISSOCK(st.st_mode);
   if (has_door && argc > 1 && strcmp(argv[1], "--exec") == 0) return exec_main();

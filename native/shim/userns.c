@@ -102,3 +102,12 @@ int idmap_mount(int mount, int userns, int recursive) {
   struct mount_attributes a = {.set = MOUNT_ATTR_IDMAP_, .userns_fd = (uint64_t)userns};
   return sys_mount_setattr(mount, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE_ : 0), &a);
 }
+
+int userns_probe(const char* folder, struct failure* failure) {
+  static const char step[] = "probing user namespaces";
+  int userns = userns_make("0 100000 65536\n", "0 100000 65536\n", failure);
+  if (userns < 0) return -1;
+  int mount = sys_open_tree(AT_FDCWD, folder, OPEN_TREE_CLONE_ | O_CLOEXEC);
+  if (mount < 0) return failed(failure, step, "open_tree", folder);
+  return idmap_mount(mount, userns, 0) == 0 ? 0 : failed(failure, step, "mount_setattr", folder);
+}

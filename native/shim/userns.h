@@ -21,6 +21,9 @@ int userns_of(pid_t pid, struct failure* failure);
 /** A descriptor of a new user namespace that nobody lives in, only to map a mount; -1 with `failure`. */
 int userns_make(const char* uid_map, const char* gid_map, struct failure* failure);
 
+/** Whether this host can do all that: makes a user namespace and shows a folder through it. 0, or -1 with `failure`. */
+int userns_probe(const char* folder, struct failure* failure);
+
 /** Shows an unattached mount's files through the ids of `userns`. 0 or -1 with errno: EINVAL = its file system cannot.
  */
 int idmap_mount(int mount, int userns, int recursive);

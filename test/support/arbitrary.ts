@@ -69,6 +69,7 @@ const container = object(
     workdir: text,
     user: text,
     hostname: text,
+    userns: fc.constant('host'),
     stopSignal: text,
     process: processRules,
     log: object({ driver: text, options: labels }),

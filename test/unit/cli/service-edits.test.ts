@@ -68,6 +68,15 @@ it('takes variables from a file and from the caller’s environment', () => {
   expect(spec.template.container).toMatchObject({ env: ['A=1', 'FROM_HOME=x', 'B=2', 'FROM_HOME=x'], args: ['serve'] });
 });
 
+it('gives up the user namespace on request, and takes it back', () => {
+  const spec = createSpec('web:1', [], { userns: 'host' }, {});
+  expect(spec.template.container.userns).toBe('host');
+  expect(updatedSpec(spec, { userns: '' }, {}).template.container.userns).toBeUndefined();
+  expect(() => createSpec('web:1', [], { userns: 'private' }, {})).toThrow(
+    expect.objectContaining({ field: '--userns' }),
+  );
+});
+
 it('names the file that cannot be read', () => {
   expect(() => environmentFile(join(dir, 'none'), {})).toThrow(/none/);
 });

@@ -169,3 +169,22 @@ it('prefers the hostname and the folder of the template', () => {
   expect([config.hostname, config.process.cwd]).toEqual(['own', '/w']);
   expect(ociConfig(request({ image: { workdir: '/i' } })).process.cwd).toBe('/i');
 });
+
+describe('a user namespace', () => {
+  it("maps all ids to the container's range and shows placed files through it", () => {
+    const files = [{ source: '/f', target: '/etc/hosts' }];
+    const config = ociConfig({ ...request(), files, ids: { base: 100_000 } });
+    expect(config.linux.namespaces.at(-1)).toEqual({ type: 'user' });
+    expect(config.linux.uidMappings).toEqual([{ containerID: 0, hostID: 100_000, size: 65_536 }]);
+    expect(config.linux.gidMappings).toEqual(config.linux.uidMappings);
+    expect(config.mounts.at(-1)?.options).toContain('idmap');
+    expect(config.linux.sysctl['net.ipv4.ping_group_range']).toBe('0 65535');
+  });
+
+  it('is none without a range', () => {
+    const config = ociConfig({ ...request(), files: [{ source: '/f', target: '/etc/hosts' }] });
+    expect(config.linux.namespaces.map(({ type }) => type)).not.toContain('user');
+    expect(config.linux.uidMappings).toBeUndefined();
+    expect(config.mounts.at(-1)?.options).not.toContain('idmap');
+  });
+});
