@@ -28,7 +28,7 @@ import type {
   Stats,
   StopRequest,
 } from './runtime.ts';
-import { runtimeError } from './runtime-error.ts';
+import { isLastStep, runtimeError } from './runtime-error.ts';
 import { signalNumber } from './signal.ts';
 import type { UserNamespaces } from './user-namespaces.ts';
 
@@ -103,7 +103,7 @@ export class NativeRuntime implements Runtime {
     try {
       await this.#addon.containerStart(held.folder.path);
     } catch (cause) {
-      if (isNativeError(cause) && cause.step === 'running the command') await held.ended;
+      if (isNativeError(cause) && isLastStep(cause.step)) await held.ended;
       throw runtimeError(cause, `container ${id}`);
     }
     if (held.state === 'created') held.state = 'running';

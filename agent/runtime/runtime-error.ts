@@ -18,7 +18,19 @@ const HOPELESS: ReadonlySet<string> = new Set([
   'setting the security label',
   'binding to the CPUs',
 ]);
+/** Steps after which the first process is gone. */
+const LAST_STEPS: ReadonlySet<string> = new Set([
+  'installing the seccomp filter',
+  'setting capabilities',
+  'starting the command',
+  'running the command',
+]);
 const EXHAUSTED: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE', 'EAGAIN', 'ENOMEM']);
+
+/** True of a step that a container fails at when it is started, not when it is made: it ends with it. */
+export function isLastStep(step: string | null): boolean {
+  return step !== null && LAST_STEPS.has(step);
+}
 
 /** `what` names the object: `container abc`. A ClusterError stays itself. */
 export function runtimeError(cause: unknown, what: string): ClusterError {
@@ -38,6 +50,12 @@ function sentence(error: NativeError): string {
   if (error.step === 'finding the command' || error.step === 'running the command') {
     if (error.code === 'ENOENT') return `command "${path}" does not exist in the image`;
     if (error.code === 'EACCES' || error.code === 'EISDIR') return `command "${path}" is not executable for this user`;
+    if (error.code === 'E2BIG') {
+      return (
+        `command "${path}" cannot be run with so much: the kernel takes 128 KiB for one argument or variable, ` +
+        'and for all of them together a quarter of the stack limit, at most 6 MiB'
+      );
+    }
     if (error.code === 'ENOEXEC') return `command "${path}" is not a program for this machine`;
   }
   if (error.step === 'setting a limit') return `${limitRefusal(error)}: ${error.message}`;

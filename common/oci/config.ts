@@ -65,7 +65,7 @@ export function parseConfig(text: string, name: string): ConfigFile {
       entrypoint: texts(config, 'Entrypoint'),
       cmd: texts(config, 'Cmd'),
       env: texts(config, 'Env'),
-      workdir: config.text('WorkingDir', ''),
+      workdir: workdir(config),
       user: config.text('User', ''),
       stopSignal: config.text('StopSignal', ''),
       exposedPorts: exposedPorts(config),
@@ -73,6 +73,12 @@ export function parseConfig(text: string, name: string): ConfigFile {
       ...health(config),
     },
   };
+}
+
+function workdir(config: ImageJson): string {
+  const path = config.text('WorkingDir', '');
+  if (path === '' || path.startsWith('/')) return path;
+  throw config.wrong('WorkingDir', `"${path.slice(0, 100)}" is not absolute`);
 }
 
 function texts(config: ImageJson, field: string): readonly string[] {

@@ -22,9 +22,13 @@ namespace {
 
 constexpr size_t kFileMax = 1 << 20;
 
+/** passwd(5) has seven; what follows in a line that an image made up is not worth the memory. */
+constexpr size_t kColumnsMax = 8;
+
 std::vector<std::string> Columns(const std::string& line) {
   std::vector<std::string> columns(1);
   for (const char c : line) {
+    if (c == ':' && columns.size() == kColumnsMax) break;
     if (c == ':')
       columns.emplace_back();
     else
@@ -122,7 +126,8 @@ ImageUser FindUser(const std::string& passwd, const std::string& group, const st
     const std::vector<std::string> columns = Columns(line);
     if (columns.size() < 6) continue;
     const std::optional<uint32_t> uid = Id(columns[2]), gid = Id(columns[3]);
-    if (!uid || !gid || (columns[0] != name && (!number || *uid != *number))) continue;
+    // A number is an id, even where the image has a user of that name: it would be an id of the image's choosing.
+    if (!uid || !gid || (number ? *uid != *number : columns[0] != name)) continue;
     seen = true;
     known_as = columns[0];
     found.uid = *uid;
@@ -132,8 +137,9 @@ ImageUser FindUser(const std::string& passwd, const std::string& group, const st
   if (!seen && !number) throw InvalidInput("user", "\"" + name + "\" is not in the image's /etc/passwd");
   if (!seen) found.uid = *number;
   bool group_seen = group_name.empty();
-  if (const std::optional<uint32_t> gid = Id(group_name)) {
-    found.gid = *gid;
+  const std::optional<uint32_t> group_number = Id(group_name);
+  if (group_number) {
+    found.gid = *group_number;
     group_seen = true;
   }
   std::istringstream groups(group);
@@ -142,7 +148,7 @@ ImageUser FindUser(const std::string& passwd, const std::string& group, const st
     if (columns.size() < 4) continue;
     const std::optional<uint32_t> gid = Id(columns[2]);
     if (!gid) continue;
-    if (!group_name.empty() && columns[0] == group_name) {
+    if (!group_name.empty() && !group_number && columns[0] == group_name) {
       found.gid = *gid;
       group_seen = true;
     }

@@ -1,6 +1,8 @@
 // Verbs that try what a container must not be able to do.
 //
 //   call NUMBER ARG...     one system call, its arguments as numbers; exit errno
+//   call32 NUMBER ARG      the same by the 32-bit gate of x86, with its numbers; 71 where there is none
+//   setcap PATH MASK       gives a file the capabilities of the mask, in force at once
 //   attributes             scheduling, I/O priority, personality, CPUs, umask: one "key=value" a line
 //   catch                  prints every signal it gets by number until SIGTERM
 //   zombies COUNT          leaves COUNT orphans that end at once, then prints how many children of pid 1 are dead
@@ -18,6 +20,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 static int call(int argc, char** argv) {
@@ -25,6 +28,26 @@ static int call(int argc, char** argv) {
   for (int i = 0; i < 6 && i + 3 < argc; i++) args[i] = strtoul(argv[i + 3], NULL, 0);
   long outcome = syscall(strtol(argv[2], NULL, 0), args[0], args[1], args[2], args[3], args[4], args[5]);
   return outcome < 0 ? errno : 0;
+}
+
+static int call32(long number, long first) {
+#ifdef __x86_64__
+  long outcome;
+  __asm__ volatile("int $0x80"
+                   : "=a"(outcome)
+                   : "a"(number), "b"(first), "c"(0), "d"(0), "S"(0), "D"(0)
+                   : "memory");
+  return outcome < 0 ? (int)-outcome : 0;
+#else
+  (void)number, (void)first;
+  return 71;
+#endif
+}
+
+/** Source: linux/capability.h, struct vfs_cap_data. */
+static int set_file_capabilities(const char* path, unsigned long long mask) {
+  unsigned data[5] = {0x02000001, (unsigned)mask, 0, (unsigned)(mask >> 32), 0};
+  return setxattr(path, "security.capability", data, sizeof data, 0) == 0 ? 0 : errno;
 }
 
 static int attributes(void) {
@@ -99,6 +122,8 @@ static int orphans(int count) {
 int attack(int argc, char** argv) {
   const char* verb = argc > 1 ? argv[1] : "";
   if (!strcmp(verb, "call") && argc > 2) return call(argc, argv);
+  if (!strcmp(verb, "call32") && argc > 3) return call32(strtol(argv[2], NULL, 0), strtol(argv[3], NULL, 0));
+  if (!strcmp(verb, "setcap") && argc > 3) return set_file_capabilities(argv[2], strtoull(argv[3], NULL, 16));
   if (!strcmp(verb, "attributes")) return attributes();
   if (!strcmp(verb, "catch")) return catch_signals();
   if (!strcmp(verb, "zombies") && argc > 2) return orphans(atoi(argv[2]));
