@@ -26,4 +26,5 @@ export const TEST_PACKAGES = [
   'e2fsprogs', // a disk that hangs
   'libclang-rt-14-dev',
   'clang',
+  'busybox-static', // a shell in containers
 ];

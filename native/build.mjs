@@ -198,6 +198,7 @@ function buildUnits(force) {
     'cgroup_update',
     'container',
     'device_rules',
+    'exec_stream',
     'id_maps',
     'mount_options',
     'oci_attributes',

@@ -13,12 +13,13 @@ import { fileURLToPath } from 'node:url';
 import { ClusterError } from '../common/errors.ts';
 import type { CgroupAddon } from './cgroup.ts';
 import type { ContainerAddon } from './container.ts';
+import type { ExecAddon } from './exec.ts';
 import type { LayerAddon } from './layer.ts';
 import type { NetworkAddon } from './network.ts';
 import type { ProcessAddon } from './process.ts';
 
 /** Every function of the addon. */
-export interface Addon extends ProcessAddon, ContainerAddon, CgroupAddon, NetworkAddon, LayerAddon {}
+export interface Addon extends ProcessAddon, ContainerAddon, ExecAddon, CgroupAddon, NetworkAddon, LayerAddon {}
 
 let loaded: Addon | undefined;
 

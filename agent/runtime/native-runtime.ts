@@ -13,9 +13,12 @@ import type { ContainerIdentity, ProcessWatch } from '../../native/container.ts'
 import { isNativeError } from '../../native/error.ts';
 import { type Addon, builtFile } from '../../native/index.ts';
 import { ContainerFolder, type ContainerNote, folderIds } from './container-folder.ts';
+import type { ExecSession, OpenExecRequest, TerminalSize } from './exec.ts';
+import { containerOf, type Held, lost, taken } from './held.ts';
 import { type HostFacts, hostFacts } from './host-facts.ts';
 import { IdLedger } from './id-ledger.ts';
-import { execConfig, type OciConfig, ociConfig, type ResolvedUser } from './oci-config.ts';
+import { type ExecPlace, runExec, startExec } from './native-exec.ts';
+import { type OciConfig, ociConfig, type ResolvedUser } from './oci-config.ts';
 import type {
   Container,
   ContainerState,
@@ -49,17 +52,6 @@ export interface NativeRuntimeOptions {
 
 const LOG_FORMATS = { local: 'text', 'json-file': 'json', none: 'none' } as const;
 const ID = /^[0-9a-z][0-9a-z._-]{0,63}$/;
-
-/** A container we know of; `ended` never rejects. */
-interface Held {
-  readonly note: ContainerNote;
-  readonly folder: ContainerFolder;
-  readonly identity: ContainerIdentity;
-  state: ContainerState;
-  exit: Exit | undefined;
-  readonly watch: ProcessWatch | undefined;
-  ended: Promise<Exit>;
-}
 
 export class NativeRuntime implements Runtime {
   readonly #options: NativeRuntimeOptions;
@@ -147,26 +139,8 @@ export class NativeRuntime implements Runtime {
   }
 
   async exec(id: string, request: ExecRequest, signal: AbortSignal): Promise<ExecResult> {
-    const held = this.#find(id);
     signal.throwIfAborted();
-    this.#inState(id, 'running');
-    const config = await held.folder.config();
-    if (config === undefined) throw new ClusterError('internal', `container ${id}: its config.json is gone`);
-    const { pid, startTime } = held.identity;
-    try {
-      const command = JSON.stringify(execConfig(config, request.args, request.env));
-      const result = await this.#addon.containerExec(pid, startTime, command, {
-        cgroup: held.note.cgroup,
-        timeoutMs: request.timeoutMs,
-        outputMaxBytes: request.outputMaxBytes,
-        shimPath: this.#shimPath,
-      });
-      signal.throwIfAborted();
-      return { exitCode: result.exitCode, timedOut: result.timedOut, output: result.output.toString('utf8') };
-    } catch (cause) {
-      signal.throwIfAborted();
-      throw runtimeError(cause, `command in container ${id}`);
-    }
+    return runExec(this.#addon, await this.#placeOf(id), request, signal);
   }
 
   async pause(id: string): Promise<void> {
@@ -187,6 +161,23 @@ export class NativeRuntime implements Runtime {
     await this.#ask(id, () => this.#addon.cgroupUpdate(held.note.cgroup, JSON.stringify(resources)));
   }
 
+  async openExec(id: string, request: OpenExecRequest, signal: AbortSignal): Promise<ExecSession> {
+    signal.throwIfAborted();
+    const { execs } = this.#inState(id, 'running');
+    const session = await startExec(this.#addon, await this.#placeOf(id), request, signal);
+    // Removed meanwhile: its removal has not waited for this one.
+    if (!this.#held.has(id)) session.kill();
+    const forget = (): boolean => execs.delete(session);
+    execs.add(session);
+    session.ended.then(forget, forget);
+    return session;
+  }
+
+  async resize(id: string, { rows, columns }: TerminalSize): Promise<void> {
+    const held = this.#find(id);
+    await this.#ask(id, () => this.#addon.containerResize(held.folder.path, rows, columns));
+  }
+
   async stats(id: string): Promise<Stats> {
     const held = this.#find(id);
     return this.#ask(id, () => this.#addon.cgroupStats(held.note.cgroup));
@@ -201,6 +192,7 @@ export class NativeRuntime implements Runtime {
     if (identity !== null) this.#addon.signal(identity.shimPid, identity.shimStartTime, constants.signals.SIGKILL);
     try {
       await this.#addon.cgroupRemove(`${this.#options.cgroupParent}/${id}`);
+      await Promise.allSettled([...(held?.execs ?? [])].map((session) => session.ended));
       if (identity !== null) await this.#addon.watchProcess(identity.shimPid, identity.shimStartTime).ended;
       await folder.remove(this.#addon);
       await this.#ids.free(id);
@@ -223,7 +215,10 @@ export class NativeRuntime implements Runtime {
 
   /** Stops watching, so that the process can end; the containers live on. */
   close(): void {
-    for (const held of this.#held.values()) held.watch?.cancel();
+    for (const held of this.#held.values()) {
+      held.watch?.cancel();
+      for (const session of held.execs) session.kill();
+    }
     this.#held.clear();
   }
 
@@ -305,7 +300,16 @@ export class NativeRuntime implements Runtime {
   #hold(note: ContainerNote, folder: ContainerFolder, identity: ContainerIdentity): Held {
     const watch = this.#addon.watchProcess(identity.shimPid, identity.shimStartTime);
     const state = identity.life === 'exited' ? 'running' : identity.life;
-    const held: Held = { note, folder, identity, state, exit: undefined, watch, ended: Promise.resolve(lost(note, 0)) };
+    const held: Held = {
+      note,
+      folder,
+      identity,
+      state,
+      exit: undefined,
+      watch,
+      ended: Promise.resolve(lost(note, 0)),
+      execs: new Set(),
+    };
     held.ended = this.#endOf(held, watch);
     return held;
   }
@@ -339,7 +343,8 @@ export class NativeRuntime implements Runtime {
     const exit = (await folder.exit()) ?? lost(note, this.#options.clock.now());
     const gone: ContainerIdentity = { pid: 0, startTime: 0, shimPid: 0, shimStartTime: 0, life: 'exited' };
     const ended = Promise.resolve(exit);
-    this.#held.set(id, { note, folder, identity: gone, state: 'exited', exit, watch: undefined, ended });
+    const execs = new Set<ExecSession>();
+    this.#held.set(id, { note, folder, identity: gone, state: 'exited', exit, watch: undefined, ended, execs });
   }
 
   /** Cgroups whose folder is gone: a crash between the two steps of `remove`. */
@@ -364,34 +369,24 @@ export class NativeRuntime implements Runtime {
     }
   }
 
+  /** Where commands run, in one that runs itself. */
+  async #placeOf(id: string): Promise<ExecPlace> {
+    const { folder, note, identity } = this.#inState(id, 'running');
+    const config = await folder.config();
+    if (config === undefined) throw new ClusterError('internal', `container ${id}: its config.json is gone`);
+    return {
+      id,
+      pid: identity.pid,
+      startTime: identity.startTime,
+      cgroup: note.cgroup,
+      config,
+      shimPath: this.#shimPath,
+    };
+  }
+
   #find(id: string): Held {
     const held = this.#held.get(id);
     if (held === undefined) throw new ClusterError('not_found', `container ${id} does not exist on this host`);
     return held;
   }
-}
-
-function containerOf(held: Held): Container {
-  const { note, folder, identity, state, exit } = held;
-  return {
-    id: note.id,
-    state,
-    pid: identity.pid,
-    startTime: identity.startTime,
-    netnsPath: `/proc/${identity.pid}/ns/net`,
-    logPath: folder.logPath,
-    compressesLog: note.compressesLog ?? false,
-    createdAt: note.createdAt,
-    labels: note.labels,
-    ...(exit === undefined ? {} : { exit }),
-  };
-}
-
-/** The record of a container whose shim was killed or whose host restarted: that it ended is all we know. */
-function lost(note: ContainerNote, now: number): Exit {
-  return { code: null, signal: null, oomKilled: false, startedAt: note.createdAt, finishedAt: now };
-}
-
-function taken(id: string): ClusterError {
-  return new ClusterError('exists', `container ${id} exists already`, { hint: 'remove it first, or take another id' });
 }

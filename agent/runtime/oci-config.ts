@@ -9,6 +9,7 @@ import { DEFAULT_PROCESS_RULES, type ProcessRules } from '../../common/model/pro
 import { parseSeccompProfile } from '../../common/model/seccomp-profile.ts';
 import type { ContainerTemplate, Limits } from '../../common/model/service.ts';
 import { boundingSet, type CapabilitySets, capabilitySets, refuseUngrantable } from './capabilities.ts';
+import type { OpenExecRequest } from './exec.ts';
 import type { HostFacts } from './host-facts.ts';
 import { type IdRange, RANGE_SIZE } from './id-ranges.ts';
 import { type OciResources, resourcesOf } from './oci-resources.ts';
@@ -44,7 +45,7 @@ export interface ConfigRequest {
 }
 
 export interface OciProcess {
-  readonly terminal: false;
+  readonly terminal: boolean;
   readonly user: { readonly uid: number; readonly gid: number; readonly additionalGids: readonly number[] };
   readonly args: readonly string[];
   readonly env: readonly string[];
@@ -190,17 +191,46 @@ function userNamespaceOf(ids: IdRange | undefined): Pick<OciLinux, 'namespaces' 
   return { namespaces: [...NAMESPACES, { type: 'user' }], uidMappings: mappings, gidMappings: mappings };
 }
 
-/** The same process with another command, as the addon takes it: what a health check runs. `env` is added to the container's own. */
-export function execConfig(
+/** What the addon takes for one more command: the container's process with other words, and its system call filter. */
+export interface ExecConfig {
+  readonly process: OciProcess;
+  readonly linux: Pick<OciLinux, 'seccomp'>;
+}
+
+/** The same process with another command: what a health check runs. `env` is added to the container's own. */
+export function execConfig(config: OciConfig, args: readonly string[], env: readonly string[]): ExecConfig {
+  return withProcess(config, { ...config.process, terminal: false, args, env: mergeEnv(config.process.env, env) });
+}
+
+/** The same process with a user's command, and another user and folder when those are wanted. */
+export function userConfig(
   config: OciConfig,
-  args: readonly string[],
-  env: readonly string[],
-): { readonly process: OciProcess; readonly linux: Pick<OciLinux, 'seccomp'> } {
-  const { seccomp } = config.linux;
-  return {
-    process: { ...config.process, args, env: mergeEnv(config.process.env, env) },
-    linux: seccomp === undefined ? {} : { seccomp },
+  request: Pick<OpenExecRequest, 'args' | 'env' | 'workdir' | 'terminal'>,
+  user?: ResolvedUser,
+): ExecConfig {
+  const { process } = config;
+  const { args, env, workdir, terminal } = request;
+  const base = [
+    ...(terminal === undefined ? [] : ['TERM=xterm']),
+    ...(user === undefined ? [] : [`HOME=${user.home}`]),
+  ];
+  const own = {
+    ...process,
+    terminal: false,
+    args,
+    env: mergeEnv(process.env, base, env),
+    ...(workdir === undefined ? {} : { cwd: workdir }),
   };
+  if (user === undefined) return withProcess(config, own);
+  const { uid, gid, additionalGids } = user;
+  const { bounding, ambient } = process.capabilities;
+  const held = uid === 0 ? bounding : ambient;
+  const capabilities = { ...process.capabilities, effective: held, permitted: held };
+  return withProcess(config, { ...own, user: { uid, gid, additionalGids }, capabilities });
+}
+
+function withProcess({ linux: { seccomp } }: OciConfig, process: OciProcess): ExecConfig {
+  return { process, linux: seccomp === undefined ? {} : { seccomp } };
 }
 
 /** The command: the template's entrypoint drops the image's cmd, as with Docker. */
@@ -227,9 +257,14 @@ function processOf(request: ConfigRequest): OciProcess {
     });
   }
   const rules = template.process ?? DEFAULT_PROCESS_RULES;
-  const base = [PATH, `HOSTNAME=${hostnameOf(request)}`, `HOME=${user.home}`];
+  const base = [
+    PATH,
+    `HOSTNAME=${hostnameOf(request)}`,
+    `HOME=${user.home}`,
+    ...(template.tty === true ? ['TERM=xterm'] : []),
+  ];
   return {
-    terminal: false,
+    terminal: template.tty ?? false,
     user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
     args,
     env: mergeEnv(base, image.env, template.env),

@@ -39,6 +39,21 @@ export function runtimeError(cause: unknown, what: string): ClusterError {
   return new ClusterError(code, `${what}: ${sentence(cause)}`, { cause, ...hintFor(cause) });
 }
 
+/** Of a user's command in a container, which may have ended meanwhile. */
+export function execError(cause: unknown, id: string): ClusterError {
+  const isGone = isNativeError(cause) && (cause.code === 'ESRCH' || isTornDown(cause));
+  if (isGone) return new ClusterError('conflict', `container ${id} has ended`, { cause });
+  return runtimeError(cause, `command in container ${id}`);
+}
+
+/** A pid namespace whose first process is dead takes no more; the container's cgroups go before it does. */
+function isTornDown({ code, step }: NativeError): boolean {
+  if (step === 'joining the container') return code === 'ENOMEM' || code === 'EINVAL';
+  const isCgroup =
+    step === 'making the cgroup of the command' || step === 'preparing the command' || step === 'entering a cgroup';
+  return isCgroup && (code === 'ENOENT' || code === 'ENODEV');
+}
+
 function codeOf(error: NativeError): ErrorCode {
   if (error.syscall === 'validate' || (error.step !== null && HOPELESS.has(error.step))) return 'invalid';
   if (error.step === 'pausing' && error.code === 'ETIMEDOUT') return 'unavailable';

@@ -9,6 +9,7 @@
 import type { Instant } from '../../common/model/ids.ts';
 import type { ContainerTemplate, Labels, Limits } from '../../common/model/service.ts';
 import type { CgroupStats } from '../../native/cgroup.ts';
+import type { ExecSession, OpenExecRequest, TerminalSize } from './exec.ts';
 import type { OciLimits } from './oci-resources.ts';
 
 /** What a runtime needs of an image: where it was unpacked, and its config. Source: OCI image-spec, config.md. */
@@ -140,6 +141,10 @@ export interface Runtime {
   resume(id: string): Promise<void>;
   /** Changes limits while it lives, all or nothing. `invalid` names the field or file that was refused. */
   update(id: string, resources: ResourceUpdate): Promise<void>;
+  /** Runs a user's command; resolves when its exec has succeeded. `conflict` when the container does not run (any more). */
+  openExec(id: string, request: OpenExecRequest, signal: AbortSignal): Promise<ExecSession>;
+  /** Sets the size of the terminal of the container's own command. `invalid` when it has none. */
+  resize(id: string, size: TerminalSize): Promise<void>;
   stats(id: string): Promise<Stats>;
   /** Kills what runs, then removes cgroups, writable layer, logs and run files. Idempotent: an unknown id is fine. */
   remove(id: string): Promise<void>;

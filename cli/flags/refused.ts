@@ -19,7 +19,6 @@ const SERVICE = [
   'no-resolve-image',
   'placement-pref',
   'secret',
-  'tty',
   'with-registry-auth',
   'config-add',
   'config-rm',
@@ -50,10 +49,7 @@ const SERVICE = [
   'no-resolve',
   'filter',
 ];
-const SHORT = new Map([
-  ['-t', 'tty'],
-  ['-f', 'filter'],
-]);
+const SHORT = new Map([['-f', 'filter']]);
 
 /** What to say about commander's "unknown option" when it is Docker's; undefined when nobody knows it. */
 export function refusalOf(message: string): string | undefined {

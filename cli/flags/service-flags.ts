@@ -213,6 +213,7 @@ export function addSharedFlags(command: Command): void {
   command
     .option('--no-healthcheck', 'probe neither command nor port')
     .option('--read-only [bool]', 'root file system is read-only')
+    .option('-t, --tty [bool]', 'give the command a terminal')
     .option('-d, --detach', 'return at once instead of waiting until it has converged')
     .option('-q, --quiet', 'no progress')
     .option('--timeout <duration>', 'wait at most so long, then exit 4');
@@ -230,10 +231,17 @@ export function applySharedFlags(draft: Draft, given: Readonly<Record<string, un
     const text = given[camel(flag)];
     if (typeof text === 'string') apply(draft, text, `--${flag}`);
   }
-  const readOnly = given.readOnly;
-  if (readOnly !== undefined)
-    draft.template.container.readOnly =
-      readOnly === true || word(String(readOnly), ['true', 'false'], '--read-only') === 'true';
+  const readOnly = switched(given.readOnly, '--read-only');
+  if (readOnly !== undefined) draft.template.container.readOnly = readOnly;
+  const tty = switched(given.tty, '--tty');
+  if (tty === true) draft.template.container.tty = true;
+  if (tty === false) delete draft.template.container.tty;
+}
+
+/** A flag that may stand alone or with `true` or `false`; undefined when it was not given. */
+function switched(given: unknown, flag: string): boolean | undefined {
+  if (given === undefined || given === true) return given;
+  return word(String(given), ['true', 'false'], flag) === 'true';
 }
 
 /** commander's key of a flag. */

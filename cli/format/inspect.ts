@@ -37,6 +37,7 @@ function container(spec: ServiceSpec): object {
     ...(Object.keys(c.labels).length === 0 ? {} : { Labels: c.labels }),
     ...(c.readOnly ? { ReadOnly: true } : {}),
     ...(c.userns === undefined ? {} : { UsernsMode: c.userns }),
+    ...(c.tty ? { TTY: true } : {}),
     ...(c.stopSignal === undefined ? {} : { StopSignal: c.stopSignal }),
     StopGracePeriod: c.stopGraceMs * NS_PER_MS,
     StartTimeout: c.startTimeoutMs * NS_PER_MS,

@@ -43,6 +43,8 @@ export interface ContainerTemplate {
   readonly readOnly: boolean;
   /** `host`: no user namespace of its own, so root inside is the host's root. Absent: its ids are nobody's outside. */
   readonly userns?: 'host';
+  /** The command gets a terminal; absent: pipes. */
+  readonly tty?: true;
   /** With or without `SIG`, or a number as text. */
   readonly stopSignal?: string;
   readonly stopGraceMs: number;

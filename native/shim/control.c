@@ -5,6 +5,7 @@
 //   hello   -> ok, version, boot id, pid, start time, life (created running exited)
 //   start   -> ok after exec has succeeded
 //   signal N-> ok
+//   resize ROWS COLUMNS -> ok, when the container has a terminal
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -102,11 +103,12 @@ struct request {
   long version;
   const char* verb;
   int number;
+  int second;
 };
 
-/** Takes "covey VERSION VERB [NUMBER]" apart in place; version 0 when it is not our language. */
+/** Takes "covey VERSION VERB [NUMBER [NUMBER]]" apart in place; version 0 when it is not our language. */
 static struct request read_request(char* text) {
-  struct request request = {.version = 0, .verb = "", .number = 0};
+  struct request request = {.version = 0, .verb = "", .number = 0, .second = 0};
   if (strncmp(text, "covey ", 6) != 0) return request;
   char* at = text + 6;
   request.version = strtol(at, &at, 10);
@@ -115,9 +117,20 @@ static struct request read_request(char* text) {
   at += strcspn(at, " \n");
   if (*at) {
     *at++ = '\0';
-    request.number = (int)strtol(at, NULL, 10);
+    request.number = (int)strtol(at, &at, 10);
+    request.second = (int)strtol(at, NULL, 10);
   }
   return request;
+}
+
+static void answer_resize(const struct shim* shim, int fd, const struct request* request) {
+  static const char step[] = "resizing the terminal";
+  if (shim->terminal.master < 0)
+    answer_failure(fd, ENOTTY, step, "ioctl", "the container has no terminal");
+  else if (terminal_resize(shim->terminal.master, (uint64_t)request->number, (uint64_t)request->second) != 0)
+    answer_failure(fd, errno, step, "ioctl", "TIOCSWINSZ");
+  else
+    say(fd, "ok");
 }
 
 void control_serve(struct shim* shim, int index) {
@@ -144,6 +157,8 @@ void control_serve(struct shim* shim, int index) {
       say(fd, "ok");
     else
       answer_failure(fd, errno, "signalling", "pidfd_send_signal", "");
+  } else if (strcmp(verb, "resize") == 0) {
+    answer_resize(shim, fd, &request);
   } else {
     answer_failure(fd, ENOSYS, "reading a request", "recv", verb);
   }

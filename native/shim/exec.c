@@ -1,7 +1,7 @@
-// One more command inside a running container, for health checks: same namespaces, cgroups, user and
-// capabilities. Its whole tree is put into a cgroup of its own below the container's, so that on timeout all
-// of it can be killed: orphans in a pid namespace go to the container's first process, no process group or
-// parent finds them.
+// One more command inside a running container, for health checks (its output is captured) and for users (its
+// streams are theirs, stream.h): same namespaces and cgroups, user and capabilities as the plan says. Its whole
+// tree is put into a cgroup of its own below the container's, so that all of it can be killed: orphans in a pid
+// namespace go to the container's first process, no process group or parent finds them.
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -21,6 +21,7 @@
 #include "namespaces.h"
 #include "program.h"
 #include "shim.h"
+#include "stream.h"
 #include "sys.h"
 
 #define TARGET 4
@@ -44,8 +45,9 @@ struct run {
   int null;
   pid_t pid;
   int pidfd;
-  int timed_out;
-  int own_user;  // the container has a user namespace of its own
+  int timed_out;  // or its caller has gone: its tree was killed
+  int own_user;   // the container has a user namespace of its own
+  struct stream stream;
 };
 
 static int open_tree_folder(struct run* run, const struct plan_record* record, struct failure* failure) {
@@ -77,6 +79,7 @@ static int take_settings(struct run* run, struct failure* failure) {
     }
     if (record.op == PLAN_CGROUP_UNIFIED) run->unified = 1;
     if (record.op == PLAN_START_AFFINITY && attribute_affinity(&record.field[0], failure) != 0) return -1;
+    if (record.op == PLAN_STREAM) stream_take(&run->stream, &record);
   }
   if (run->unified && run->tree < 0) return failed_as(failure, EINVAL, step, "plan", "no cgroup");
   run->proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -86,7 +89,7 @@ static int take_settings(struct run* run, struct failure* failure) {
   if (run->output == MAP_FAILED) return failed(failure, step, "mmap", "");
   if (pipe2(run->pipe, O_CLOEXEC) != 0 || pipe2(run->door, O_CLOEXEC) != 0)
     return failed(failure, step, "pipe2", "");
-  return 0;
+  return stream_give(&run->stream, run->plan, failure);
 }
 
 static _Noreturn void child_gives_up(const struct run* run, const struct failure* failure) {
@@ -95,7 +98,8 @@ static _Noreturn void child_gives_up(const struct run* run, const struct failure
 }
 
 static int place(const struct run* run, struct failure* failure) {
-  if (dup2(run->null, 0) < 0 || dup2(run->pipe[1], 1) < 0 || dup2(run->pipe[1], 2) < 0) {
+  if (!run->stream.wanted &&
+      (dup2(run->null, 0) < 0 || dup2(run->pipe[1], 1) < 0 || dup2(run->pipe[1], 2) < 0)) {
     return failed(failure, "placing stdio", "dup2", "");
   }
   if (sys_close_range(3, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */) == 0) return 0;
@@ -122,6 +126,7 @@ static _Noreturn void child(struct run* run) {
     if (record.op < PLAN_RLIMIT || record.op == PLAN_OOM_SCORE) continue;
     if (program_step(&program, &record, &failure) != 0) child_gives_up(run, &failure);
   }
+  if (stream_enter(&run->stream, program.uid, &failure) != 0) child_gives_up(run, &failure);
   if (become(&program, 0, &failure) != 0 || place(run, &failure) != 0) child_gives_up(run, &failure);
   prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   program_run(&program, run->door[1], &failure);
@@ -135,6 +140,7 @@ static int launch(struct run* run, struct failure* failure) {
   run->own_user = namespaces_enter(TARGET, run->plan, failure);
   if (run->own_user < 0) return -1;
   if (fault_at("exec.joined", failure) != 0) return -1;
+  if (stream_open(&run->stream, failure) != 0) return -1;
   struct clone_arguments args = {
       .flags = CLONE_PIDFD_ | (run->unified ? CLONE_INTO_CGROUP_ : 0),
       .pidfd = (uint64_t)(uintptr_t)&run->pidfd,
@@ -147,6 +153,7 @@ static int launch(struct run* run, struct failure* failure) {
   fault_at("exec.cloned", NULL);
   close(run->pipe[1]);
   close(run->door[1]);
+  stream_leave(&run->stream, run->null);
   ssize_t n;
   do n = read(run->door[0], &heard, sizeof heard);
   while (n < 0 && errno == EINTR);
@@ -215,6 +222,17 @@ static void send_all(const char* text, size_t length) {
   }
 }
 
+static int watch_streams(struct run* run) {
+  char text[48];
+  const struct streamed command = {.door = DOOR, .pidfd = run->pidfd, .pid = run->pid, .tree = run->tree};
+  send_all(text, (size_t)snprintf(text, sizeof text, "started\n%d\n", run->pid));
+  int status = stream_watch(&run->stream, &command, &run->timed_out);
+  end_tree(run);
+  int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  send_all(text, (size_t)snprintf(text, sizeof text, "ended\n%d\n", code));
+  return 0;
+}
+
 int exec_main(void) {
   static struct run run = {.tree = -1, .tree_parent = -1, .pidfd = -1};
   struct failure failure = {.error = 0};
@@ -238,6 +256,7 @@ int exec_main(void) {
     return 125;
   }
   fault_at("exec.running", NULL);
+  if (run.stream.wanted) return watch_streams(&run);
   int status = wait_for_end(&run);
   fault_at("exec.ended", NULL);
   end_tree(&run);

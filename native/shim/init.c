@@ -21,6 +21,7 @@
 #include "outside.h"
 #include "program.h"
 #include "sys.h"
+#include "terminal.h"
 
 #define KEYCTL_JOIN_SESSION_KEYRING_ 1
 
@@ -82,7 +83,17 @@ static int label_self(const struct plan_record* record, struct failure* failure)
   return outcome;
 }
 
-static int run_plan(const struct init_start* start, struct program* program, struct failure* failure) {
+/** The first process' terminal, of the devpts that was just mounted. */
+static int open_terminal(int root, struct terminal* terminal, const struct plan_record* size,
+                         struct failure* failure) {
+  if (terminal_open(root, terminal, failure) != 0) return -1;
+  if (terminal_resize(terminal->master, plan_number(size, 0), plan_number(size, 1)) != 0)
+    return failed(failure, "opening a terminal", "ioctl", "TIOCSWINSZ");
+  return terminal_console(root, terminal, failure);
+}
+
+static int run_plan(const struct init_start* start, struct program* program, struct terminal* terminal,
+                    struct failure* failure) {
   static struct tree tree = TREE_EMPTY;
   struct plan plan = start->plan;
   struct plan_record record;
@@ -102,6 +113,8 @@ static int run_plan(const struct init_start* start, struct program* program, str
       if (outcome != 0) failed(failure, "setting the domain name", "setdomainname", text);
     } else if (record.op == PLAN_LABEL) {
       outcome = label_self(&record, failure);
+    } else if (record.op == PLAN_TERMINAL) {
+      outcome = open_terminal(tree.root, terminal, &record, failure);
     } else if (record.op >= PLAN_RLIMIT) {
       outcome = program_step(program, &record, failure);
     } else {
@@ -113,9 +126,12 @@ static int run_plan(const struct init_start* start, struct program* program, str
   return more == 0 ? 0 : failed_as(failure, EBADMSG, "reading the plan", "plan", "");
 }
 
-/** stdin is /dev/null, stdout and stderr the pipes; every other descriptor closes at exec. */
-static int place_stdio(const struct init_start* start, struct failure* failure) {
-  if (dup2(start->out, 1) < 0 || dup2(start->err, 2) < 0) return failed(failure, "placing stdio", "dup2", "");
+/** stdin is /dev/null, stdout and stderr the pipes, unless there is a terminal; every other descriptor closes at exec.
+ */
+static int place_stdio(const struct init_start* start, const struct terminal* terminal,
+                       struct failure* failure) {
+  if (terminal->master < 0 && (dup2(start->out, 1) < 0 || dup2(start->err, 2) < 0))
+    return failed(failure, "placing stdio", "dup2", "");
   if (sys_close_range(3, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */) != 0)
     return failed(failure, "closing", "close_range", "");
   return 0;
@@ -123,20 +139,24 @@ static int place_stdio(const struct init_start* start, struct failure* failure) 
 
 void init_main(struct init_start start) {
   static struct program program;
+  struct terminal terminal = {.master = -1, .peer = -1};
   struct failure failure = {.error = 0};
   char go;
   if (fault_at("init.born", &failure) != 0) give_up(start.door, &failure);
   if (enter_namespaces(&start, &failure) != 0) give_up(start.door, &failure);
-  if (run_plan(&start, &program, &failure) != 0) give_up(start.door, &failure);
+  if (run_plan(&start, &program, &terminal, &failure) != 0) give_up(start.door, &failure);
   if (namespaces_join_mount(start.plan, &failure) != 0) give_up(start.door, &failure);
   if (start.mapped && become_root(&failure) != 0) give_up(start.door, &failure);
   if (make_keyring(&failure) != 0) give_up(start.door, &failure);
+  if (terminal.master >= 0 && terminal_enter(&terminal, program.uid, &failure) != 0)
+    give_up(start.door, &failure);
   if (become(&program, 1, &failure) != 0) give_up(start.door, &failure);
-  if (place_stdio(&start, &failure) != 0) give_up(start.door, &failure);
+  if (place_stdio(&start, &terminal, &failure) != 0) give_up(start.door, &failure);
   if (fault_at("init.placed", &failure) != 0) give_up(start.door, &failure);
   // After the last change of identity, which clears it: without the shim nobody would record the exit.
   prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-  if (write(start.door, "r", 1) != 1) _exit(126);
+  const int ends[] = {terminal.master, terminal.peer};
+  if (send_descriptors(start.door, "r", 1, ends, terminal.master < 0 ? 0 : 2) != 0) _exit(126);
   if (read(start.door, &go, 1) != 1) _exit(126);
   if (fault_at("init.go", &failure) != 0) give_up(start.door, &failure);
   program_run(&program, start.door, &failure);

@@ -48,6 +48,7 @@ enum plan_op {
   PLAN_STDIO_OWNER,     // number uid, number gid, in the host's numbering
   PLAN_KILL_DIR,        // text cgroup folder: killed with the first process, which is not the first of its
                         // pid namespace
+  PLAN_STREAM,  // number flags, number rows, number columns: the command's streams are the caller's: exec only
   // Operations, run by the container's first process.
   PLAN_OVERLAY = 64,  // number mode, list lower (topmost first), text upper, text work, number volatile, text
                       // links, text at, number outside
@@ -67,6 +68,7 @@ enum plan_op {
   PLAN_HOSTNAME,       // text
   PLAN_DOMAINNAME,     // text
   PLAN_LABEL,  // text folder below attr ("" or "apparmor"), text value: for the next exec; needs the host's /proc
+  PLAN_TERMINAL,      // number rows, number columns: the first process gets a terminal, dev/console is it
   PLAN_PIVOT,         //
   PLAN_RLIMIT,        // number resource, number soft, number hard, text name
   PLAN_OOM_SCORE,     // number
@@ -98,6 +100,18 @@ enum plan_bind_flags { BIND_RECURSIVE = 1, BIND_OUTSIDE = 2, BIND_IDMAP = 4, BIN
 
 /** Flags of PLAN_MOUNT. */
 enum plan_mount_flags { MOUNT_OUTSIDE = 1, MOUNT_COPY_UP = 2 };
+
+/** Flags of PLAN_STREAM. `STREAM_DETACHED`: the command goes on without its caller. */
+enum plan_stream_flags { STREAM_TERMINAL = 1, STREAM_DETACHED = 2 };
+
+/** What the addon may send a streaming command after its plan. */
+struct stream_order {
+  uint16_t kind;
+  uint16_t number;  // of a signal
+  uint16_t rows;
+  uint16_t columns;
+};
+enum stream_order_kind { STREAM_RESIZE = 1, STREAM_SIGNAL = 2 };
 
 struct plan_field {
   uint32_t length;  // without the closing NUL

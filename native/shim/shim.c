@@ -154,11 +154,20 @@ static int open_cgroup_files(struct shim* shim, struct failure* failure) {
   return 0;
 }
 
+/** One stream instead of two. We hold the peer too, so that the terminal lives when all processes have closed it. */
+static void take_terminal(struct shim* shim, const int ends[2]) {
+  shim->terminal = (struct terminal){.master = ends[0], .peer = ends[1]};
+  close(shim->streams[0].fd);
+  close(shim->streams[1].fd);
+  shim->streams[0].fd = ends[0];
+  shim->streams[1].fd = -1;
+}
+
 int hear_init(struct shim* shim, struct failure* failure, int ready_expected) {
   struct failure heard;
-  ssize_t n;
-  do n = read(shim->door, &heard, sizeof heard);
-  while (n < 0 && errno == EINTR);
+  int ends[2];
+  ssize_t n = receive_descriptors(shim->door, &heard, sizeof heard, ends);
+  if (ends[0] >= 0) take_terminal(shim, ends);
   if (n == (ssize_t)sizeof heard) return *failure = heard, -1;
   if (n == 1 && ready_expected) return 0;
   if (n == 0 && !ready_expected) return 0;
@@ -228,6 +237,7 @@ static int run(void) {
   // Zero until set below: its 32 KiB of buffers cost nothing before they are used.
   static struct shim shim;
   shim.folder = shim.kill_folder = shim.oom = shim.streams[0].fd = shim.streams[1].fd = -1;
+  shim.terminal = (struct terminal){.master = -1, .peer = -1};
   shim.streams[0].name = "stdout";
   shim.streams[1].name = "stderr";
   struct failure failure = {.error = 0};

@@ -6,6 +6,7 @@
 #include "failure.h"
 #include "log.h"
 #include "plan.h"
+#include "terminal.h"
 
 /** The descriptor the addon speaks to us on. */
 #define DOOR 3
@@ -34,6 +35,7 @@ struct shim {
   long started_nanoseconds;
   struct log log;
   struct log_stream streams[2];
+  struct terminal terminal;  // -1 without one; its master is then the first stream
 };
 
 /** Reads a plan from a socket into memory of its own. 0 or -1. */

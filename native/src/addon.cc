@@ -7,6 +7,7 @@ namespace covey {
 // One line per subject here and one in kSubjects; the function is defined in bind_<subject>.cc.
 void RegisterContainer(Napi::Env env, Napi::Object exports);
 void RegisterCgroup(Napi::Env env, Napi::Object exports);
+void RegisterExec(Napi::Env env, Napi::Object exports);
 void RegisterNetwork(Napi::Env env, Napi::Object exports);
 void RegisterLayer(Napi::Env env, Napi::Object exports);
 void RegisterProcess(Napi::Env env, Napi::Object exports);
@@ -15,7 +16,7 @@ namespace {
 
 using Register = void (*)(Napi::Env, Napi::Object);
 constexpr Register kSubjects[] = {
-    RegisterContainer, RegisterCgroup, RegisterNetwork, RegisterLayer, RegisterProcess,
+    RegisterContainer, RegisterExec, RegisterCgroup, RegisterNetwork, RegisterLayer, RegisterProcess,
 };
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {

@@ -74,6 +74,11 @@ ContainerIdentity CreateContainer(const std::string& config, const CreateOptions
   }
 }
 
+void ResizeContainer(const std::string& state_dir, uint16_t rows, uint16_t columns) {
+  const Fd fd = Connect(state_dir);
+  Ask(fd.get(), "covey 1 resize " + std::to_string(rows) + " " + std::to_string(columns));
+}
+
 void StartContainer(const std::string& state_dir) {
   const Fd fd = Connect(state_dir);
   Ask(fd.get(), "covey 1 start");
@@ -113,15 +118,17 @@ std::optional<ContainerIdentity> IdentifyContainer(const std::string& state_dir)
 }
 
 ExecHandle StartExec(pid_t pid, uint64_t start_time, const std::string& config, const ExecOptions& options,
-                     const std::string& shim_path) {
+                     const std::string& shim_path, const std::array<int, 3>& stdio) {
   const std::string plan = PlanExec(config, options, HostCgroups());
   Fd target = OpenProcess(pid, start_time);
   if (!target) throw SysError{ESRCH, "pidfd_open", std::to_string(pid)};
   target = Above(std::move(target));
   Door door = MakeDoor();
   ExecHandle handle{std::move(door.ours), 0};
-  handle.helper = SpawnShim(
-      {.path = shim_path, .args = {"covey-shim", "--exec"}, .fds = {door.theirs.get(), target.get()}});
+  handle.helper = SpawnShim({.path = shim_path,
+                             .args = {"covey-shim", "--exec"},
+                             .fds = {door.theirs.get(), target.get()},
+                             .stdio = stdio});
   door.theirs.Reset();
   try {
     SendAll(handle.answer.get(), plan);

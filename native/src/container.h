@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -33,6 +34,9 @@ ContainerIdentity CreateContainer(const std::string& config, const CreateOptions
 /** Lets the command run; returns when exec has succeeded. Throws SysError (EALREADY, ENOENT when the shim is gone). */
 void StartContainer(const std::string& state_dir);
 
+/** Sets the size of a container's terminal, each from 1. Throws SysError ENOTTY when it has none. */
+void ResizeContainer(const std::string& state_dir, uint16_t rows, uint16_t columns);
+
 /**
  * Who runs in `state_dir`, proved by this boot's id, the shim's start time and the shim's own answer. Nothing when
  * there is no live shim. Throws SysError when the shim answers what it must not.
@@ -52,11 +56,11 @@ struct ExecResult {
 };
 
 /**
- * Starts a command in the container whose first process is (pid, start_time); `config` as PlanExec takes it. Throws
- * SysError ESRCH when it is gone.
+ * Starts a command in the container whose first process is (pid, start_time); `config` as PlanExec takes it. `stdio` become the helper's own, for a
+ * command that streams; -1 = /dev/null. Throws SysError ESRCH when it is gone.
  */
 ExecHandle StartExec(pid_t pid, uint64_t start_time, const std::string& config, const ExecOptions& options,
-                     const std::string& shim_path);
+                     const std::string& shim_path, const std::array<int, 3>& stdio = {-1, -1, -1});
 
 /** What the helper has answered, read to its end. Throws SysError with the step that failed. */
 ExecResult ParseExecAnswer(const std::string& text);

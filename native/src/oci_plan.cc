@@ -96,6 +96,8 @@ void RefuseTree(const json& config) {
   const json& linux = ObjectOr(config, "linux");
   if (!ArrayOr(config, "mounts").empty())
     throw InvalidInput("mounts", "cannot be made in a mount namespace that is joined");
+  if (FlagOr(ObjectOr(config, "process"), "terminal", false))
+    throw InvalidInput("process.terminal", "cannot be made in a mount namespace that is joined");
   for (const char* key : {"maskedPaths", "readonlyPaths"}) {
     if (!ArrayOr(linux, key).empty())
       throw InvalidInput(std::string("linux.") + key, "cannot be set in a mount namespace that is joined");
@@ -128,8 +130,6 @@ std::string PlanContainer(const std::string& text, const CreateOptions& options,
     throw InvalidInput("linux.cgroupsPath", "must be an absolute path below the root cgroup");
   }
   RefuseUnsupported(config);
-  if (FlagOr(process, "terminal", false))
-    throw InvalidInput("process.terminal", "terminals are not supported yet");
   PlanWriter plan;
   plan.Op(PLAN_STATE_DIR).Text(options.state_dir);
   plan.Op(PLAN_BOOT_ID).Text(boot_id);
@@ -151,6 +151,7 @@ std::string PlanContainer(const std::string& text, const CreateOptions& options,
     PlanMounts(plan, config, namespaces, layout, cgroup);
     PlanPaths(plan, linux, namespaces);
     if (FlagOr(ObjectOr(config, "root"), "readonly", false)) plan.Op(PLAN_ROOT_READONLY);
+    PlanTerminal(plan, process);
     // Score and label are set through the host's /proc, which the pivot leaves behind.
     PlanOomScore(plan, process);
     PlanLabels(plan, process, linux);
@@ -171,6 +172,13 @@ std::string PlanExec(const std::string& text, const ExecOptions& options, const 
   plan.Op(PLAN_TREE_DIR).Text(tree).Text(name);
   plan.Op(PLAN_TIMEOUT).Number(options.timeout_ms);
   plan.Op(PLAN_OUTPUT_MAX).Number(options.output_max);
+  if (options.stream) {
+    unsigned flags = 0;
+    plan.Op(PLAN_STDIO_OWNER).Number(options.stream->owner_uid).Number(0);
+    if (options.stream->terminal) flags |= STREAM_TERMINAL;
+    if (options.stream->detached) flags |= STREAM_DETACHED;
+    plan.Op(PLAN_STREAM).Number(flags).Number(options.stream->rows).Number(options.stream->columns);
+  }
   if (layout.unified) {
     plan.Op(PLAN_CGROUP_UNIFIED).Text(tree + "/" + name);
   } else {
@@ -184,6 +192,7 @@ std::string PlanExec(const std::string& text, const ExecOptions& options, const 
   PlanExecAffinity(plan, process);
   PlanLabels(plan, process, linux);
   PlanProcess(plan, process, linux, false);
+  if (options.privileged) PlanEveryCapability(plan);
   return plan.Finish();
 }
 

@@ -1,6 +1,7 @@
 // An OCI runtime-spec config.json becomes a plan for the shim. Pure but for one look at this host's limits and cgroups.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,11 +30,25 @@ struct CreateOptions {
   std::string shim_path;
 };
 
+/** A command whose streams are its caller's; see PLAN_STREAM. Rows and columns of 0 leave the kernel's own. */
+struct StreamWish {
+  bool terminal = false;
+  bool detached = false;
+  uint16_t rows = 0;
+  uint16_t columns = 0;
+  /** The command's user in the host's numbering: pipes are given to it. */
+  uint32_t owner_uid = 0;
+};
+
 /** How a command is run in a container that lives. */
 struct ExecOptions {
   std::string cgroup;
   uint64_t timeout_ms = 0;
   uint64_t output_max = 0;
+  /** Nothing: the output is captured. */
+  std::optional<StreamWish> stream;
+  /** Every capability this process has, instead of those of the config. */
+  bool privileged = false;
 };
 
 /**

@@ -93,11 +93,15 @@ uint64_t CapabilityMask(const json& sets, const char* set) {
   return mask;
 }
 
-bool MayRaiseLimits() {
+/** The capabilities this process may use. */
+uint64_t OwnCapabilities() {
   __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
   __user_cap_data_struct sets[2]{};
-  return syscall(SYS_capget, &header, sets) == 0 && (sets[0].effective >> CAP_SYS_RESOURCE & 1) != 0;
+  if (syscall(SYS_capget, &header, sets) != 0) throw SysError{errno, "capget"};
+  return sets[0].effective | uint64_t{sets[1].effective} << 32;
 }
+
+bool MayRaiseLimits() { return (OwnCapabilities() >> CAP_SYS_RESOURCE & 1) != 0; }
 
 uint64_t LimitValue(const json& item, const char* key) {
   const auto found = item.find(key);
@@ -146,6 +150,23 @@ void PlanUser(PlanWriter& plan, const json& user) {
 }
 
 }  // namespace
+
+void PlanTerminal(PlanWriter& plan, const json& process) {
+  const json& size = ObjectOr(process, "consoleSize");
+  const int64_t rows = NumberOr(size, "height", 0), columns = NumberOr(size, "width", 0);
+  if (!FlagOr(process, "terminal", false)) return;
+  if (rows < 0 || rows > 0xffff || columns < 0 || columns > 0xffff) {
+    throw InvalidInput("process.consoleSize", "height and width must be 0 to 65535");
+  }
+  plan.Op(PLAN_TERMINAL, "process.terminal")
+      .Number(static_cast<uint64_t>(rows))
+      .Number(static_cast<uint64_t>(columns));
+}
+
+void PlanEveryCapability(PlanWriter& plan) {
+  const uint64_t all = OwnCapabilities();
+  plan.Op(PLAN_CAPS).Number(all).Number(all).Number(all).Number(0).Number(0);
+}
 
 void PlanOomScore(PlanWriter& plan, const json& process) {
   plan.Op(PLAN_OOM_SCORE).Number(static_cast<uint64_t>(NumberOr(process, "oomScoreAdj", 0)));

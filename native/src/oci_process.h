@@ -16,4 +16,10 @@ void PlanOomScore(PlanWriter& plan, const nlohmann::json& process);
  */
 void PlanProcess(PlanWriter& plan, const nlohmann::json& process, const nlohmann::json& linux, bool reaper);
 
+/** The terminal of a container's first process, when it asks for one. */
+void PlanTerminal(PlanWriter& plan, const nlohmann::json& process);
+
+/** Capabilities again: all that this process has, for root in the container. Takes the place of those before. */
+void PlanEveryCapability(PlanWriter& plan);
+
 }  // namespace covey

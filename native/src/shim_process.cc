@@ -55,6 +55,10 @@ pid_t SpawnShim(const ShimSpawn& spawn) {
   for (int fd = 0; fd < 3 && !spawn.inherits_stdio; fd++) {
     posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_RDWR, 0);
   }
+  for (int fd = 0; fd < 3; fd++) {
+    const int given = spawn.stdio[static_cast<size_t>(fd)];
+    if (given >= 0) posix_spawn_file_actions_adddup2(&actions, given, fd);
+  }
   int place = 3;
   for (const int fd : spawn.fds) posix_spawn_file_actions_adddup2(&actions, fd, place++);
   sigset_t none, all;

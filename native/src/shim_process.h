@@ -4,6 +4,7 @@
 #include <sys/time.h>
 #include <sys/types.h>
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -24,6 +25,8 @@ struct ShimSpawn {
   std::vector<int> fds;
   /** Hands our stdin, stdout and stderr on instead of /dev/null. */
   bool inherits_stdio = false;
+  /** Become stdin, stdout and stderr; -1 = as `inherits_stdio` says. Each must be above 2. */
+  std::array<int, 3> stdio{-1, -1, -1};
 };
 
 /** Gives the pid of a child of ours, which the caller reaps. Throws SysError. */

@@ -13,6 +13,7 @@
 
 #include "../src/cgroup.h"
 #include "../src/container.h"
+#include "../src/exec_stream.h"
 #include "../src/oci_attributes.h"
 #include "../src/oci_mounts.h"
 #include "../src/oci_plan.h"
@@ -128,6 +129,21 @@ void BrokenPlans() {
   }
 }
 
+void Execs() {
+  const std::string map = "         0     100000       1000\n      5000          7          1\n";
+  Check(covey::HostUidIn(map, 999) == 100999, "an id of the first range");
+  Check(covey::HostUidIn(map, 5000) == 7, "an id of the second range");
+  Check(Refusal([&] { covey::HostUidIn(map, 1000); }) == "process.user.uid", "an id between the ranges");
+  Check(covey::HostUidIn("0 0 4294967295", 4294967294) == 4294967294, "the host's own map");
+  Check(covey::ExitCodeIn("ended\n137\n") == 137, "an exit code");
+  try {
+    covey::ExitCodeIn("");
+    Check(false, "a helper without a last word");
+  } catch (const covey::SysError& error) {
+    Check(error.error() == EPROTO, "a helper without a last word");
+  }
+}
+
 void Configs() {
   const nlohmann::json good = nlohmann::json::parse(kConfig);
   Check(Walk(Plan(good, Unified())) > 10, "a plan for cgroup v2");
@@ -139,7 +155,10 @@ void Configs() {
   Check(with("/process/args", nlohmann::json::array()) == "process.args", "no command");
   Check(with("/process/args", {"a", 1}) == "args", "an argument that is no text");
   Check(with("/process/cwd", "x") == "process.cwd", "a relative folder");
-  Check(with("/process/terminal", true) == "process.terminal", "a terminal");
+  nlohmann::json process = good["process"];
+  process["terminal"] = true;
+  process["consoleSize"] = {{"height", 25}, {"width", 65536}};
+  Check(with("/process", process) == "process.consoleSize", "a terminal that is too wide");
   Check(with("/process/env", {std::string("A\0B", 3)}) == "process.env", "a NUL in the environment");
   Check(with("/process/capabilities", {{"bounding", {"CAP_FLY"}}}) == "process.capabilities.bounding",
         "capability");
@@ -290,6 +309,7 @@ int main() {
     Configs();
     Filters();
     Masks();
+    Execs();
     Cgroups();
     Users();
     Answers();

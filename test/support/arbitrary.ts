@@ -73,6 +73,7 @@ const container = object(
     stopSignal: text,
     process: processRules,
     log: object({ driver: text, options: labels }),
+    tty: fc.constant(true),
   },
 );
 const some = whole.filter((number) => number !== 0);

@@ -1,4 +1,5 @@
 /** Containers without a kernel: deterministic, scripted by the test, nothing ends unless told to. */
+import type { ExecSession, OpenExecRequest, TerminalSize } from '../../agent/runtime/exec.ts';
 import type {
   Container,
   CreateRequest,
@@ -60,6 +61,10 @@ export class FakeRuntime implements Runtime {
   #onSignal: OnSignal = () => ({ code: 0 });
   #onExec: (id: string, request: ExecRequest) => ExecResult = () => ({ exitCode: 0, output: '', timedOut: false });
 
+  #onOpenExec: (id: string, request: OpenExecRequest) => ExecSession = (id) => {
+    throw new ClusterError('invalid', `command in container ${id}: command does not exist in the image`);
+  };
+
   constructor(clock: Clock) {
     this.#clock = clock;
   }
@@ -85,6 +90,11 @@ export class FakeRuntime implements Runtime {
   /** What commands inside containers answer. */
   onExec(answer: (id: string, request: ExecRequest) => ExecResult): void {
     this.#onExec = answer;
+  }
+
+  /** How users' commands run. */
+  onOpenExec(answer: (id: string, request: OpenExecRequest) => ExecSession): void {
+    this.#onOpenExec = answer;
   }
 
   /** Ends a container by itself. */
@@ -200,6 +210,17 @@ export class FakeRuntime implements Runtime {
     const pretend = this.#find(id);
     if (pretend.container.state === 'exited') throw new ClusterError('conflict', `container ${id} has ended`);
     this.calls.push(`update ${id} ${JSON.stringify(resources)}`);
+  }
+
+  async openExec(id: string, request: OpenExecRequest, signal: AbortSignal): Promise<ExecSession> {
+    signal.throwIfAborted();
+    this.#find(id);
+    return this.#onOpenExec(id, request);
+  }
+
+  async resize(id: string, { rows, columns }: TerminalSize): Promise<void> {
+    this.#find(id);
+    this.calls.push(`resize ${id} ${rows} ${columns}`);
   }
 
   async stats(id: string): Promise<Stats> {

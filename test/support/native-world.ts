@@ -1,6 +1,17 @@
 /** Real containers for tests: a state folder, an image with the test init, a cgroup parent; all of it gone afterwards. */
 import { randomBytes } from 'node:crypto';
-import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { type LogEntry, parseLogEntry } from '../../agent/runtime/log-line.ts';
@@ -39,6 +50,20 @@ export class NativeWorld {
     chmodSync(join(this.layer, 'tmp'), 0o1777);
     cpSync(builtFile('test-init'), join(this.layer, 'bin', 'init'));
     this.runtime = this.newRuntime(options);
+  }
+
+  /** Puts a shell and its usual commands into the image, with the users root and guest (1000). */
+  addShell(): void {
+    cpSync('/bin/busybox', join(this.layer, 'bin', 'busybox'));
+    for (const name of ['sh', 'cat', 'id', 'ls', 'sleep', 'stty', 'tty', 'pwd', 'env', 'kill', 'ps', 'head', 'wc']) {
+      symlinkSync('busybox', join(this.layer, 'bin', name));
+    }
+    mkdirSync(join(this.layer, 'etc'));
+    writeFileSync(
+      join(this.layer, 'etc', 'passwd'),
+      'root:x:0:0::/root:/bin/sh\nguest:x:1000:1000::/home/guest:/bin/sh\n',
+    );
+    writeFileSync(join(this.layer, 'etc', 'group'), 'root:x:0:\nguest:x:1000:\n');
   }
 
   /** Another agent's view of the same state. */
