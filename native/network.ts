@@ -64,8 +64,6 @@ export interface RouteRefusal {
 
 export interface ConnectionFilter {
   readonly address: string;
-  /** Also those that come from the address. */
-  readonly bothDirections: boolean;
   /** 6 = TCP, 17 = UDP, 0 = any. */
   readonly protocol: number;
   /** Port the client spoke to; 0 = any. */
@@ -93,4 +91,8 @@ export interface NetworkAddon {
   countConnections(address: string, udpRecentSeconds: number): Promise<number>;
   /** Resolves with how many were forgotten. */
   forgetConnections(filter: ConnectionFilter): Promise<number>;
+  /** The same for all that go to one of these addresses or come from it; one walk through the kernel's table for them all. */
+  forgetAddresses(addresses: readonly string[]): Promise<number>;
+  /** The same for all that go to or come from an address in `block` (CIDR) that is not among `kept`. */
+  forgetBlock(block: string, kept: readonly string[]): Promise<number>;
 }

@@ -114,7 +114,7 @@ export class Balance {
     }
     for (const [key, { address, published }] of this.#udpBackends) {
       if (now.has(key)) continue;
-      await this.#addon.forgetConnections({ address, bothDirections: false, protocol: UDP, published });
+      await this.#addon.forgetConnections({ address, protocol: UDP, published });
     }
     this.#udpBackends = now;
   }

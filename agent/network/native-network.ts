@@ -15,6 +15,7 @@ import { forget, recall, remember } from './memory.ts';
 import type { Attachment, HostNetwork, Network, NetworkState, Peer, PublishedPort } from './network.ts';
 import { containerMac, GATEWAY, GATEWAY_MAC, LINK_PREFIX, linkName, ROUTE_PROTOCOL } from './owned.ts';
 import { difference, type LinkRoute, routesFor, routesToLinks, routeText, rulesFor, ruleText } from './paths.ts';
+import { StaleAddresses } from './stale.ts';
 import { differing, neededSysctls, type Sysctls, writeSysctls } from './sysctls.ts';
 import { REMOVE_TABLE } from './table.ts';
 
@@ -33,6 +34,7 @@ export class NativeNetwork implements Network {
   readonly #memoryPath: string;
   readonly #balance: Balance;
   readonly #attached = new Map<TaskId, Attachment>();
+  readonly #stale: StaleAddresses;
   #standing: Standing | undefined;
   #peers: readonly Peer[] = [];
   #numbers: MarkNumbers = {};
@@ -49,6 +51,7 @@ export class NativeNetwork implements Network {
     this.#addon = addon;
     this.#memoryPath = join(stateDir, 'network.json');
     this.#balance = new Balance(addon);
+    this.#stale = new StaleAddresses(addon);
   }
 
   start(state: NetworkState): Promise<void> {
@@ -71,6 +74,10 @@ export class NativeNetwork implements Network {
       this.#setPeers(state.peers, state.host);
       this.#attached.clear();
       for (const attachment of state.attached) this.#attached.set(attachment.taskId, attachment);
+      await this.#addon.forgetBlock(
+        state.host.block,
+        state.attached.map(({ address }) => address),
+      );
       await this.#route(await this.#addon.links());
       this.#balance.setPorts(state.ports);
       await this.#applyBalance();
@@ -109,7 +116,7 @@ export class NativeNetwork implements Network {
       const { host, uplink } = this.#stand();
       checkAttachment(attachment, host);
       const { taskId, address } = attachment;
-      await this.#addon.forgetConnections({ address, bothDirections: true, protocol: 0, published: 0 });
+      await this.#stale.settled(address);
       await this.#addon.attachVeth({
         name: linkName(taskId),
         pid,
@@ -137,23 +144,10 @@ export class NativeNetwork implements Network {
     });
   }
 
-  detach(taskId: TaskId): Promise<void> {
-    return this.#inTurn(`detach task ${taskId}`, async () => {
-      const { host } = this.#stand();
-      const attachment = this.#attached.get(taskId);
-      this.#attached.delete(taskId);
-      if (attachment === undefined) return;
-      await this.#applyBalance();
-      const { address } = attachment;
-      const route = routesToLinks(host, [{ address, device: linkName(taskId) }]);
-      await this.#addon.changeRoutes(ROUTE_PROTOCOL, [], route);
-      // A successor may have the address already when a detach was tried again.
-      const isTaken = [...this.#attached.values()].some((other) => other.address === address);
-      if (!isTaken) {
-        await this.#addon.forgetConnections({ address, bothDirections: true, protocol: 0, published: 0 });
-      }
-      // The link goes with the container's namespace, asynchronously; what is left of it falls to the audit.
-    });
+  async detach(taskId: TaskId): Promise<void> {
+    const address = await this.#inTurn(`detach task ${taskId}`, () => this.#takeOut(taskId));
+    // Beside the turns, so that others need not wait for it; `attach` waits for its own address.
+    if (address !== undefined) await this.#stale.forget(address);
   }
 
   async openConnections(address: string): Promise<number> {
@@ -211,6 +205,21 @@ export class NativeNetwork implements Network {
       await writeSysctls(memory.sysctls);
       await forget(this.#memoryPath);
     });
+  }
+
+  /** Gives the address that nobody has now. */
+  async #takeOut(taskId: TaskId): Promise<string | undefined> {
+    const { host } = this.#stand();
+    const attachment = this.#attached.get(taskId);
+    this.#attached.delete(taskId);
+    if (attachment === undefined) return undefined;
+    await this.#applyBalance();
+    const { address } = attachment;
+    const route = routesToLinks(host, [{ address, device: linkName(taskId) }]);
+    await this.#addon.changeRoutes(ROUTE_PROTOCOL, [], route);
+    // The link goes with the container's namespace, asynchronously; what is left of it falls to the audit.
+    // A successor may have the address already when a detach was tried again.
+    return [...this.#attached.values()].some((other) => other.address === address) ? undefined : address;
   }
 
   /** Makes the kernel's routes and rules those that we need; what it had to change, a line each. */

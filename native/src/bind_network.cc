@@ -183,11 +183,33 @@ Napi::Value CountOpen(const Napi::CallbackInfo& info) {
 Napi::Value Forget(const Napi::CallbackInfo& info) {
   const auto from = info[0].As<Napi::Object>();
   ConnectionFilter filter{.address = Text(from, "address"),
-                          .both_directions = from.Get("bothDirections").ToBoolean().Value(),
                           .protocol = static_cast<uint8_t>(Number(from, "protocol")),
                           .published = static_cast<uint16_t>(Number(from, "published"))};
   return Async(
       info.Env(), [filter = std::move(filter)] { return ForgetConnections(filter); },
+      [](Napi::Env env, uint32_t count) { return Napi::Number::New(env, count); });
+}
+
+std::vector<std::string> Texts(const Napi::Value& value) {
+  const auto list = value.As<Napi::Array>();
+  std::vector<std::string> texts;
+  for (uint32_t at = 0; at < list.Length(); at++)
+    texts.push_back(list.Get(at).As<Napi::String>().Utf8Value());
+  return texts;
+}
+
+Napi::Value ForgetTheseAddresses(const Napi::CallbackInfo& info) {
+  return Async(
+      info.Env(), [addresses = Texts(info[0])] { return ForgetAddresses(addresses); },
+      [](Napi::Env env, uint32_t count) { return Napi::Number::New(env, count); });
+}
+
+Napi::Value ForgetTheBlock(const Napi::CallbackInfo& info) {
+  return Async(
+      info.Env(),
+      [block = info[0].As<Napi::String>().Utf8Value(), kept = Texts(info[1])] {
+        return ForgetBlock(block, kept);
+      },
       [](Napi::Env env, uint32_t count) { return Napi::Number::New(env, count); });
 }
 
@@ -204,6 +226,8 @@ void RegisterNetwork(Napi::Env env, Napi::Object exports) {
   exports.Set("runNft", Napi::Function::New(env, RunScript, "runNft"));
   exports.Set("nftGeneration", Napi::Function::New(env, Generation, "nftGeneration"));
   exports.Set("countConnections", Napi::Function::New(env, CountOpen, "countConnections"));
+  exports.Set("forgetAddresses", Napi::Function::New(env, ForgetTheseAddresses, "forgetAddresses"));
+  exports.Set("forgetBlock", Napi::Function::New(env, ForgetTheBlock, "forgetBlock"));
   exports.Set("forgetConnections", Napi::Function::New(env, Forget, "forgetConnections"));
 }
 

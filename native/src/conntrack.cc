@@ -10,6 +10,8 @@
 
 #include <cerrno>
 #include <functional>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "netlink.h"
@@ -21,6 +23,11 @@ namespace {
 
 /** Bits of CTA_FILTER_ORIG_FLAGS and _REPLY_FLAGS, which the kernel's headers do not publish (nf_internals.h). */
 constexpr uint32_t kFilterSource = 1u << 0;
+/**
+ * The kernel walks its whole table for each question, 5 ms for an empty one of the usual size, so one question about
+ * everything is cheaper than two about one address, unless the answer is long.
+ */
+constexpr uint32_t kCopiedMax = 10'000;
 
 struct Tuple {
   uint32_t source = 0;
@@ -154,30 +161,90 @@ uint32_t CountConnections(const std::string& address, uint32_t udp_recent_second
   return count;
 }
 
+namespace {
+
+NetlinkMessage Deletion(const Connection& connection, const std::string& what) {
+  NetlinkMessage message = Request(IPCTNL_MSG_CT_DELETE, what);
+  message.Put(CTA_TUPLE_ORIG | NLA_F_NESTED, connection.original_bytes.data(),
+              connection.original_bytes.size());
+  // With its id, so that a connection that took the place of a finished one is not hit.
+  message.PutU32(CTA_ID, connection.id);
+  return message;
+}
+
+uint32_t Delete(NetlinkSocket& socket, std::vector<NetlinkMessage>& batch, const std::string& what) {
+  uint32_t count = 0;
+  for (const NetlinkAck& ack : socket.Batch(batch)) {
+    if (ack.error == 0) count++;
+    if (ack.error != 0 && ack.error != ENOENT)
+      throw SysError{ack.error, "IPCTNL_MSG_CT_DELETE", what, "", ack.text};
+  }
+  return count;
+}
+
+/** How many there are in this network namespace; all there can be when the kernel does not say. */
+uint32_t TrackedConnections() {
+  try {
+    return static_cast<uint32_t>(std::stoul(ReadSmallFile("/proc/sys/net/netfilter/nf_conntrack_count")));
+  } catch (const std::exception&) {
+    return UINT32_MAX;
+  }
+}
+
+}  // namespace
+
 uint32_t ForgetConnections(const ConnectionFilter& filter) {
   const uint32_t target = ParsePrefix("address", filter.address).address;
   NetlinkSocket socket{NETLINK_NETFILTER};
   std::vector<NetlinkMessage> batch;
-  const auto collect = [&](const Connection& connection) {
+  EachFrom(socket, true, target, [&](const Connection& connection) {
     if (filter.protocol != 0 && connection.original.protocol != filter.protocol) return;
     if (filter.published != 0 && connection.original.destination_port != filter.published) return;
-    NetlinkMessage message = Request(IPCTNL_MSG_CT_DELETE, filter.address);
-    message.Put(CTA_TUPLE_ORIG | NLA_F_NESTED, connection.original_bytes.data(),
-                connection.original_bytes.size());
-    // With its id, so that a connection that took the place of a finished one is not hit.
-    message.PutU32(CTA_ID, connection.id);
-    batch.push_back(std::move(message));
+    batch.push_back(Deletion(connection, filter.address));
+  });
+  return Delete(socket, batch, filter.address);
+}
+
+uint32_t ForgetAddresses(const std::vector<std::string>& addresses) {
+  const uint32_t tracked = TrackedConnections();
+  if (tracked == 0 || addresses.empty()) return 0;
+  std::set<uint32_t> targets;
+  for (const std::string& address : addresses) targets.insert(ParsePrefix("address", address).address);
+  NetlinkSocket socket{NETLINK_NETFILTER};
+  std::vector<NetlinkMessage> batch;
+  const auto collect = [&](const Connection& connection) {
+    batch.push_back(Deletion(connection, addresses.front()));
   };
-  EachFrom(socket, true, target, collect);
-  if (filter.both_directions) EachFrom(socket, false, target, collect);
-  uint32_t count = 0;
-  for (const NetlinkAck& ack : socket.Batch(batch)) {
-    if (ack.error == 0) count++;
-    if (ack.error != 0 && ack.error != ENOENT) {
-      throw SysError{ack.error, "IPCTNL_MSG_CT_DELETE", filter.address, "", ack.text};
-    }
+  if (tracked > kCopiedMax && targets.size() == 1) {
+    EachFrom(socket, true, *targets.begin(), collect);
+    EachFrom(socket, false, *targets.begin(), collect);
+  } else {
+    socket.Dump(Request(IPCTNL_MSG_CT_GET, "conntrack"), [&](const nlmsghdr* header) {
+      const Connection connection = ReadConnection(header);
+      if (targets.count(connection.original.source) + targets.count(connection.reply.source) > 0)
+        collect(connection);
+    });
   }
-  return count;
+  return Delete(socket, batch, addresses.front());
+}
+
+uint32_t ForgetBlock(const std::string& block, const std::vector<std::string>& kept) {
+  if (TrackedConnections() == 0) return 0;
+  const Prefix prefix = ParsePrefix("block", block);
+  const uint32_t mask = prefix.length == 0 ? 0 : htonl(~0u << (32 - prefix.length));
+  std::set<uint32_t> spared;
+  for (const std::string& address : kept) spared.insert(ParsePrefix("kept", address).address);
+  const auto is_stale = [&](uint32_t address) {
+    return ((address ^ prefix.address) & mask) == 0 && spared.count(address) == 0;
+  };
+  NetlinkSocket socket{NETLINK_NETFILTER};
+  std::vector<NetlinkMessage> batch;
+  socket.Dump(Request(IPCTNL_MSG_CT_GET, "conntrack"), [&](const nlmsghdr* header) {
+    const Connection connection = ReadConnection(header);
+    if (is_stale(connection.original.source) || is_stale(connection.reply.source))
+      batch.push_back(Deletion(connection, block));
+  });
+  return Delete(socket, batch, block);
 }
 
 }  // namespace covey

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace covey {
 
@@ -12,11 +13,9 @@ namespace covey {
  */
 uint32_t CountConnections(const std::string& address, uint32_t udp_recent_seconds);
 
-/** Which connections to forget. */
+/** Which connections to an address to forget. */
 struct ConnectionFilter {
   std::string address;
-  /** Those that come from the address as well as those that go to it. */
-  bool both_directions = false;
   /** IPPROTO_*; 0 = any. */
   uint8_t protocol = 0;
   /** Port that the client spoke to; 0 = any. */
@@ -25,5 +24,11 @@ struct ConnectionFilter {
 
 /** Forgets them; returns how many. One that ended meanwhile is fine. */
 uint32_t ForgetConnections(const ConnectionFilter& filter);
+
+/** The same for all that go to one of these addresses or come from it. */
+uint32_t ForgetAddresses(const std::vector<std::string>& addresses);
+
+/** The same for all that go to or come from an address in `block` (CIDR) that is not among `kept`. */
+uint32_t ForgetBlock(const std::string& block, const std::vector<std::string>& kept);
 
 }  // namespace covey

@@ -6,6 +6,7 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { ClusterError, explain, toClusterError } from '../../common/errors.ts';
+import { benchAgent } from './agent.ts';
 import { BenchCluster, HOSTS } from './bench-cluster.ts';
 import { benchCreate } from './create.ts';
 import { benchDeath } from './death.ts';
@@ -26,6 +27,12 @@ type Bench = { readonly name: string; readonly title: string } & (
 /** In the order in which they run: those that need no cluster first, and of the others the quiet ones first. */
 const BENCHES: readonly Bench[] = [
   { name: 'runtime', title: 'a container from start to exit, in turns', needs: 'nothing', run: benchRuntime },
+  {
+    name: 'agent',
+    title: 'containers with networks, by an agent without a manager',
+    needs: 'nothing',
+    run: benchAgent,
+  },
   { name: 'place', title: 'tasks placed by the scheduler', needs: 'nothing', run: benchPlace },
   {
     name: 'lb',
