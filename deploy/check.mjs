@@ -8,7 +8,15 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const bin = (name) => join(root, 'node_modules', '.bin', name);
 
 function nativeSources() {
-  return ['native/src', 'native/shim', 'native/test', 'deploy/dev/web']
+  return [
+    'native/src',
+    'native/shim',
+    'native/fuzz',
+    'native/test',
+    'native/test/faults',
+    'native/test/init',
+    'deploy/dev/web',
+  ]
     .flatMap((dir) => {
       try {
         return readdirSync(join(root, dir)).map((name) => join(dir, name));

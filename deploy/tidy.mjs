@@ -8,11 +8,16 @@ import { fileURLToPath } from 'node:url';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const nodeInclude = join(dirname(dirname(process.execPath)), 'include', 'node');
 const CXX = ['-std=c++20', `-I${nodeInclude}`, '-Inode_modules/node-addon-api', '-DNAPI_CPP_EXCEPTIONS'];
-const C = ['-std=c17', '-D_GNU_SOURCE'];
+// The parts of covey-shim-faults look for the shim's headers.
+const C = ['-std=c17', '-D_GNU_SOURCE', '-iquotenative/shim', '-DCOVEY_FAULTS'];
 const FOLDERS = [
   'native/src',
   'native/shim',
+  'native/fuzz',
   'native/test',
+  'native/test/bound',
+  'native/test/faults',
+  'native/test/init',
   'deploy/dev/web',
   'test/integration/network',
   'test/bench',

@@ -2,7 +2,7 @@
 // without dependencies, because it runs before anything is installed or transformed. Does nothing when every output is
 // newer than every source.
 //
-//   node native/build.mjs [--force] [--only addon|shim|units]
+//   node native/build.mjs [--force] [--only addon|shim|units|fuzz]
 
 import { spawnSync } from 'node:child_process';
 import {
@@ -179,41 +179,43 @@ function buildProgram(name, { folders, flags = [] }, force) {
   return true;
 }
 
+/** What is free of Node and has tests or fuzz targets of its own. */
+const SUBJECTS = [
+  'cgroup',
+  'cgroup_block_io',
+  'cgroup_cpu',
+  'cgroup_life',
+  'cgroup_memory',
+  'cgroup_name',
+  'cgroup_others',
+  'cgroup_plan',
+  'cgroup_resources',
+  'cgroup_stats',
+  'cgroup_update',
+  'container',
+  'device_rules',
+  'exec_stream',
+  'id_maps',
+  'mount_options',
+  'oci_attributes',
+  'oci_mounts',
+  'oci_namespaces',
+  'oci_plan',
+  'oci_process',
+  'plan_writer',
+  'process',
+  'syscall_filter',
+  'shim_process',
+  'user_lookup',
+];
+
 /**
  * The parsers with ASan and UBSan in one executable, for test/integration/native/units.test.ts. Compiled as one unit:
  * most of the time goes into reading the JSON library, which so happens once.
  */
 function buildUnits(force) {
-  const subjects = [
-    'cgroup',
-    'cgroup_block_io',
-    'cgroup_cpu',
-    'cgroup_life',
-    'cgroup_memory',
-    'cgroup_name',
-    'cgroup_others',
-    'cgroup_plan',
-    'cgroup_resources',
-    'cgroup_stats',
-    'cgroup_update',
-    'container',
-    'device_rules',
-    'exec_stream',
-    'id_maps',
-    'mount_options',
-    'oci_attributes',
-    'oci_mounts',
-    'oci_namespaces',
-    'oci_plan',
-    'oci_process',
-    'plan_writer',
-    'process',
-    'syscall_filter',
-    'shim_process',
-    'user_lookup',
-  ];
   const sources = [
-    ...subjects.map((name) => join(here, 'src', `${name}.cc`)),
+    ...SUBJECTS.map((name) => join(here, 'src', `${name}.cc`)),
     ...filesUnder(join(here, 'test'), ['.cc']),
   ];
   const others = [
@@ -233,6 +235,29 @@ function buildUnits(force) {
   return true;
 }
 
+/** Every fuzz target in one program, for native/fuzz/main.mjs. As buildUnits one unit, but by clang, which has libFuzzer. */
+function buildFuzz(force) {
+  const sources = [
+    ...[...SUBJECTS, 'netlink'].map((name) => join(here, 'src', `${name}.cc`)),
+    ...filesUnder(join(here, 'fuzz'), ['.cc']),
+  ];
+  const parts = ['plan', 'request', 'log_line'].map((name) => join(here, 'shim', `${name}.c`));
+  const headers = ['src', 'shim', 'fuzz'].flatMap((folder) => filesUnder(join(here, folder), ['.h']));
+  const product = join(output, 'native-fuzz');
+  if (!force && isFresh(product, [...sources, ...parts, ...headers])) return false;
+  const one = join(output, 'fuzz-all.cc');
+  const flags = ['-fsanitize=fuzzer,address,undefined', '-fno-sanitize-recover=all', '-O1', '-g1'];
+  writeFileSync(one, sources.map((source) => `#include "${source}"\n`).join(''));
+  const objects = parts.map((part, number) => {
+    const object = join(output, `fuzz-${number}.o`);
+    run('clang', ['-std=c17', '-D_GNU_SOURCE', ...flags, '-c', part, '-o', object]);
+    return object;
+  });
+  run('clang++', ['-std=c++20', ...flags, one, ...objects, '-lseccomp', '-o', `${product}.new`]);
+  renameSync(`${product}.new`, product);
+  return true;
+}
+
 const force = process.argv.includes('--force');
 const only = process.argv[process.argv.indexOf('--only') + 1];
 const wants = (part) => !process.argv.includes('--only') || only === part;
@@ -242,6 +267,7 @@ const built = withLock(() => {
     for (const [name, program] of Object.entries(programs)) if (buildProgram(name, program, force)) made.push(name);
   }
   if (only === 'units' && buildUnits(force)) made.push('native-units');
+  if (only === 'fuzz' && buildFuzz(force)) made.push('native-fuzz');
   if (wants('addon') && buildAddon(force)) made.push('covey.node');
   return made;
 });

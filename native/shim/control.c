@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "fault.h"
+#include "request.h"
 #include "shim.h"
 #include "sys.h"
 
@@ -99,30 +100,6 @@ static void answer_start(struct shim* shim, int fd) {
     answer_failure(fd, failure.error, failure.step, failure.syscall, failure.path);
 }
 
-struct request {
-  long version;
-  const char* verb;
-  int number;
-  int second;
-};
-
-/** Takes "covey VERSION VERB [NUMBER [NUMBER]]" apart in place; version 0 when it is not our language. */
-static struct request read_request(char* text) {
-  struct request request = {.version = 0, .verb = "", .number = 0, .second = 0};
-  if (strncmp(text, "covey ", 6) != 0) return request;
-  char* at = text + 6;
-  request.version = strtol(at, &at, 10);
-  at += strspn(at, " ");
-  request.verb = at;
-  at += strcspn(at, " \n");
-  if (*at) {
-    *at++ = '\0';
-    request.number = (int)strtol(at, &at, 10);
-    request.second = (int)strtol(at, NULL, 10);
-  }
-  return request;
-}
-
 static void answer_resize(const struct shim* shim, int fd, const struct request* request) {
   static const char step[] = "resizing the terminal";
   if (shim->terminal.master < 0)
@@ -144,7 +121,7 @@ void control_serve(struct shim* shim, int index) {
     return;
   }
   text[n] = '\0';
-  struct request request = read_request(text);
+  struct request request = request_read(text);
   const char* verb = request.verb;
   if (request.version < 1 || *verb == '\0') {
     answer_failure(fd, EPROTO, "reading a request", "recv", "not our language");

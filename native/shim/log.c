@@ -19,14 +19,6 @@ static _Alignas(4096) char window[LOG_LINE_MAX + READ_MAX];
 static _Alignas(4096) char lines[LOG_BATCH_MAX];
 static int is_touched;
 
-void log_time(char* out, int64_t seconds, long nanoseconds) {
-  time_t t = (time_t)seconds;
-  struct tm tm;
-  gmtime_r(&t, &tm);
-  snprintf(out, 40, "%04d-%02d-%02dT%02d:%02d:%02d.%09ldZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
-           tm.tm_hour, tm.tm_min, tm.tm_sec, nanoseconds);
-}
-
 int log_open(struct log* log, const struct log_settings* settings) {
   log->format = settings->format;
   if (log->format == LOG_NONE) return 0;

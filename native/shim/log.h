@@ -53,6 +53,3 @@ void log_close(struct log* log);
 
 /** Gives the memory back that reading took: a quiet container's shim is small. True when there was some. */
 int log_rest(struct log* log);
-
-/** Writes `time` as RFC 3339 with nanoseconds and Z (30 characters, NUL). */
-void log_time(char* out, int64_t seconds, long nanoseconds);

@@ -10,6 +10,14 @@
 // "\u00XX" for one byte.
 #define ESCAPED_MAX 6u
 
+void log_time(char* out, int64_t seconds, long nanoseconds) {
+  time_t t = (time_t)seconds;
+  struct tm tm;
+  gmtime_r(&t, &tm);
+  snprintf(out, 40, "%04d-%02d-%02dT%02d:%02d:%02d.%09ldZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
+           tm.tm_hour, tm.tm_min, tm.tm_sec, nanoseconds);
+}
+
 void line_shape_now(struct line_shape* shape, enum plan_log_format format, const char* stream) {
   char stamp[40];
   struct timespec now;

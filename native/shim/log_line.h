@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "plan.h"
 
@@ -32,3 +33,6 @@ size_t line_put_last(const struct line_shape* shape, char* out, const char* text
 
 /** At most `length`, less when a character of several bytes would be torn. */
 size_t line_cut(const char* text, size_t length);
+
+/** Writes `time` as RFC 3339 with nanoseconds and Z (30 characters, NUL). */
+void log_time(char* out, int64_t seconds, long nanoseconds);

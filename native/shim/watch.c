@@ -8,6 +8,7 @@
 
 #include "cgroup.h"
 #include "fault.h"
+#include "log_line.h"
 #include "shim.h"
 #include "sys.h"
 

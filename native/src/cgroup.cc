@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <set>
 
 #include "cgroup_files.h"
@@ -16,7 +17,8 @@ namespace {
 // The controllers containers are placed in; others (perf_event, misc, …) are left to their users.
 const std::set<std::string> kControllers = {"cpu",     "cpuacct", "cpuset",  "memory",   "pids", "devices",
                                             "freezer", "blkio",   "hugetlb", "net_prio", "rdma", "net_cls"};
-constexpr int kRemoveRoundsMax = 200;
+// What dies under a small quota of CPU time waits for it, some milliseconds of each period and process.
+constexpr std::chrono::seconds kRemoveTimeout{20};
 
 void Mkdir(const std::string& path) {
   if (mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) throw SysError{errno, "mkdir", path};
@@ -144,9 +146,10 @@ void EnsureCgroupParent(const std::string& path) {
 void RemoveCgroup(const std::string& path) {
   if (Steps(path).empty()) throw InvalidInput("cgroup", "the root cgroup cannot be removed");
   KillCgroup(path);
+  const auto deadline = std::chrono::steady_clock::now() + kRemoveTimeout;
   for (const std::string& folder : HostCgroups().FoldersOf(path)) {
-    for (int round = 0; !RemoveFolder(folder); round++) {
-      if (round == kRemoveRoundsMax) throw SysError{EBUSY, "rmdir", folder};
+    while (!RemoveFolder(folder)) {
+      if (std::chrono::steady_clock::now() > deadline) throw SysError{EBUSY, "rmdir", folder};
       // In this hierarchy may be one that never reached the freezer's.
       KillBelow(folder);
       PauseBriefly();

@@ -120,21 +120,20 @@ std::string ReceiveAll(int fd) {
   return text;
 }
 
+pid_t PidIn(const std::string& text) { return static_cast<pid_t>(strtol(text.c_str(), nullptr, 10)); }
+
 std::vector<std::string> Understand(const std::string& text) {
   std::vector<std::string> lines = Lines(text);
   if (!lines.empty() && lines[0] == "ok") {
     lines.erase(lines.begin());
     return lines;
   }
-  if (lines.size() >= 4 && lines[0] == "error") {
-    throw SysError{static_cast<int>(strtol(lines[1].c_str(), nullptr, 10)), lines[3],
-                   lines.size() > 4 ? lines[4] : "", lines[2]};
-  }
+  const int error = lines.size() >= 4 && lines[0] == "error" ? PidIn(lines[1]) : 0;
+  if (error > 0) throw SysError{error, lines[3], lines.size() > 4 ? lines[4] : "", lines[2]};
   throw SysError{EPROTO, "recv", "covey-shim", "",
                  text.empty() ? "it ended without an answer" : "unknown answer"};
 }
 
-pid_t PidIn(const std::string& text) { return static_cast<pid_t>(strtol(text.c_str(), nullptr, 10)); }
 uint64_t TicksIn(const std::string& text) { return strtoull(text.c_str(), nullptr, 10); }
 
 int EndShim(pid_t shim) {

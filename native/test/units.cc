@@ -286,13 +286,14 @@ void Users() {
 void Answers() {
   Check(covey::ParseExecAnswer("ok\n3\n0\nhi\nyou").output == "hi\nyou", "output with newlines");
   Check(covey::ParseExecAnswer("ok\n-1\n1\n").timed_out, "timed out");
-  for (const char* broken :
-       {"", "ok", "ok\n", "ok\n1", "ok\n1\n", "error\n2\nstep\nexecve\n/x", "error", "x\n"}) {
+  for (const char* broken : {"", "ok", "ok\n", "ok\n1", "ok\n1\n", "error\n2\nstep\nexecve\n/x", "error",
+                             "x\n", "error\n\nstep\nexecve\n/x"}) {
     bool thrown = false;
     try {
       covey::ParseExecAnswer(broken);
     } catch (const covey::SysError& e) {
       thrown = true;
+      Check(e.error() > 0, "a failure has its errno");
       if (std::string(broken).rfind("error\n2", 0) == 0)
         Check(e.error() == 2 && e.step() == "step" && e.path() == "/x", "error");
     }

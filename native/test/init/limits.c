@@ -41,7 +41,7 @@ static long now_ms(clockid_t clock) {
 static int burn(int ms) {
   // Mostly in user space, also where asking for the time is dear.
   while (now_ms(CLOCK_PROCESS_CPUTIME_ID) < ms) {
-    for (volatile int i = 0; i < 100000; i++) continue;
+    for (volatile int i = 0; i < 1000000; i++) continue;
   }
   printf("burnt\n");
   return sleep_until_term();

@@ -1,0 +1,74 @@
+// `npm run fuzz [-- TARGET…] [--seconds N] [--inputs N]`: every parser of the native core, or some, under libFuzzer with ASan and UBSan.
+// Inputs that reach new code stay in native/build/fuzz/TARGET, so that the next run starts where this one ended; a
+// finding is kept there as crash-…, and its bytes belong into a unit test. The last line is `N passed, N failed`.
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const native = dirname(here);
+const program = join(native, 'build', 'native-fuzz');
+/** Longer inputs only make each run slower; every format here repeats itself well before. */
+const INPUT_MAX = 16_384;
+const MEMORY_MB = 2_048;
+/** One input that takes longer is a finding: an agent waits for it. */
+const INPUT_SECONDS = 10;
+
+const { values: flags, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { seconds: { type: 'string', default: '60' }, inputs: { type: 'string', default: '-1' } },
+});
+const seconds = Number(flags.seconds);
+if (!Number.isInteger(seconds) || seconds < 1) {
+  console.error(`--seconds ${flags.seconds} is not a whole number from 1`);
+  process.exit(2);
+}
+
+/** The program's own list, which it prints when it is not told a target. */
+function targets() {
+  const { stderr } = spawnSync(program, [], { encoding: 'utf8', env: {} });
+  return [...stderr.matchAll(/^([a-z-]+)$/gm)].map((match) => match[1]);
+}
+
+/** Gives undefined when nothing was found, else what libFuzzer said. */
+function fuzz(target) {
+  const corpus = join(native, 'build', 'fuzz', target);
+  mkdirSync(corpus, { recursive: true });
+  const seeds = join(here, 'corpus', target);
+  const dictionary = join(here, 'oci.dict');
+  const { status, stderr } = spawnSync(
+    program,
+    [
+      ...[corpus, ...(existsSync(seeds) ? [seeds] : [])],
+      ...[`-max_total_time=${seconds}`, `-runs=${flags.inputs}`, `-max_len=${INPUT_MAX}`, `-rss_limit_mb=${MEMORY_MB}`],
+      ...[`-timeout=${INPUT_SECONDS}`, `-dict=${dictionary}`, `-artifact_prefix=${corpus}/`],
+      ...['-print_final_stats=1', '-verbosity=1'],
+    ],
+    { encoding: 'utf8', maxBuffer: 256 << 20, env: { ...process.env, COVEY_FUZZ: target } },
+  );
+  const runs = /stat::number_of_executed_units:\s+(\d+)/.exec(stderr)?.[1] ?? '0';
+  const covered = [...stderr.matchAll(/cov: (\d+)/g)].at(-1)?.[1] ?? '0';
+  console.log(`${status === 0 ? 'ok' : 'not ok'} - ${target}: ${runs} inputs, ${covered} edges`);
+  return status === 0 ? undefined : stderr.slice(-4_000);
+}
+
+const build = spawnSync(process.execPath, [join(native, 'build.mjs'), '--only', 'fuzz'], { stdio: 'inherit' });
+if (build.status !== 0) process.exit(1);
+const known = targets();
+const unknown = positionals.filter((name) => !known.includes(name));
+if (unknown.length > 0) {
+  console.error(`no fuzz target ${unknown.join(', ')}; there are: ${known.join(' ')}`);
+  process.exit(2);
+}
+let failed = 0;
+const chosen = positionals.length > 0 ? positionals : known;
+for (const target of chosen) {
+  const finding = fuzz(target);
+  if (finding === undefined) continue;
+  failed += 1;
+  console.log(finding);
+}
+console.log(`${chosen.length - failed} passed, ${failed} failed`);
+process.exit(failed === 0 ? 0 : 1);

@@ -1,0 +1,121 @@
+// What comes from whoever describes a container: OCI configs, plans, image users, profiles.
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "../src/cgroup.h"
+#include "../src/cgroup_name.h"
+#include "../src/cgroup_update.h"
+#include "../src/device_rules.h"
+#include "../src/id_maps.h"
+#include "../src/mount_options.h"
+#include "../src/oci_plan.h"
+#include "../src/sys_error.h"
+#include "../src/syscall_filter.h"
+#include "../src/user_lookup.h"
+#include "target.h"
+
+namespace covey_fuzz {
+namespace {
+
+const covey::CgroupLayout& Layout(bool unified) {
+  static const covey::CgroupLayout v2 =
+      covey::ParseMountInfo("30 20 0:1 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n");
+  static const covey::CgroupLayout v1 = covey::ParseMountInfo(
+      "30 20 0:1 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+      "31 20 0:2 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n"
+      "32 20 0:3 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n"
+      "33 20 0:4 / /sys/fs/cgroup/devices rw - cgroup cgroup rw,devices\n"
+      "34 20 0:5 / /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer\n"
+      "35 20 0:6 / /sys/fs/cgroup/blkio rw - cgroup cgroup rw,blkio\n");
+  return unified ? v2 : v1;
+}
+
+nlohmann::json Json(const std::string& text) {
+  nlohmann::json parsed = nlohmann::json::parse(text, nullptr, false);
+  if (!parsed.is_object()) throw covey::InvalidInput("input", "is no JSON object");
+  return parsed;
+}
+
+/** A plan that was made is one that the shim can read. */
+void MustBeWhole(const std::string& plan) {
+  uint32_t header[2];
+  Must(plan.size() >= sizeof header, "a plan has its header");
+  memcpy(header, plan.data(), sizeof header);
+  Must(header[0] == PLAN_MAGIC && header[1] == plan.size() - sizeof header, "the header fits the plan");
+  Must(WalkPlan(plan.data() + sizeof header, plan.data() + plan.size()) >= 0, "the plan can be read");
+}
+
+void Config(const std::string& input) {
+  covey::CreateOptions options;
+  options.id = "fuzz";
+  options.state_dir = "/nowhere/fuzz";
+  options.log_path = "/nowhere/fuzz/log";
+  const bool unified = input.size() % 2 == 0;
+  if (input.size() % 3 == 0) options.layers = {"/nowhere/a", "/nowhere/b"};
+  MustBeWhole(covey::PlanContainer(input, options, Layout(unified), "boot"));
+}
+
+void Exec(const std::string& input) {
+  covey::ExecOptions options;
+  options.cgroup = "/covey/fuzz";
+  MustBeWhole(covey::PlanExec(input, options, Layout(input.size() % 2 == 0)));
+}
+
+void PlanBytes(const std::string& input) { WalkPlan(input.data(), input.data() + input.size()); }
+
+void User(const std::string& input) {
+  const std::vector<std::string> parts = Parts(input, 3);
+  const covey::ImageUser user = covey::FindUser(parts[1], parts[2], parts[0]);
+  Must(user.uid != UINT32_MAX && user.gid != UINT32_MAX, "nobody has the id that means none");
+  Must(!user.home.empty(), "everybody has a home");
+}
+
+void Seccomp(const std::string& input) {
+  const covey::SeccompFilter filter = covey::BuildSeccomp(Json(input));
+  Must(!filter.program.empty() && filter.program.size() % 8 == 0, "a filter is whole instructions");
+  for (const int number : {0, 1, 59, 101, 231, 435, -1}) covey::SeccompVerdict(filter, number);
+}
+
+void Devices(const std::string& input) {
+  const std::vector<covey::DeviceRule> rules = covey::DeviceRulesOf(Json(input));
+  Must(covey::DeviceProgram(rules).size() <= 4096, "the kernel takes the program");
+  covey::DeviceLines(rules);
+}
+
+void Update(const std::string& input) {
+  const auto current = [](const std::string& path) {
+    return path.size() % 2 == 0 ? std::string("max\n") : std::string("4096\n");
+  };
+  for (const bool unified : {false, true}) {
+    try {
+      covey::PlanUpdate(Json(input), Layout(unified), "/covey/fuzz", current);
+    } catch (const covey::InvalidInput&) {
+      continue;  // the other version may take it
+    }
+  }
+}
+
+void IdMaps(const std::string& input) {
+  const covey::IdMap map(nlohmann::json::parse(input, nullptr, false), "linux.uidMappings");
+  Must(map.Lines().size() <= 4096, "the kernel takes the map in one page");
+  map.HostId(0, "root");
+}
+
+void Mounts(const std::string& input) { covey::SortMountOptions(Parts(input, 8)); }
+
+void CgroupsPath(const std::string& input) {
+  const covey::CgroupName name = covey::ParseCgroupsPath(input, "/covey", "fuzz");
+  Must(("/" + name.path + "/").find("/../") == std::string::npos, "a cgroup does not climb");
+}
+
+}  // namespace
+
+const std::vector<Target> kOciTargets = {
+    {"config", Config},   {"exec", Exec},
+    {"plan", PlanBytes},  {"user", User},
+    {"seccomp", Seccomp}, {"devices", Devices},
+    {"update", Update},   {"id-maps", IdMaps},
+    {"mounts", Mounts},   {"cgroups-path", CgroupsPath},
+};
+
+}  // namespace covey_fuzz
