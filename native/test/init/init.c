@@ -69,7 +69,7 @@ static void print_status(void) {
 }
 
 static int report(void) {
-  static const char* const kinds[] = {"pid", "mnt", "uts", "ipc", "net", "cgroup", "user"};
+  static const char* const kinds[] = {"pid", "mnt", "uts", "ipc", "net", "cgroup", "user", "time"};
   char path[64], key[32], cwd[PATH_MAX];
   struct utsname names;
   struct rlimit files;
