@@ -11,6 +11,7 @@
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
 
+#include "copyup.h"
 #include "overlay.h"
 #include "sources.h"
 #include "sys.h"
@@ -133,6 +134,17 @@ static int attach(struct tree* tree, int mounted, const char* target, int folder
   return outcome;
 }
 
+/** Fills a new tmpfs with what lies at its target already, if anything does. */
+static int copy_target(const struct tree* tree, const struct plan_record* record, int mounted,
+                       struct failure* failure) {
+  const char* target = plan_text(record, 2);
+  int from = beneath(tree->root, target, O_RDONLY | O_DIRECTORY, 0);
+  if (from < 0) return errno == ENOENT ? 0 : failed(failure, "copying into a tmpfs", "openat2", target);
+  int outcome = copy_up(from, mounted, &record->field[4], failure);
+  close(from);
+  return outcome;
+}
+
 static int step_mount(struct tree* tree, const struct plan_record* record, struct failure* failure) {
   static const char step[] = "mounting a file system";
   const char *type = plan_text(record, 0), *target = plan_text(record, 2);
@@ -142,6 +154,7 @@ static int step_mount(struct tree* tree, const struct plan_record* record, struc
   else if (take(tree, &mounted, failure) != 0)
     return -1;
   if (mounted < 0) return -1;
+  if (plan_number(record, 6) & MOUNT_COPY_UP && copy_target(tree, record, mounted, failure) != 0) return -1;
   // Only tmpfs may be asked for at a path that an image made a link; the kernel's own views never
   // (CVE-2019-19921).
   uint64_t resolve = strcmp(type, "tmpfs") == 0 && strcmp(target, "/dev") != 0 ? 0 : RESOLVE_NO_SYMLINKS_;
@@ -313,7 +326,7 @@ static int step_root_readonly(struct tree* tree, struct failure* failure) {
   return failed(failure, "making the root file system read-only", "mount_setattr", "/");
 }
 
-static int step_pivot(struct tree* tree, struct failure* failure) {
+static int step_pivot(const struct tree* tree, const struct plan_record* record, struct failure* failure) {
   static const char step[] = "entering the root file system";
   if (fchdir(tree->root) != 0) return failed(failure, step, "fchdir", "/");
   if (syscall(SYS_pivot_root, ".", ".") != 0) return failed(failure, step, "pivot_root", ".");
@@ -321,6 +334,9 @@ static int step_pivot(struct tree* tree, struct failure* failure) {
   // pivot_root(2).
   if (umount2(".", MNT_DETACH) != 0) return failed(failure, step, "umount2", ".");
   if (chdir("/") != 0) return failed(failure, step, "chdir", "/");
+  // Not before: a root that is shared, or a child of one, cannot be pivoted to.
+  if (set_propagation(tree->root, plan_number(record, 0)) != 0)
+    return failed(failure, step, "mount_setattr", "/");
   return 0;
 }
 
@@ -351,7 +367,7 @@ int tree_step(struct tree* tree, const struct plan_record* record, struct failur
     case PLAN_ROOT_READONLY:
       return step_root_readonly(tree, failure);
     case PLAN_PIVOT:
-      return step_pivot(tree, failure);
+      return step_pivot(tree, record, failure);
     default:
       return failed_as(failure, ENOSYS, "reading the plan", "plan", "unknown operation");
   }

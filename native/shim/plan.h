@@ -69,7 +69,7 @@ enum plan_op {
   PLAN_DOMAINNAME,     // text
   PLAN_LABEL,  // text folder below attr ("" or "apparmor"), text value: for the next exec; needs the host's /proc
   PLAN_TERMINAL,      // number rows, number columns: the first process gets a terminal, dev/console is it
-  PLAN_PIVOT,         //
+  PLAN_PIVOT,         // number propagation of the root afterwards, 0 = private
   PLAN_RLIMIT,        // number resource, number soft, number hard, text name
   PLAN_OOM_SCORE,     // number
   PLAN_USER,          // number uid, number gid, number umask, bytes u32 gids

@@ -88,4 +88,9 @@ MountOptions SortMountOptions(const std::vector<std::string>& texts) {
   return options;
 }
 
+uint64_t PropagationOf(const std::string& text) {
+  const auto found = kPropagation.find(text);
+  return found == kPropagation.end() ? 0 : found->second;
+}
+
 }  // namespace covey

@@ -33,4 +33,7 @@ struct MountOptions {
 /** Later options win over earlier ones. Source: OCI runtime-spec 1.2, config.md "Linux mount options". */
 MountOptions SortMountOptions(const std::vector<std::string>& texts);
 
+/** `rshared` as MS_SHARED | MS_REC; 0 for what is no propagation. */
+uint64_t PropagationOf(const std::string& text);
+
 }  // namespace covey

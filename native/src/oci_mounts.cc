@@ -164,7 +164,6 @@ void PlanMountOf(PlanWriter& plan, const json& mount, const std::string& target,
     if (maps || options.idmap) throw InvalidInput(field + ".options", "only a bind can be mapped");
     if (options.copy_up && type != "tmpfs")
       throw InvalidInput(field + ".options", "tmpcopyup is for tmpfs only");
-    if (options.copy_up) throw InvalidInput(field + ".options", "tmpcopyup is not supported yet");
     const bool outside = IsMountedOutside(type, target, namespaces);
     if (outside && target == "/dev") {
       options.data.push_back("uid=" + std::to_string(namespaces.HostUid(0, "linux.uidMappings")));

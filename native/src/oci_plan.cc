@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "mount_options.h"
 #include "oci_attributes.h"
 #include "oci_mounts.h"
 #include "oci_process.h"
@@ -91,6 +92,15 @@ void PlanPaths(PlanWriter& plan, const json& linux, const Namespaces& namespaces
   }
 }
 
+uint64_t RootPropagation(const json& linux) {
+  const std::string text = TextOr(linux, "rootfsPropagation", "");
+  const uint64_t propagation = PropagationOf(text);
+  if (propagation == 0 && !text.empty())
+    throw InvalidInput("linux.rootfsPropagation",
+                       "must be private, slave, shared or unbindable, with or without an r");
+  return propagation;
+}
+
 /** In a mount namespace that is joined there is a root already, and it is not ours to change. */
 void RefuseTree(const json& config) {
   const json& linux = ObjectOr(config, "linux");
@@ -155,7 +165,7 @@ std::string PlanContainer(const std::string& text, const CreateOptions& options,
     // Score and label are set through the host's /proc, which the pivot leaves behind.
     PlanOomScore(plan, process);
     PlanLabels(plan, process, linux);
-    plan.Op(PLAN_PIVOT);
+    plan.Op(PLAN_PIVOT).Number(RootPropagation(linux));
   }
   PlanProcess(plan, process, linux, options.reaper);
   return plan.Finish();
