@@ -145,7 +145,8 @@ export function ociConfig(request: ConfigRequest): OciConfig {
   const { template, limits } = request;
   const rules = template.process ?? DEFAULT_PROCESS_RULES;
   const seccomp = seccompOf(rules, request.host);
-  refuseUngrantable(rules, request.host.capabilities);
+  // In a user namespace of its own every capability can be given: it counts in there only.
+  if (request.ids === undefined) refuseUngrantable(rules, request.host.capabilities);
   return {
     ociVersion: '1.0.2',
     process: processOf(request),

@@ -130,6 +130,8 @@ describe('what a template says of its processes', () => {
     const process = { ...DEFAULT_PROCESS_RULES, capAdd: ['CAP_SYS_RESOURCE'] };
     const { template } = request({ template: { process } });
     expect(() => ociConfig({ ...request(), template, host })).toThrow('CAP_SYS_RESOURCE');
+    const inNamespace = { ...request(), template, host, ids: { base: 1_000_000 } };
+    expect(ociConfig(inNamespace).process.capabilities.bounding).toContain('CAP_SYS_RESOURCE');
   });
 
   it('opens everything for a privileged one', () => {
