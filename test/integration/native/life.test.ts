@@ -198,7 +198,7 @@ describe('limits', () => {
 
   it('stop a container from having more processes', async () => {
     const container = await world.started(['fork', '50'], { limits: { pids: 10 } });
-    await until(() => outputOf(container).includes('alive='), 'it has counted');
+    await until(() => outputOf(container).includes('ready'), 'it has counted');
     expect(outputOf(container)).toBe('alive=9\nready\n');
   });
 

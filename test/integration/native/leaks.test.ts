@@ -1,0 +1,35 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { builtFile } from '../../../native/index.ts';
+import { Dice } from '../../sim/dice.ts';
+import { holdings, leakTrial } from '../../support/leak-trial.ts';
+import { leftovers } from '../../support/native-leftovers.ts';
+import { NativeWorld } from '../../support/native-world.ts';
+import { until } from '../../support/until.ts';
+
+const MARK = `leak-${process.pid}-`;
+const SETTLED_MS = 20_000;
+const SEED = 1;
+
+let world: NativeWorld;
+beforeAll(() => {
+  world = new NativeWorld({ shimPath: builtFile('covey-shim-faults') });
+});
+afterAll(() => world.destroy());
+
+it('leaves nothing on the machine and holds nothing after 300 containers, half of them killed on the way', async () => {
+  const dice = new Dice(SEED);
+  const trial = { starts: 300, concurrency: 4, faults: 0.5, mark: MARK };
+  // Threads and files that are made once.
+  await leakTrial(world, { ...trial, starts: 20, mark: `${MARK}first-` }, dice);
+  const before = holdings();
+  const { ended, refused } = await leakTrial(world, trial, dice);
+  expect(ended + refused).toBe(trial.starts);
+  expect(refused).toBeGreaterThan(50);
+  await until('nothing is left', SETTLED_MS, async () => (await leftovers(world, MARK)).length === 0);
+  const { descriptors, threads, mounts } = holdings();
+  expect({ descriptors, threads, mounts }).toEqual({
+    descriptors: before.descriptors,
+    threads: before.threads,
+    mounts: before.mounts,
+  });
+});
