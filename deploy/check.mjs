@@ -11,6 +11,7 @@ function nativeSources() {
   return [
     'native/src',
     'native/shim',
+    'native/runtime',
     'native/fuzz',
     'native/test',
     'native/test/faults',

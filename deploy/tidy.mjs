@@ -14,6 +14,7 @@ const FOLDERS = [
   'native/src',
   'native/shim',
   'native/fuzz',
+  'native/runtime',
   'native/test',
   'native/test/bound',
   'native/test/faults',

@@ -2,7 +2,7 @@
 // without dependencies, because it runs before anything is installed or transformed. Does nothing when every output is
 // newer than every source.
 //
-//   node native/build.mjs [--force] [--only addon|shim|units|fuzz]
+//   node native/build.mjs [--force] [--only addon|shim|runtime|units|fuzz]
 
 import { spawnSync } from 'node:child_process';
 import {
@@ -16,7 +16,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -198,6 +198,8 @@ const SUBJECTS = [
   'id_maps',
   'mount_options',
   'oci_attributes',
+  'oci_hooks',
+  'oci_leave',
   'oci_mounts',
   'oci_namespaces',
   'oci_plan',
@@ -208,6 +210,44 @@ const SUBJECTS = [
   'shim_process',
   'user_lookup',
 ];
+
+/** The C files of the shim that covey-runtime shares: how a hook is run. */
+const SHARED_WITH_RUNTIME = ['failure.c', 'hooks.c', 'plan.c', 'texts.c'];
+
+/** The subjects of src/ that are for the addon alone. */
+const NOT_IN_RUNTIME = /^(addon|bind_.*|conntrack|js_error|link|netlink|nft|poll|route|tc.*)$/;
+
+/**
+ * covey-runtime, static: a runtime is started several times for each container, and a dynamic loader would cost as much
+ * as all it does. Its subjects are the addon's own objects, so that they are compiled once.
+ */
+function buildRuntime(force) {
+  const objects = join(output, 'Release', 'obj.target', 'covey', 'src');
+  const shared = filesUnder(objects, ['.o']).filter((path) => !NOT_IN_RUNTIME.test(basename(path, '.o')));
+  const own = filesUnder(join(here, 'runtime'), ['.cc']);
+  const c = SHARED_WITH_RUNTIME.map((name) => join(here, 'shim', name));
+  const headers = ['runtime', 'src', 'shim'].flatMap((folder) => filesUnder(join(here, folder), ['.h']));
+  const product = join(output, 'covey-runtime');
+  if (!force && isFresh(product, [...own, ...shared, ...c, ...headers])) return false;
+  mkdirSync(join(output, 'runtime'), { recursive: true });
+  const flags = '-O2 -Wall -Wextra -Werror -ffunction-sections -fdata-sections';
+  const rules = [...own, ...c].map((source) => {
+    const object = join(output, 'runtime', `${basename(source)}.o`);
+    const compiler = source.endsWith('.c')
+      ? 'gcc -std=c17 -D_GNU_SOURCE -Wno-format-truncation'
+      : 'g++ -std=c++20 -Wno-missing-field-initializers -Wno-restrict';
+    return { object, text: `${object}: ${source} ${headers.join(' ')}\n\t${compiler} ${flags} -c ${source} -o $@\n` };
+  });
+  const all = [...rules.map(({ object }) => object), ...shared].join(' ');
+  const makefile = join(output, 'runtime.mk');
+  writeFileSync(
+    makefile,
+    `${product}: ${all}\n\tg++ -static -s -Wl,--gc-sections -o $@ ${all} -lseccomp\n${rules.map(({ text }) => text).join('')}`,
+  );
+  run('make', ['--no-print-directory', '--jobs', '2', '--file', makefile]);
+  run('touch', [product]);
+  return true;
+}
 
 /**
  * The parsers with ASan and UBSan in one executable, for test/integration/native/units.test.ts. Compiled as one unit:
@@ -268,7 +308,8 @@ const built = withLock(() => {
   }
   if (only === 'units' && buildUnits(force)) made.push('native-units');
   if (only === 'fuzz' && buildFuzz(force)) made.push('native-fuzz');
-  if (wants('addon') && buildAddon(force)) made.push('covey.node');
+  if ((wants('addon') || wants('runtime')) && buildAddon(force)) made.push('covey.node');
+  if (wants('runtime') && buildRuntime(force)) made.push('covey-runtime');
   return made;
 });
 process.stdout.write(built.length === 0 ? 'native: up to date\n' : `native: built ${built.join(', ')}\n`);

@@ -92,7 +92,7 @@ static int open_terminal(int root, struct terminal* terminal, const struct plan_
   return terminal_console(root, terminal, failure);
 }
 
-static int run_plan(const struct init_start* start, struct program* program, struct terminal* terminal,
+static int run_plan(struct init_start* start, struct program* program, struct terminal* terminal,
                     struct failure* failure) {
   static struct tree tree = TREE_EMPTY;
   struct plan plan = start->plan;
@@ -115,6 +115,8 @@ static int run_plan(const struct init_start* start, struct program* program, str
       outcome = label_self(&record, failure);
     } else if (record.op == PLAN_TERMINAL) {
       outcome = open_terminal(tree.root, terminal, &record, failure);
+    } else if (record.op == PLAN_HOOKS) {
+      outcome = leave_hooks_inside(start->plan, start->door, failure);
     } else if (record.op >= PLAN_RLIMIT) {
       outcome = program_step(program, &record, failure);
     } else {
@@ -130,6 +132,7 @@ static int run_plan(const struct init_start* start, struct program* program, str
  */
 static int place_stdio(const struct init_start* start, const struct terminal* terminal,
                        struct failure* failure) {
+  if (start->leave.on) return leave_place(&start->leave, terminal, failure);
   if (terminal->master < 0 && (dup2(start->out, 1) < 0 || dup2(start->err, 2) < 0))
     return failed(failure, "placing stdio", "dup2", "");
   if (sys_close_range(3, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */) != 0)
@@ -137,11 +140,22 @@ static int place_stdio(const struct init_start* start, const struct terminal* te
   return 0;
 }
 
+static int wait_for_go(struct init_start* start, const struct program* program,
+                       const struct terminal* terminal, struct failure* failure) {
+  char go;
+  if (start->leave.on) return leave_wait(&start->leave, start->plan, program, &start->door, failure);
+  // After the last change of identity, which clears it: without the shim nobody would record the exit.
+  prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  const int ends[] = {terminal->master, terminal->peer};
+  if (send_descriptors(start->door, "r", 1, ends, terminal->master < 0 ? 0 : 2) != 0) _exit(126);
+  if (read(start->door, &go, 1) != 1) _exit(126);
+  return 0;
+}
+
 void init_main(struct init_start start) {
   static struct program program;
   struct terminal terminal = {.master = -1, .peer = -1};
   struct failure failure = {.error = 0};
-  char go;
   if (fault_at("init.born", &failure) != 0) give_up(start.door, &failure);
   if (enter_namespaces(&start, &failure) != 0) give_up(start.door, &failure);
   if (run_plan(&start, &program, &terminal, &failure) != 0) give_up(start.door, &failure);
@@ -150,14 +164,11 @@ void init_main(struct init_start start) {
   if (make_keyring(&failure) != 0) give_up(start.door, &failure);
   if (terminal.master >= 0 && terminal_enter(&terminal, program.uid, &failure) != 0)
     give_up(start.door, &failure);
-  if (become(&program, 1, &failure) != 0) give_up(start.door, &failure);
+  // Only the OCI command line may make a container without a process; it is never started.
+  if ((program.args || !start.leave.on) && become(&program, 1, &failure) != 0) give_up(start.door, &failure);
   if (place_stdio(&start, &terminal, &failure) != 0) give_up(start.door, &failure);
   if (fault_at("init.placed", &failure) != 0) give_up(start.door, &failure);
-  // After the last change of identity, which clears it: without the shim nobody would record the exit.
-  prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-  const int ends[] = {terminal.master, terminal.peer};
-  if (send_descriptors(start.door, "r", 1, ends, terminal.master < 0 ? 0 : 2) != 0) _exit(126);
-  if (read(start.door, &go, 1) != 1) _exit(126);
+  if (wait_for_go(&start, &program, &terminal, &failure) != 0) give_up(start.door, &failure);
   if (fault_at("init.go", &failure) != 0) give_up(start.door, &failure);
   program_run(&program, start.door, &failure);
   give_up(start.door, &failure);

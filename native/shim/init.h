@@ -1,6 +1,7 @@
 // The container's first process, from clone to exec.
 #pragma once
 
+#include "leave.h"
 #include "plan.h"
 
 struct init_start {
@@ -11,6 +12,7 @@ struct init_start {
   uint64_t made;  // CLONE_NEW… of the namespaces that are the container's own
   int joined;     // the others have been joined already
   int mapped;     // in a user namespace: the shim sends word when its maps and mounts are there
+  struct leave leave;
 };
 
 /** Runs the plan; never returns. */

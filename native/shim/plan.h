@@ -49,6 +49,9 @@ enum plan_op {
   PLAN_KILL_DIR,        // text cgroup folder: killed with the first process, which is not the first of its
                         // pid namespace
   PLAN_STREAM,  // number flags, number rows, number columns: the command's streams are the caller's: exec only
+  PLAN_LEAVE,   // number descriptors after the door, number 1 when the first of them is the console socket
+  PLAN_HOOK_STATE,  // text state while creating, text state when created: JSON up to the pid
+  PLAN_HOOK,        // number stage, text path, list args, list env, number timeout ms (0 = none)
   // Operations, run by the container's first process.
   PLAN_OVERLAY = 64,  // number mode, list lower (topmost first), text upper, text work, number volatile, text
                       // links, text at, number outside
@@ -69,6 +72,7 @@ enum plan_op {
   PLAN_DOMAINNAME,     // text
   PLAN_LABEL,  // text folder below attr ("" or "apparmor"), text value: for the next exec; needs the host's /proc
   PLAN_TERMINAL,      // number rows, number columns: the first process gets a terminal, dev/console is it
+  PLAN_HOOKS,         // the hooks up to createContainer run now
   PLAN_PIVOT,         // number propagation of the root afterwards, 0 = private
   PLAN_RLIMIT,        // number resource, number soft, number hard, text name
   PLAN_OOM_SCORE,     // number
@@ -112,6 +116,9 @@ struct stream_order {
   uint16_t columns;
 };
 enum stream_order_kind { STREAM_RESIZE = 1, STREAM_SIGNAL = 2 };
+
+/** When PLAN_HOOK runs: the first two in the runtime's namespaces, the others in the container's. */
+enum plan_hook_stage { HOOK_PRESTART = 1, HOOK_CREATE_RUNTIME, HOOK_CREATE_CONTAINER, HOOK_START_CONTAINER };
 
 struct plan_field {
   uint32_t length;  // without the closing NUL

@@ -8,28 +8,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "attributes.h"
 #include "sys.h"
+#include "texts.h"
 
 // Of the kernel's own choosing when PATH is not set. Source: execvp(3), Docker's default.
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-/** A NULL-ended array of the list's texts, which stay where they are. */
-static char** texts(const struct plan_field* list) {
-  size_t count = 0;
-  for (const char* at = plan_each(list, NULL); at; at = plan_each(list, at)) count++;
-  char** array =
-      mmap(NULL, (count + 1) * sizeof(char*), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (array == MAP_FAILED) return NULL;
-  count = 0;
-  for (const char* at = plan_each(list, NULL); at; at = plan_each(list, at)) array[count++] = (char*)at;
-  return array;
-}
 
 static int set_limit(const struct plan_record* record, struct failure* failure) {
   struct rlimit limit = {.rlim_cur = plan_number(record, 1), .rlim_max = plan_number(record, 2)};
@@ -59,9 +47,9 @@ int program_step(struct program* p, const struct plan_record* record, struct fai
     case PLAN_CWD:
       return p->cwd = plan_text(record, 0), 0;
     case PLAN_ENV:
-      return p->env = texts(&record->field[0]), 0;
+      return p->env = plan_texts(&record->field[0]), 0;
     case PLAN_ARGS:
-      return p->args = texts(&record->field[0]), 0;
+      return p->args = plan_texts(&record->field[0]), 0;
     case PLAN_USER:
       p->uid = (uint32_t)plan_number(record, 0);
       p->gid = (uint32_t)plan_number(record, 1);

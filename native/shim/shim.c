@@ -3,6 +3,8 @@
 // first process dies with it.
 //
 //   covey-shim ID         make and keep a container: plan on descriptor 3; the id is for people who look at ps
+//                         (when the plan says leave: make it and end, leave.h)
+//   covey-shim --join     run one more command in a container and end; pidfd on 4 (join.c)
 //   covey-shim --exec     run one more command in a container: plan on descriptor 3, its first process' pidfd on 4
 //   covey-shim --hold     keep a cgroup scope alive: sleeps until SIGTERM
 //   covey-shim --probe-ids FOLDER   tell whether ids of files in it can be mapped: status 0, or an error as on descriptor 3
@@ -190,10 +192,20 @@ static int record_state(struct shim* shim, struct failure* failure) {
   return fault_at("create.state", failure);
 }
 
+/** The record comes last: until then the container is being created, for hooks too. */
+static int create_to_leave(struct shim* shim, struct failure* failure) {
+  if (leave_listen(&shim->leave, shim->folder, failure) != 0) return -1;
+  if (spawn_init(shim, failure) != 0) return -1;
+  if (leave_hooks(shim->plan, shim->door, shim->pid, failure) != 0) return -1;
+  if (hear_init(shim, failure, 1) != 0) return -1;
+  return record_state(shim, failure);
+}
+
 static int create(struct shim* shim, struct failure* failure) {
   if (fault_at("create.plan", failure) != 0 || take_settings(shim, failure) != 0) return -1;
   if (fault_at("create.settings", failure) != 0 || cgroup_make(shim->plan, failure) != 0) return -1;
   if (fault_at("create.cgroup", failure) != 0 || open_cgroup_files(shim, failure) != 0) return -1;
+  if (shim->leave.on) return create_to_leave(shim, failure);
   if (spawn_init(shim, failure) != 0 || fault_at("create.spawn", failure) != 0) return -1;
   // While the first process mounts.
   if (control_open(shim, failure) != 0 || fault_at("create.control", failure) != 0) return -1;
@@ -211,26 +223,29 @@ static void undo(struct shim* shim) {
   }
   cgroup_unmake(shim->plan);
   if (shim->folder >= 0) {
-    unlinkat(shim->folder, CONTROL_NAME, 0);
+    unlinkat(shim->folder, shim->leave.on ? START_NAME : CONTROL_NAME, 0);
     unlinkat(shim->folder, "state.json", 0);
   }
 }
 
-static void harden(void) {
+void harden(const char* name) {
   // Whoever shares a pid namespace with us must not reach our memory or our executable (CVE-2019-5736).
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-  prctl(PR_SET_NAME, "covey-shim", 0, 0, 0);
+  prctl(PR_SET_NAME, name, 0, 0, 0);
   // Nobody ends us but by SIGKILL. Blocked rather than ignored: one call, and exec in the container starts clean.
   sigset_t all;
   sigfillset(&all);
   sigprocmask(SIG_BLOCK, &all, NULL);
+  if (chdir("/") != 0) _exit(125);
+}
+
+static void outlast(void) {
   // Losing the shim loses the container. Not everyone may lower it; then it stays as it is.
   int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
   if (fd >= 0) {
     if (write(fd, "-999", 4) < 0) errno = 0;
     close(fd);
   }
-  if (chdir("/") != 0) _exit(125);
 }
 
 static int run(void) {
@@ -242,8 +257,7 @@ static int run(void) {
   shim.streams[1].name = "stderr";
   struct failure failure = {.error = 0};
   char text[128];
-  harden();
-  sys_close_range(DOOR + 1, ~0u, 0);
+  harden("covey-shim");
   fcntl(DOOR, F_SETFD, FD_CLOEXEC);
   if (read_plan(DOOR, &shim.plan) != 0) {
     failed_as(&failure, EBADMSG, "reading the plan", "read", "");
@@ -251,6 +265,8 @@ static int run(void) {
     return 125;
   }
   fault_read(shim.plan);
+  leave_read(&shim.leave, shim.plan, DOOR + 1);
+  if (!shim.leave.on) outlast();
   int made = create(&shim, &failure);
   if (made == 0) {
     snprintf(text, sizeof text, "ok\n%d\n%llu\n%d\n%llu", shim.pid, shim.start_time, getpid(),
@@ -265,6 +281,7 @@ static int run(void) {
   }
   fault_at("create.answer", NULL);
   close(DOOR);
+  if (shim.leave.on) return 0;
   munmap((void*)shim.plan.at, (size_t)(shim.plan.end - shim.plan.at) + 1u);
   watch(&shim);
   return 0;
@@ -294,6 +311,7 @@ int main(int argc, char** argv) {
   struct stat st;
   int has_door = fstat(DOOR, &st) == 0 && S_ISSOCK(st.st_mode);
   if (has_door && argc > 1 && strcmp(argv[1], "--exec") == 0) return exec_main();
+  if (has_door && argc > 1 && strcmp(argv[1], "--join") == 0) return join_main();
   if (!has_door) {
     static const char usage[] = "covey-shim is started by covey-agent; it takes a plan on descriptor 3\n";
     return write(2, usage, sizeof usage - 1) < 0 ? 1 : 2;

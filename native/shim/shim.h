@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "failure.h"
+#include "leave.h"
 #include "log.h"
 #include "plan.h"
 #include "terminal.h"
@@ -36,6 +37,7 @@ struct shim {
   struct log log;
   struct log_stream streams[2];
   struct terminal terminal;  // -1 without one; its master is then the first stream
+  struct leave leave;
 };
 
 /** Reads a plan from a socket into memory of its own. 0 or -1. */
@@ -46,6 +48,9 @@ int read_start_time(pid_t pid, unsigned long long* ticks);
 
 /** Puts a small file in place by rename. 0 or -1 with errno. */
 int write_record(int folder, const char* name, const char* text);
+
+/** Makes this program hard to reach for what shares its pid namespace: no dumps, its own name, no signals. */
+void harden(const char* name);
 
 /** Sends one message, whole or not at all; a peer that is gone is no matter. */
 void say(int fd, const char* text);
@@ -71,3 +76,6 @@ void watch(struct shim* shim);
 
 /** `covey-shim --exec`; gives the exit status of this program. */
 int exec_main(void);
+
+/** `covey-shim --join`; gives the exit status of this program. */
+int join_main(void);

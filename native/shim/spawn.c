@@ -55,6 +55,16 @@ static int clone_through_stem(struct birth* birth, int* pidfd, struct failure* f
   return result.pid;
 }
 
+/** The stdio that a caller handed on: its pipes and sockets, but no file, device or terminal of the host's. */
+static int own_inherited(uid_t uid, gid_t gid, struct failure* failure) {
+  for (int fd = 0; fd < 3; fd++) {
+    struct stat st;
+    if (fstat(fd, &st) != 0 || !(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode))) continue;
+    if (fchown(fd, uid, gid) != 0) return failed(failure, "placing stdio", "fchown", "");
+  }
+  return 0;
+}
+
 /** Pipes' files belong to who made them; without this a container could not open its own /dev/stdout. */
 static int own_stdio(const struct shim* shim, struct failure* failure) {
   struct plan plan = shim->plan;
@@ -63,6 +73,7 @@ static int own_stdio(const struct shim* shim, struct failure* failure) {
     if (record.op != PLAN_STDIO_OWNER) continue;
     uid_t uid = (uid_t)plan_number(&record, 0);
     gid_t gid = (gid_t)plan_number(&record, 1);
+    if (shim->leave.on) return own_inherited(uid, gid, failure);
     for (int i = 0; i < 2; i++) {
       if (fchown(shim->streams[i].fd, uid, gid) != 0) return failed(failure, "placing stdio", "fchown", "");
     }
@@ -112,16 +123,19 @@ static int furnish(const struct shim* shim, const struct birth* birth, struct fa
   return outcome == 0 ? outside_send(shim->door, &made, failure) : -1;
 }
 
-static int open_channels(int door[2], int out[2], int err[2], struct failure* failure) {
+/** The door, and the log's pipes unless stdio is inherited. */
+static int open_channels(const struct shim* shim, int door[2], int out[2], int err[2],
+                         struct failure* failure) {
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, door) != 0)
     return failed(failure, kStep, "socketpair", "");
+  if (shim->leave.on) return 0;
   if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) return failed(failure, kStep, "pipe2", "");
   return 0;
 }
 
 int spawn_init(struct shim* shim, struct failure* failure) {
-  int door[2], out[2], err[2], pidfd = -1;
-  if (open_channels(door, out, err, failure) != 0) return -1;
+  int door[2], out[2] = {-1, -1}, err[2] = {-1, -1}, pidfd = -1;
+  if (open_channels(shim, door, out, err, failure) != 0) return -1;
   int cgroup = cgroup_unified(shim->plan, failure);
   if (failure->error != 0) return -1;
   uint64_t made = shim->clone_flags;
@@ -135,7 +149,8 @@ int spawn_init(struct shim* shim, struct failure* failure) {
                 .out = out[1],
                 .err = err[1],
                 .made = made,
-                .mapped = userns_wanted(shim->plan)},
+                .mapped = userns_wanted(shim->plan),
+                .leave = shim->leave},
       .ours = door[0],
   };
   if (birth.start.mapped && limits_raise(shim->plan, failure) != 0) return -1;
@@ -143,11 +158,11 @@ int spawn_init(struct shim* shim, struct failure* failure) {
                                                    : clone_init(&birth, &pidfd);
   if (pid < 0) return failure->error ? -1 : failed(failure, kStep, "clone3", "");
   close(door[1]);
-  close(out[1]);
-  close(err[1]);
+  if (out[1] >= 0) close(out[1]);
+  if (err[1] >= 0) close(err[1]);
   if (cgroup >= 0) close(cgroup);
-  fcntl(out[0], F_SETFL, O_NONBLOCK);
-  fcntl(err[0], F_SETFL, O_NONBLOCK);
+  if (out[0] >= 0) fcntl(out[0], F_SETFL, O_NONBLOCK);
+  if (err[0] >= 0) fcntl(err[0], F_SETFL, O_NONBLOCK);
   shim->pid = pid;
   shim->pidfd = pidfd;
   shim->door = door[0];

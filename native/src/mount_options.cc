@@ -93,4 +93,16 @@ uint64_t PropagationOf(const std::string& text) {
   return found == kPropagation.end() ? 0 : found->second;
 }
 
+std::vector<std::string> KnownMountOptions() {
+  std::vector<std::string> names{"bind", "rbind", "idmap", "ridmap", "remount", "tmpcopyup"};
+  for (const auto& [name, attribute] : kAttributes) {
+    names.push_back(name);
+    names.push_back("r" + name);
+  }
+  for (const auto& [name, propagation] : kPropagation) names.push_back(name);
+  for (const char* name : kDefaults) names.emplace_back(name);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
 }  // namespace covey

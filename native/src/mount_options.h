@@ -36,4 +36,7 @@ MountOptions SortMountOptions(const std::vector<std::string>& texts);
 /** `rshared` as MS_SHARED | MS_REC; 0 for what is no propagation. */
 uint64_t PropagationOf(const std::string& text);
 
+/** Every option with a meaning here; others go to the file system. Sorted. */
+std::vector<std::string> KnownMountOptions();
+
 }  // namespace covey

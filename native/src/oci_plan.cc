@@ -24,10 +24,10 @@ json Parse(const std::string& text, const char* what) {
   return parsed;
 }
 
-void RefuseUnsupported(const json& config) {
+void RefuseUnsupported(const json& config, bool runs_hooks) {
   const json& linux = ObjectOr(config, "linux");
   for (const auto& [kind, hooks] : ObjectOr(config, "hooks").items()) {
-    if (!hooks.empty()) throw InvalidInput("hooks." + kind, "hooks are not run by this core");
+    if (!hooks.empty() && !runs_hooks) throw InvalidInput("hooks." + kind, "hooks are not run by this core");
   }
   for (const char* key : {"intelRdt"}) {
     const auto found = linux.find(key);
@@ -132,18 +132,23 @@ void PlanStdioOwner(PlanWriter& plan, const json& process, const Namespaces& nam
 
 std::string PlanContainer(const std::string& text, const CreateOptions& options, const CgroupLayout& layout,
                           const std::string& boot_id) {
-  const json config = Parse(text, "config");
+  return PlanParsed(Parse(text, "config"), options, layout, boot_id);
+}
+
+std::string PlanParsed(const json& config, const CreateOptions& options, const CgroupLayout& layout,
+                       const std::string& boot_id) {
   const json& linux = ObjectOr(config, "linux");
   const json& process = ObjectOr(config, "process");
   const std::string cgroup = TextOr(linux, "cgroupsPath", "");
   if (cgroup.size() < 2 || cgroup[0] != '/' || cgroup.find("..") != std::string::npos) {
     throw InvalidInput("linux.cgroupsPath", "must be an absolute path below the root cgroup");
   }
-  RefuseUnsupported(config);
+  RefuseUnsupported(config, options.leave.has_value());
   PlanWriter plan;
   plan.Op(PLAN_STATE_DIR).Text(options.state_dir);
   plan.Op(PLAN_BOOT_ID).Text(boot_id);
-  PlanLog(plan, options);
+  const bool hooks_before_pivot = options.leave && PlanLeave(plan, config, *options.leave);
+  if (!options.leave) PlanLog(plan, options);
   const Namespaces namespaces(config);
   namespaces.Plan(plan, layout, cgroup);
   if (namespaces.ids() || HasSharedMounts(config)) plan.Op(PLAN_OUTSIDE);
@@ -152,10 +157,15 @@ std::string PlanContainer(const std::string& text, const CreateOptions& options,
   if (!hostname.empty()) plan.Op(PLAN_HOSTNAME, "hostname").Text(hostname);
   if (!domain.empty()) plan.Op(PLAN_DOMAINNAME, "domainname").Text(domain);
   PlanStdioOwner(plan, process, namespaces);
+  // Source: config.md, process.oomScoreAdj: what is not given is not changed. The shim's own score is its caller's.
+  const bool sets_score = !options.leave || process.contains("oomScoreAdj");
   if (namespaces.Joins(CLONE_NEWNS)) {
     RefuseTree(config);
-    PlanOomScore(plan, process);
+    if (FlagOr(process, "terminal", false))
+      throw InvalidInput("process.terminal", "cannot be made in a mount namespace that is joined");
+    if (sets_score) PlanOomScore(plan, process);
     PlanLabels(plan, process, linux);
+    if (hooks_before_pivot) plan.Op(PLAN_HOOKS);
   } else {
     PlanRoot(plan, config, namespaces, options);
     PlanMounts(plan, config, namespaces, layout, cgroup);
@@ -163,11 +173,12 @@ std::string PlanContainer(const std::string& text, const CreateOptions& options,
     if (FlagOr(ObjectOr(config, "root"), "readonly", false)) plan.Op(PLAN_ROOT_READONLY);
     PlanTerminal(plan, process);
     // Score and label are set through the host's /proc, which the pivot leaves behind.
-    PlanOomScore(plan, process);
+    if (sets_score) PlanOomScore(plan, process);
     PlanLabels(plan, process, linux);
+    if (hooks_before_pivot) plan.Op(PLAN_HOOKS);
     plan.Op(PLAN_PIVOT).Number(RootPropagation(linux));
   }
-  PlanProcess(plan, process, linux, options.reaper);
+  if (!process.empty() || !options.leave) PlanProcess(plan, process, linux, options.reaper);
   return plan.Finish();
 }
 

@@ -1,11 +1,13 @@
 // An OCI runtime-spec config.json becomes a plan for the shim. Pure but for one look at this host's limits and cgroups.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "cgroup.h"
+#include "oci_leave.h"
 
 namespace covey {
 
@@ -28,6 +30,8 @@ struct CreateOptions {
   /** Bytes that may wait for the disk while the container goes on; 0 = it waits. */
   uint64_t log_buffer_bytes = 0;
   std::string shim_path;
+  /** Set: hooks are run, stdio is inherited, a terminal goes to the console socket, and there may be no process yet. */
+  std::optional<LeaveOptions> leave;
 };
 
 /** A command whose streams are its caller's; see PLAN_STREAM. Rows and columns of 0 leave the kernel's own. */
@@ -58,6 +62,9 @@ struct ExecOptions {
  */
 std::string PlanContainer(const std::string& config, const CreateOptions& options, const CgroupLayout& layout,
                           const std::string& boot_id);
+/** The same of a config that was parsed already. */
+std::string PlanParsed(const nlohmann::json& config, const CreateOptions& options, const CgroupLayout& layout,
+                       const std::string& boot_id);
 
 /**
  * The plan of one more command. Of `config`, an OCI config, the `process` is what is run; of its `linux` only what

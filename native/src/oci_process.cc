@@ -193,4 +193,6 @@ void PlanProcess(PlanWriter& plan, const json& process, const json& linux, bool 
   if (reaper) plan.Op(PLAN_REAPER);
 }
 
+std::vector<std::string> KnownCapabilities() { return {std::begin(kCapabilities), std::end(kCapabilities)}; }
+
 }  // namespace covey

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
 
 #include "plan_writer.h"
 
@@ -21,5 +23,7 @@ void PlanTerminal(PlanWriter& plan, const nlohmann::json& process);
 
 /** Capabilities again: all that this process has, for root in the container. Takes the place of those before. */
 void PlanEveryCapability(PlanWriter& plan);
+/** Every capability known here, in the kernel's order. */
+std::vector<std::string> KnownCapabilities();
 
 }  // namespace covey

@@ -17,25 +17,32 @@
 namespace covey {
 namespace {
 
+/** A sealed copy of the program in memory; -1 when this host gives none, and the file itself must do. */
+int SealedCopy(const std::string& path) {
+  Fd file{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (!file) throw SysError{errno, "open", path};
+  Fd memory{memfd_create("covey-shim", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
+  if (!memory) return -1;
+  char chunk[65536];
+  for (ssize_t n; (n = read(file.get(), chunk, sizeof chunk)) != 0;) {
+    if (n < 0 || write(memory.get(), chunk, static_cast<size_t>(n)) != n) return -1;
+  }
+  if (fcntl(memory.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0)
+    return -1;
+  return memory.Release();
+}
+
 /**
  * The shim's program as a sealed copy in memory: a container that gets hold of a process' executable cannot change the
- * file on disk (CVE-2019-5736), and an upgrade of the file changes no running shim. One copy serves all shims.
+ * file on disk (CVE-2019-5736), and an upgrade of the file changes no running shim. One copy serves all shims; it is moved
+ * when it lies where the shim's own descriptors will, up to `last`.
  */
-const std::string& ShimExecutable(const std::string& path) {
-  static const std::string executable = [&] {
-    Fd file{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-    if (!file) throw SysError{errno, "open", path};
-    Fd memory{memfd_create("covey-shim", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
-    if (!memory) return path;
-    char chunk[65536];
-    for (ssize_t n; (n = read(file.get(), chunk, sizeof chunk)) != 0;) {
-      if (n < 0 || write(memory.get(), chunk, static_cast<size_t>(n)) != n) return path;
-    }
-    if (fcntl(memory.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0)
-      return path;
-    return "/proc/self/fd/" + std::to_string(memory.Release());
-  }();
-  return executable;
+std::string ShimExecutable(const std::string& path, int last) {
+  static Fd copy{SealedCopy(path)};
+  if (!copy) return path;
+  // Only a program with few descriptors gets here, covey-runtime, which has one thread.
+  if (copy.get() <= last) copy = Above(std::move(copy), last);
+  return "/proc/self/fd/" + std::to_string(copy.get());
 }
 
 std::vector<std::string> Lines(const std::string& text) {
@@ -74,7 +81,7 @@ pid_t SpawnShim(const ShimSpawn& spawn) {
   argv.push_back(nullptr);
   char* env[] = {nullptr};
   pid_t pid = 0;
-  const std::string& executable = ShimExecutable(spawn.path);
+  const std::string executable = ShimExecutable(spawn.path, 2 + static_cast<int>(spawn.fds.size()));
   const int error = posix_spawn(&pid, executable.c_str(), &actions, &attributes, argv.data(), env);
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
