@@ -16,7 +16,7 @@
 //   open PATH              exit 0 when it can be opened for writing, else errno
 //   read PATH | stat PATH  prints it
 //   mknod MAJOR MINOR      makes and opens a block device; exit errno
-// More in limits.c.
+// More in limits.c, attack.c and attack_mounts.c.
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -34,6 +34,7 @@
 #include <unistd.h>
 
 #include "attack.h"
+#include "attack_mounts.h"
 #include "limits.h"
 
 static void print_file(const char* path) {
@@ -231,5 +232,6 @@ int main(int argc, char** argv) {
   }
   int code = attack(argc, argv);
   if (code < 0) code = limits_verb(argc, argv);
+  if (code < 0) code = attack_mounts(argc, argv);
   return code < 0 ? 64 : code;
 }
