@@ -52,6 +52,11 @@ export interface LayerAddon {
    */
   makeFolder(path: string, files: readonly NewFile[]): Promise<void>;
   /**
+   * Makes the folders `names` in a folder as one quota project that holds at most so many bytes. It holds who lives in a
+   * user namespace. Rejects with EOPNOTSUPP naming the mount when its file system enforces no project quotas.
+   */
+  makeLimitedFolders(path: string, names: readonly string[], bytes: number): Promise<void>;
+  /**
    * Makes a folder, and what is above it, when it is missing. On ext file systems what is made below it gets a place of its
    * own, so that many short-lived folders do not slow one another down.
    */

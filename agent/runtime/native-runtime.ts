@@ -33,6 +33,7 @@ import type {
 } from './runtime.ts';
 import { isLastStep, runtimeError } from './runtime-error.ts';
 import { signalNumber } from './signal.ts';
+import { limitStorage } from './storage-limit.ts';
 import type { UserNamespaces } from './user-namespaces.ts';
 
 export interface NativeRuntimeOptions {
@@ -246,6 +247,7 @@ export class NativeRuntime implements Runtime {
       throw runtimeError(cause, `container ${id}`);
     }
     try {
+      await limitStorage(this.#addon, folder.path, config, request.limits);
       const identity = await this.#addon.containerCreate(JSON.stringify(config), {
         id,
         stateDir: folder.path,

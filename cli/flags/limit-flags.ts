@@ -5,7 +5,7 @@ import type { Draft, ValueFlag } from './service-flags.ts';
 import { wholeNumber } from './values.ts';
 
 type Limits = Draft['template']['limits'];
-type Optional = 'memorySwapBytes' | 'memorySwappiness' | 'networkEgressBits' | 'networkIngressBits';
+type Optional = 'memorySwapBytes' | 'memorySwappiness' | 'networkEgressBits' | 'networkIngressBits' | 'storageBytes';
 
 const DIRECTIONS = { egress: 'networkEgressBits', ingress: 'networkIngressBits' } as const;
 
@@ -33,6 +33,18 @@ export const LIMIT_FLAGS: readonly ValueFlag[] = [
     apply: (draft, text, flag) => {
       const { limits } = draft.template;
       for (const part of text.split(',')) setRate(limits, part, flag);
+    },
+  },
+  {
+    flag: 'storage-opt',
+    argument: '<option>',
+    help: 'size=BYTES: what a container may write into its root file system; 0: no limit',
+    apply: (draft, text, flag) => {
+      const size = /^size=(.*)$/.exec(text)?.[1];
+      if (size === undefined) {
+        throw new ClusterError('invalid', `"${text}" is no storage option`, { field: flag, hint: 'write size=10g' });
+      }
+      set(draft.template.limits, 'storageBytes', parseBytes(size, flag), 0);
     },
   },
 ];

@@ -73,6 +73,7 @@ function specOf(spec: ServiceSpec): object {
           Pids: template.limits.pids,
           NetworkEgressBits: template.limits.networkEgressBits,
           NetworkIngressBits: template.limits.networkIngressBits,
+          StorageBytes: template.limits.storageBytes,
         },
         SwapBytes: template.limits.memorySwapBytes,
         MemorySwappiness: template.limits.memorySwappiness,

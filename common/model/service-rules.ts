@@ -110,13 +110,14 @@ function textBytes(value: unknown): number {
   return bytes;
 }
 
-function templateFlaw({ limits, reservations, restart, placement, forceUpdate }: TaskTemplate): Flaw | undefined {
+function templateFlaw(template: TaskTemplate): Flaw | undefined {
+  const { limits, reservations, restart, placement, forceUpdate } = template;
   const at = (field: string): string => `template.${field}`;
   return firstFlaw(
     () => cpuFlaw(limits.nanoCpus, at('limits.nanoCpus')),
     () => memoryFlaw(limits.memoryBytes, at('limits.memoryBytes')),
     () => wholeFlaw(limits.pids, at('limits.pids'), 0, PIDS_MAX),
-    () => moreLimitsFlaw(limits),
+    () => moreLimitsFlaw(template),
     () => cpuFlaw(reservations.nanoCpus, at('reservations.nanoCpus')),
     () => memoryFlaw(reservations.memoryBytes, at('reservations.memoryBytes')),
     () => reservedAboveLimit(reservations.nanoCpus, limits.nanoCpus, at('reservations.nanoCpus')),

@@ -71,6 +71,8 @@ export interface Limits {
   /** Bits a second from and to the container, headers counted. */
   readonly networkEgressBits?: number;
   readonly networkIngressBits?: number;
+  /** What the container may write into its root file system; where that lies on one with project quotas. */
+  readonly storageBytes?: number;
 }
 
 /** 0 means: none reserved. */

@@ -63,12 +63,13 @@ export function fromTemplate(message: covey.v1.TaskTemplate.$Properties): TaskTe
 }
 
 function toMoreLimits(limits: Limits): covey.v1.TaskTemplate.$Properties {
-  const { memorySwapBytes, memorySwappiness, networkEgressBits, networkIngressBits } = limits;
+  const { memorySwapBytes, memorySwappiness, networkEgressBits, networkIngressBits, storageBytes } = limits;
   return {
     ...(memorySwapBytes === undefined ? {} : { limitMemorySwapBytes: memorySwapBytes }),
     ...(memorySwappiness === undefined ? {} : { limitMemorySwappiness: memorySwappiness }),
     ...(networkEgressBits === undefined ? {} : { limitNetworkEgressBits: networkEgressBits }),
     ...(networkIngressBits === undefined ? {} : { limitNetworkIngressBits: networkIngressBits }),
+    ...(storageBytes === undefined ? {} : { limitStorageBytes: storageBytes }),
   };
 }
 
@@ -78,7 +79,9 @@ function fromMoreLimits(message: covey.v1.TaskTemplate.$Properties): Partial<Lim
   const swappiness = message.limitMemorySwappiness;
   const egress = integer(message.limitNetworkEgressBits, 'limits.networkEgressBits');
   const ingress = integer(message.limitNetworkIngressBits, 'limits.networkIngressBits');
+  const storage = integer(message.limitStorageBytes, 'limits.storageBytes');
   return {
+    ...(storage === 0 ? {} : { storageBytes: storage }),
     ...(swap === 0 ? {} : { memorySwapBytes: swap }),
     ...(swappiness === undefined || swappiness === null
       ? {}

@@ -45,11 +45,11 @@ struct overlay {
 /**
  * Keeps the failure of fsconfig; 1 when the kernel may take the same options by mount(2). Before 6.7 there is no
  * `lowerdir+` by path, before 6.13 none by descriptor; but overlayfs then reads its options as one text only when it is
- * created, so that it is refused there, or wherever the text no longer fits a page.
+ * created, so that it is refused there, or wherever the text no longer fits a page; descriptors are refused with EOPNOTSUPP at once.
  */
 static int refused(const char* path, struct failure* failure) {
   failed(failure, kStep, "fsconfig", path);
-  return failure->error == EINVAL ? 1 : -1;
+  return failure->error == EINVAL || failure->error == EOPNOTSUPP ? 1 : -1;
 }
 
 /** 0, -1, or 1 as `refused`. */

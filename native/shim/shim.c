@@ -101,9 +101,9 @@ static int make_folder(const struct plan_record* record, struct failure* failure
   const char* path = plan_text(record, 0);
   uid_t uid = (uid_t)plan_number(record, 2);
   gid_t gid = (gid_t)plan_number(record, 3);
-  if (mkdir(path, (mode_t)plan_number(record, 1)) != 0) {
-    return errno == EEXIST ? 0 : failed(failure, step, "mkdir", path);
-  }
+  // One with a limit of its own was made before.
+  if (mkdir(path, (mode_t)plan_number(record, 1)) != 0 && errno != EEXIST)
+    return failed(failure, step, "mkdir", path);
   if ((uid || gid) && lchown(path, uid, gid) != 0) return failed(failure, step, "lchown", path);
   return 0;
 }

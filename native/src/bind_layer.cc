@@ -6,6 +6,7 @@
 #include "folder.h"
 #include "js_error.h"
 #include "layer.h"
+#include "project_quota.h"
 #include "sys_error.h"
 
 namespace covey {
@@ -96,6 +97,17 @@ Napi::Value Make(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value MakeLimited(const Napi::CallbackInfo& info) {
+  const auto list = info[1].As<Napi::Array>();
+  std::vector<std::string> names;
+  for (uint32_t at = 0; at < list.Length(); at++)
+    names.push_back(list.Get(at).As<Napi::String>().Utf8Value());
+  const auto bytes = static_cast<uint64_t>(info[2].As<Napi::Number>().Int64Value());
+  return Async(info.Env(), [path = info[0].As<Napi::String>().Utf8Value(), names, bytes] {
+    MakeLimitedFolders(path, names, bytes);
+  });
+}
+
 Napi::Value MakeSpread(const Napi::CallbackInfo& info) {
   return Async(info.Env(), [path = info[0].As<Napi::String>().Utf8Value()] { MakeSpreadFolder(path); });
 }
@@ -105,6 +117,7 @@ Napi::Value MakeSpread(const Napi::CallbackInfo& info) {
 void RegisterLayer(Napi::Env env, Napi::Object exports) {
   exports.Set("layerApply", Napi::Function::New(env, Apply, "layerApply"));
   exports.Set("makeFolder", Napi::Function::New(env, Make, "makeFolder"));
+  exports.Set("makeLimitedFolders", Napi::Function::New(env, MakeLimited, "makeLimitedFolders"));
   exports.Set("makeSpreadFolder", Napi::Function::New(env, MakeSpread, "makeSpreadFolder"));
   exports.Set("removeTree", Napi::Function::New(env, Remove, "removeTree"));
   exports.Set("syncFileSystem", Napi::Function::New(env, SyncFs, "syncFileSystem"));

@@ -26,7 +26,7 @@ void ThawBelow(const std::string& folder) {
 std::string FreezerFolder(const std::string& path) {
   const std::string folder = HostCgroups().FolderOf("freezer", path);
   if (folder.empty()) {
-    throw SysError{ENOTSUP, "write", path, "pausing", "this host has no cgroup controller \"freezer\""};
+    throw SysError{EOPNOTSUPP, "write", path, "pausing", "this host has no cgroup controller \"freezer\""};
   }
   return folder;
 }

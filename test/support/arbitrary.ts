@@ -82,7 +82,13 @@ const template = object({
   // What is set to none travels as absent.
   limits: object(
     { nanoCpus: whole, memoryBytes: whole, pids: whole },
-    { memorySwapBytes: some, memorySwappiness: whole, networkEgressBits: some, networkIngressBits: some },
+    {
+      memorySwapBytes: some,
+      memorySwappiness: whole,
+      networkEgressBits: some,
+      networkIngressBits: some,
+      storageBytes: some,
+    },
   ),
   reservations: object({ nanoCpus: whole, memoryBytes: whole }),
   restart: object({

@@ -55,10 +55,10 @@ export class OciWorld {
   async created(args: readonly string[], wanted: WantedConfig = {}): Promise<OciContainer> {
     this.#count += 1;
     const id = `oci${this.#count}`;
-    const stateDir = join(this.world.folder, 'oci', id);
+    const stateDir = wanted.options?.stateDir ?? join(this.world.folder, 'oci', id);
     const cgroup = `${this.world.cgroupParent}/${id}`;
     const logPath = join(stateDir, 'log');
-    mkdirSync(stateDir);
+    mkdirSync(stateDir, { recursive: true });
     await native().cgroupEnsureParent(this.world.cgroupParent);
     const config = this.#config(args, wanted, cgroup);
     const identity = await native().containerCreate(JSON.stringify(config), {

@@ -21,10 +21,11 @@ const { values: flags, positionals } = parseArgs({
 });
 const nativeTests = testsIn('test/integration/native').filter((file) => !ELSEWHERE.includes(file));
 const systemdTests = testsIn('test/vm/systemd');
+const quotaTests = testsIn('test/vm/quota');
 
 /** Every machine: how it is booted, and the test files that run in it. */
 const MACHINES = {
-  v2: { wish: { cgroup: 'v2' }, files: nativeTests },
+  v2: { wish: { cgroup: 'v2' }, files: [...nativeTests, ...quotaTests] },
   hybrid: { wish: { cgroup: 'hybrid' }, files: nativeTests },
   v1: { wish: { cgroup: 'v1' }, files: nativeTests },
   systemd: { wish: { cgroup: 'v2', systemd: true }, files: systemdTests },

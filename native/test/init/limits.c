@@ -3,7 +3,7 @@
 //   burn MS                uses that much CPU time, says "burnt", then sleeps until SIGTERM
 //   busy COUNT MS          COUNT processes run for that long; prints "cpu=MS wall=MS" of all of them
 //   nursery MIB            a child touches that much memory; says what killed it, then sleeps until SIGTERM
-//   shm MIB                writes that much to /dev/shm; exit 0, or errno
+//   fill PATH MIB          writes that much to a file; exit 0, or errno
 //   bomb ATTEMPTS          a fork bomb that stops after so many attempts, then sleeps until SIGTERM
 //   direct PATH MIB        writes, then reads that much past the page cache; prints "write=MS read=MS"
 //   pipes MIB | sockets MIB  fills buffers of the kernel's; prints "filled MIB"
@@ -75,13 +75,17 @@ static int nursery(int mib) {
   return sleep_until_term();
 }
 
-static int shm(int mib) {
+static int fill_file(const char* path, int mib) {
   static char block[MIB];
-  int fd = open("/dev/shm/fill", O_WRONLY | O_CREAT, 0600);
-  for (int i = 0; i < mib; i++) {
-    if (write(fd, block, sizeof block) != (ssize_t)sizeof block) return errno;
+  int fd = open(path, O_WRONLY | O_CREAT, 0600);
+  if (fd < 0) return errno;
+  // What no longer fits as a whole is written in part first.
+  for (long long left = (long long)mib * MIB; left > 0;) {
+    ssize_t n = write(fd, block, left < MIB ? (size_t)left : MIB);
+    if (n < 0) return errno;
+    left -= n;
   }
-  return 0;
+  return fsync(fd) == 0 ? 0 : errno;
 }
 
 /** Every process forks on until all of them together have tried often enough. */
@@ -185,7 +189,7 @@ int limits_verb(int argc, char** argv) {
   if (!strcmp(verb, "burn")) return burn(first);
   if (!strcmp(verb, "busy")) return busy(first, second);
   if (!strcmp(verb, "nursery")) return nursery(first);
-  if (!strcmp(verb, "shm")) return shm(first);
+  if (!strcmp(verb, "fill") && argc > 3) return fill_file(argv[2], second);
   if (!strcmp(verb, "bomb")) return bomb(first);
   if (!strcmp(verb, "direct") && argc > 3) return direct(argv[2], second);
   if (!strcmp(verb, "pipes")) return fill(first, make_pipe);

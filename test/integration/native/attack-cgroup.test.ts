@@ -34,6 +34,9 @@ describe('through its own view of the cgroups', () => {
     'pids/pids.max',
     'devices/devices.allow',
     'freezer/freezer.state',
+    'memory.max',
+    'cgroup.procs',
+    'cgroup.subtree_control',
   ])('a container cannot write %s', async (file) => {
     const code = await exitOf('open', `/sys/fs/cgroup/${file}`);
     expect([EROFS, EACCES, EPERM, ENOENT]).toContain(code);

@@ -17,14 +17,25 @@ it('limits memory and swap together, and the network each way', () => {
   expect(flawOf(given)).toBeUndefined();
 });
 
+it('limits what a container may write', () => {
+  expect(limitsOf({ storageOpt: 'size=10g' })).toMatchObject({ storageBytes: 10 * 2 ** 30 });
+  expect(() => limitsOf({ storageOpt: '10g' })).toThrow(expect.objectContaining({ field: '--storage-opt' }));
+});
+
 it('leaves a spec as if nothing had been said when a limit is lifted', () => {
   const before = createSpec('web:1', [], { name: 'web' }, {});
-  const set = { limitMemory: '64m', memorySwap: '-1', memorySwappiness: '0', networkRate: '20mbit' };
+  const set = {
+    limitMemory: '64m',
+    memorySwap: '-1',
+    memorySwappiness: '0',
+    networkRate: '20mbit',
+    storageOpt: 'size=1g',
+  };
   const limited = updatedSpec(before, set, {});
   expect(limited.template.limits).toMatchObject({ memorySwapBytes: -1, memorySwappiness: 0 });
   const lifted = updatedSpec(
     limited,
-    { limitMemory: '0', memorySwap: '0', memorySwappiness: '-1', networkRate: '0' },
+    { limitMemory: '0', memorySwap: '0', memorySwappiness: '-1', networkRate: '0', storageOpt: 'size=0' },
     {},
   );
   expect(lifted).toEqual(before);
@@ -36,6 +47,9 @@ it.each([
   [{ memorySwappiness: '101' }, 'memorySwappiness'],
   [{ networkRate: '7kbit' }, 'networkEgressBits'],
   [{ networkRate: 'ingress=1100gbit' }, 'networkIngressBits'],
+  [{ storageOpt: 'size=1k' }, 'storageBytes'],
+  [{ storageOpt: 'size=1g', userns: 'host' }, 'storageBytes'],
+  [{ networkRate: '1mbit', capAdd: ['NET_ADMIN'] }, 'networkEgressBits'],
 ])('refuses %j by its field', (given, field) => {
   expect(flawOf(given as unknown as Record<string, string>)?.field).toBe(`template.limits.${field}`);
 });
