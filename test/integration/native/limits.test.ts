@@ -110,7 +110,7 @@ describe('rates of a disk', () => {
     const [held, free] = kind === 'Write' ? [writeMs, readMs] : [readMs, writeMs];
     // The kernel lends in slices of 100 ms, so a short run may go over by some.
     expect(held).toBeGreaterThan(shortestMs);
-    expect(held).toBeLessThan(shortestMs * 1.5);
+    expect(held).toBeLessThan(shortestMs * 3);
     expect(free).toBeLessThan(held);
     const { io } = await onDisk.runtime.stats(id);
     const device = `${disk.device.major}:${disk.device.minor}`;
