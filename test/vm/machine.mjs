@@ -2,7 +2,16 @@
 // this one may lack. Emulated, because nested virtualisation is rare: C runs at half speed, Node ten times slower.
 // Nothing of the host is changed: its root is read-only beneath a layer in memory.
 import { spawn, spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -17,11 +26,14 @@ const PACKAGES = {
   cpio: '/usr/bin/cpio',
   kmod: '/sbin/depmod',
   'xz-utils': '/usr/bin/xz',
+  e2fsprogs: '/sbin/mkfs.ext4',
 };
 /** What is needed to reach the root; everything else the kernel asks modprobe for. */
 const EARLY_MODULES = ['virtio_pci', '9p', '9pnet_virtio', 'virtio_net', 'virtio_blk', 'virtio_rng', 'overlay'];
 const XZ_MAGIC = Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]);
 const ELF_MAGIC = Buffer.from([0x7f, 0x45, 0x4c, 0x46]);
+/** As far as a machine may fill it. */
+const DISK_BYTES = 4 * 2 ** 30;
 const MULTICAST = '230.0.0.1';
 
 /** Runs a program to its end. @throws with what it said when it fails */
@@ -107,6 +119,13 @@ function prepareRamDisk() {
   }
 }
 
+/** A new disk with ext4, on which nothing is stored before it is written. */
+function makeDisk(path) {
+  writeFileSync(path, '');
+  truncateSync(path, DISK_BYTES);
+  run('/sbin/mkfs.ext4', ['-q', '-O', 'quota,project', '-E', 'quotatype=usrquota:grpquota:prjquota', path]);
+}
+
 /** The command line of QEMU for `wish` (see `boot`). */
 function qemuArguments(wish) {
   const words = [
@@ -123,7 +142,7 @@ function qemuArguments(wish) {
     ...['-device', 'virtio-rng-pci'],
     ...['-fsdev', 'local,id=root,path=/,security_model=none,readonly=on,multidevs=remap'],
     ...['-device', 'virtio-9p-pci,fsdev=root,mount_tag=root'],
-    ...(wish.disk === undefined ? [] : ['-drive', `if=virtio,format=raw,file=${wish.disk}`]),
+    ...['-drive', `if=virtio,format=raw,cache=unsafe,file=${wish.job}.disk`],
     ...(wish.lan === undefined
       ? []
       : [
@@ -138,11 +157,12 @@ function qemuArguments(wish) {
  * Boots a machine, runs the job in it and powers it off; `onLine` gets each line that the job writes.
  *
  * @param wish `cgroup`: v2, v1 or hybrid; `job`: path of a shell script on the host, run as root; optional: `systemd`
- *   (it boots the machine), `memoryMb`, `disk` (raw image, /dev/vda), `lan` (port of a multicast segment that machines
+ *   (it boots the machine), `memoryMb`, `lan` (port of a multicast segment that machines
  *   share), `address` and `mac` (last two digits) on it
  * @returns the job's exit status. @throws when the machine dies before the job has ended, or after `timeoutMs`
  */
 export async function boot(wish, timeoutMs, onLine) {
+  makeDisk(`${wish.job}.disk`);
   const machine = spawn('qemu-system-x86_64', qemuArguments(wish), { stdio: ['ignore', 'pipe', 'pipe'] });
   let complaint = '';
   machine.stderr.on('data', (chunk) => {
@@ -167,6 +187,6 @@ export async function boot(wish, timeoutMs, onLine) {
   } finally {
     clearTimeout(overdue);
     process.removeListener('exit', kill);
-    rmSync(`${wish.job}.console`, { force: true });
+    for (const part of ['console', 'disk']) rmSync(`${wish.job}.${part}`, { force: true });
   }
 }
