@@ -81,7 +81,10 @@ export interface ContainerAddon {
     ociConfigJson: string,
     options: ContainerExecOptions,
   ): Promise<ContainerExecResult>;
-  /** Waits for the end of any process, on Node's own loop; keeps Node alive meanwhile. */
+  /**
+   * Waits for the end of any process, on Node's own loop; keeps Node alive meanwhile. That of a shim made here by
+   * `containerCreate` is told, at the first watch, once the container's end is on the disk: a moment before it is gone.
+   */
   watchProcess(pid: number, startTime: number): ProcessWatch;
   /** `name|uid[:group|gid]` by the image's own /etc/passwd and /etc/group; layers topmost first. */
   resolveUser(layers: readonly string[], user: string): Promise<ImageUser>;

@@ -9,7 +9,7 @@
 #include "plan.h"
 #include "terminal.h"
 
-/** The descriptor the addon speaks to us on. */
+/** The descriptor the addon speaks to us on. When the container has ended and that is on the disk, it is closed. */
 #define DOOR 3
 /** Of the control socket's language; a new agent must understand every old one. */
 #define CONTROL_VERSION 1

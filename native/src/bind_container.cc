@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -71,6 +72,12 @@ Napi::Value IdentityToJs(Napi::Env env, const ContainerIdentity& identity) {
   return out;
 }
 
+/** The doors of shims that we have started and that nobody watches yet; the main thread's. */
+std::map<pid_t, std::shared_ptr<Fd>>& Doors() {
+  static std::map<pid_t, std::shared_ptr<Fd>> doors;
+  return doors;
+}
+
 Napi::Value ContainerCreate(const Napi::CallbackInfo& info) {
   return Sync(info.Env(), [&]() -> Napi::Value {
     return Async(
@@ -78,7 +85,10 @@ Napi::Value ContainerCreate(const Napi::CallbackInfo& info) {
         [config = Text(info[0]), options = OptionsFrom(info[1].As<Napi::Object>())] {
           return CreateContainer(config, options);
         },
-        [](Napi::Env env, const ContainerIdentity& made) { return IdentityToJs(env, made); });
+        [](Napi::Env env, const ContainerIdentity& made) {
+          Doors()[made.shim_pid] = made.door;
+          return IdentityToJs(env, made);
+        });
   });
 }
 
@@ -94,6 +104,35 @@ Napi::Value ContainerIdentify(const Napi::CallbackInfo& info) {
       });
 }
 
+/**
+ * Two ways to learn of an end: a shim that we started closes its door as soon as the end is on the disk, and goes on for
+ * a while; any process becomes readable in the end. What lives is kept until the second, which reaps it.
+ */
+struct Watch {
+  Poll* process = nullptr;
+  Poll* door = nullptr;
+  bool told = false;
+
+  void Tell(napi_env env, const Napi::Promise::Deferred& deferred, bool ended) {
+    if (told) return;
+    told = true;
+    deferred.Resolve(Napi::Boolean::New(env, ended));
+  }
+};
+
+void WatchDoor(Napi::Env env, pid_t pid, const std::shared_ptr<Watch>& watch,
+               const Napi::Promise::Deferred& deferred) {
+  const auto found = Doors().find(pid);
+  if (found == Doors().end()) return;
+  Fd door = std::move(*found->second);
+  Doors().erase(found);
+  watch->door = Poll::Start(env, std::move(door), [watch, deferred, raw = napi_env(env)](int) {
+    watch->door = nullptr;
+    watch->Tell(raw, deferred, true);
+    return false;
+  });
+}
+
 /** { ended: Promise<boolean>, cancel(): void }; ended is false when cancelled. */
 Napi::Value WatchProcess(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -102,25 +141,27 @@ Napi::Value WatchProcess(const Napi::CallbackInfo& info) {
     const auto deferred = Napi::Promise::Deferred::New(env);
     Napi::Object out = Napi::Object::New(env);
     out.Set("ended", deferred.Promise());
-    // Shared with `cancel`, which may be called at any time: empty once the wait is over.
-    auto live = std::make_shared<Poll*>(nullptr);
+    // Shared with `cancel`, which may be called at any time.
+    auto watch = std::make_shared<Watch>();
     Fd fd = OpenProcess(pid, Whole(info[1]));
     if (!fd) {
       Reap(pid, false);
-      deferred.Resolve(Napi::Boolean::New(env, true));
+      Doors().erase(pid);
+      watch->Tell(env, deferred, true);
     } else {
-      *live = Poll::Start(env, std::move(fd), [live, deferred, pid, raw = napi_env(env)](int) {
+      watch->process = Poll::Start(env, std::move(fd), [watch, deferred, pid, raw = napi_env(env)](int) {
         Reap(pid, false);
-        *live = nullptr;
-        deferred.Resolve(Napi::Boolean::New(raw, true));
+        watch->process = nullptr;
+        watch->Tell(raw, deferred, true);
         return false;
       });
+      WatchDoor(env, pid, watch, deferred);
     }
-    out.Set("cancel", Napi::Function::New(env, [live, deferred](const Napi::CallbackInfo& call) {
-              if (*live == nullptr) return;
-              (*live)->Stop();
-              *live = nullptr;
-              deferred.Resolve(Napi::Boolean::New(call.Env(), false));
+    out.Set("cancel", Napi::Function::New(env, [watch, deferred](const Napi::CallbackInfo& call) {
+              if (watch->process != nullptr) watch->process->Stop();
+              if (watch->door != nullptr) watch->door->Stop();
+              watch->process = watch->door = nullptr;
+              watch->Tell(call.Env(), deferred, false);
             }));
     return out;
   });

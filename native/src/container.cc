@@ -60,9 +60,11 @@ ContainerIdentity CreateContainer(const std::string& config, const CreateOptions
   door.theirs.Reset();
   try {
     SendAll(door.ours.get(), plan);
-    const std::vector<std::string> words = Understand(ReceiveAll(door.ours.get()));
+    const std::vector<std::string> words = Understand(ReceiveAnswer(door.ours.get()));
     if (words.size() < 4) throw SysError{EPROTO, "recv", "covey-shim"};
-    return {PidIn(words[0]), TicksIn(words[1]), PidIn(words[2]), TicksIn(words[3]), "created"};
+    fcntl(door.ours.get(), F_SETFL, O_NONBLOCK);
+    return {PidIn(words[0]),   TicksIn(words[1]), PidIn(words[2]),
+            TicksIn(words[3]), "created",         std::make_shared<Fd>(std::move(door.ours))};
   } catch (...) {
     door.ours.Reset();
     if (const int signal = EndShim(shim)) {
@@ -93,8 +95,12 @@ std::optional<ContainerIdentity> IdentifyContainer(const std::string& state_dir)
     throw;
   }
   if (!state.is_object() || state.value("bootId", "") != BootId()) return std::nullopt;
-  ContainerIdentity found{state.value("pid", 0), state.value("startTime", uint64_t{0}),
-                          state.value("shimPid", 0), state.value("shimStartTime", uint64_t{0}), ""};
+  ContainerIdentity found{state.value("pid", 0),
+                          state.value("startTime", uint64_t{0}),
+                          state.value("shimPid", 0),
+                          state.value("shimStartTime", uint64_t{0}),
+                          "",
+                          nullptr};
   if (!OpenProcess(found.shim_pid, found.shim_start_time)) return std::nullopt;
   try {
     const Fd fd = Connect(state_dir);

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -22,6 +23,8 @@ struct ContainerIdentity {
   uint64_t shim_start_time = 0;
   /** "created" or "running"; what ended is told by exit.json, not from here. */
   std::string life;
+  /** Of a container just made: its shim closes the other end when the container's end is on the disk. */
+  std::shared_ptr<Fd> door;
 };
 
 /**

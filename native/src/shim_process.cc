@@ -114,10 +114,12 @@ void SendAll(int fd, const std::string& text) {
   }
 }
 
-std::string ReceiveAll(int fd) {
+namespace {
+
+std::string Receive(int fd, bool until_newline) {
   std::string text;
   char chunk[1024];
-  while (text.size() < kShimAnswerMax) {
+  while (text.size() < kShimAnswerMax && !(until_newline && !text.empty() && text.back() == '\n')) {
     const ssize_t n = recv(fd, chunk, sizeof chunk, 0);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) throw SysError{errno == EAGAIN ? ETIMEDOUT : errno, "recv", "covey-shim"};
@@ -126,6 +128,12 @@ std::string ReceiveAll(int fd) {
   }
   return text;
 }
+
+}  // namespace
+
+std::string ReceiveAll(int fd) { return Receive(fd, false); }
+
+std::string ReceiveAnswer(int fd) { return Receive(fd, true); }
 
 pid_t PidIn(const std::string& text) { return static_cast<pid_t>(strtol(text.c_str(), nullptr, 10)); }
 

@@ -48,6 +48,9 @@ void SendAll(int fd, const std::string& text);
 /** Everything until the other side closes, at most kShimAnswerMax bytes. Throws SysError, ETIMEDOUT. */
 std::string ReceiveAll(int fd);
 
+/** The same, or until what has come ends in a newline: an answer of one that keeps its end open. */
+std::string ReceiveAnswer(int fd);
+
 /** The lines of an answer after "ok"; an "error" answer becomes the SysError it describes. */
 std::vector<std::string> Understand(const std::string& text);
 

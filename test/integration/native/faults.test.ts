@@ -4,10 +4,11 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Container } from '../../../agent/runtime/runtime.ts';
-import { builtFile } from '../../../native/index.ts';
+import { builtFile, native } from '../../../native/index.ts';
 import { leftovers } from '../../support/native-leftovers.ts';
 import { forever, NativeWorld } from '../../support/native-world.ts';
 import { until } from '../../support/until.ts';
@@ -22,7 +23,7 @@ const INIT = ['init.born', 'init.placed'];
 const START = ['start.asked', 'start.sent', 'start.heard'];
 const EXIT = ['exit.seen', 'exit.reaped', 'exit.drained'];
 const EXEC = ['exec.settings', 'exec.joined', 'exec.cloned', 'exec.running', 'exec.ended'];
-const OTHERS = ['create.answer', 'init.step', 'init.go', 'exit.recorded', 'exec.child'];
+const OTHERS = ['create.answer', 'init.step', 'init.go', 'exit.recorded', 'exit.told', 'exec.child'];
 
 let world: NativeWorld;
 let made = 0;
@@ -69,6 +70,13 @@ it('tries every sync point of the sources', () => {
   const sources = readdirSync(SHIM).map((name) => readFileSync(`${SHIM}/${name}`, 'utf8'));
   const points = sources.flatMap((text) => [...text.matchAll(/fault_at\("([\w.]+)"/g)].map((match) => match[1]));
   expect(points.toSorted()).toEqual([...CREATE, ...INIT, ...START, ...EXIT, ...EXEC, ...OTHERS].toSorted());
+});
+
+it('tells the end once it is on the disk, while the shim still takes the mounts down', async () => {
+  const { id } = await started(['exit', '3'], 'exit.told:stop');
+  expect(await world.runtime.wait(id, forever)).toMatchObject({ code: 3 });
+  const state = JSON.parse(readFileSync(join(world.folder, 'state', id, 'state.json'), 'utf8'));
+  expect(native().processAlive(state.shimPid, state.shimStartTime)).toBe(true);
 });
 
 describe('creating a container', () => {
