@@ -72,9 +72,12 @@ Napi::Value IdentityToJs(Napi::Env env, const ContainerIdentity& identity) {
   return out;
 }
 
+/** A process as its number alone does not name it: numbers come again. */
+using Identity = std::pair<pid_t, uint64_t>;
+
 /** The doors of shims that we have started and that nobody watches yet; the main thread's. */
-std::map<pid_t, std::shared_ptr<Fd>>& Doors() {
-  static std::map<pid_t, std::shared_ptr<Fd>> doors;
+std::map<Identity, std::shared_ptr<Fd>>& Doors() {
+  static std::map<Identity, std::shared_ptr<Fd>> doors;
   return doors;
 }
 
@@ -86,7 +89,7 @@ Napi::Value ContainerCreate(const Napi::CallbackInfo& info) {
           return CreateContainer(config, options);
         },
         [](Napi::Env env, const ContainerIdentity& made) {
-          Doors()[made.shim_pid] = made.door;
+          Doors()[{made.shim_pid, made.shim_start_time}] = made.door;
           return IdentityToJs(env, made);
         });
   });
@@ -120,9 +123,9 @@ struct Watch {
   }
 };
 
-void WatchDoor(Napi::Env env, pid_t pid, const std::shared_ptr<Watch>& watch,
+void WatchDoor(Napi::Env env, const Identity& shim, const std::shared_ptr<Watch>& watch,
                const Napi::Promise::Deferred& deferred) {
-  const auto found = Doors().find(pid);
+  const auto found = Doors().find(shim);
   if (found == Doors().end()) return;
   Fd door = std::move(*found->second);
   Doors().erase(found);
@@ -143,10 +146,11 @@ Napi::Value WatchProcess(const Napi::CallbackInfo& info) {
     out.Set("ended", deferred.Promise());
     // Shared with `cancel`, which may be called at any time.
     auto watch = std::make_shared<Watch>();
-    Fd fd = OpenProcess(pid, Whole(info[1]));
+    const uint64_t start_time = Whole(info[1]);
+    Fd fd = OpenProcess(pid, start_time);
     if (!fd) {
       Reap(pid, false);
-      Doors().erase(pid);
+      Doors().erase({pid, start_time});
       watch->Tell(env, deferred, true);
     } else {
       watch->process = Poll::Start(env, std::move(fd), [watch, deferred, pid, raw = napi_env(env)](int) {
@@ -155,7 +159,7 @@ Napi::Value WatchProcess(const Napi::CallbackInfo& info) {
         watch->Tell(raw, deferred, true);
         return false;
       });
-      WatchDoor(env, pid, watch, deferred);
+      WatchDoor(env, {pid, start_time}, watch, deferred);
     }
     out.Set("cancel", Napi::Function::New(env, [watch, deferred](const Napi::CallbackInfo& call) {
               if (watch->process != nullptr) watch->process->Stop();
