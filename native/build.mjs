@@ -194,6 +194,7 @@ const SUBJECTS = [
   'cgroup_update',
   'container',
   'device_rules',
+  'filter_program',
   'exec_stream',
   'id_maps',
   'mount_options',
