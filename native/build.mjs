@@ -29,6 +29,7 @@ const programs = {
   'covey-shim-faults': { folders: ['shim', 'test/faults'], flags: ['-DCOVEY_FAULTS'] },
   'test-init': { folders: ['test/init'] },
   'bare-bound': { folders: ['test/bound'] },
+  version1: { folders: ['test/version1'] },
 };
 
 function fail(message, hint) {
