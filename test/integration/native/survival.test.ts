@@ -68,6 +68,8 @@ it('keeps a container running through the death of the process that started it, 
 
 it('tells the exit code of a container that ended while nobody was there', async () => {
   const before = await orphan('sleep');
+  // Before its handler stands, the first process of a pid namespace ignores the signal.
+  await world.said(before, 'ready');
   native().signal(before.pid, before.startTime, SIGTERM);
   await until(() => existsSync(join(world.folder, 'state', 'kept', 'exit.json')), 'the exit is recorded');
   await until(() => !native().processAlive(before.pid, before.startTime), 'it is gone');
