@@ -24,6 +24,7 @@
 #include "cgroup.h"
 #include "fault.h"
 #include "init.h"
+#include "log_line.h"
 #include "sys.h"
 #include "userns.h"
 
