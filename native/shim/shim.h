@@ -67,8 +67,9 @@ int spawn_init(struct shim* shim, struct failure* failure);
 int record_state(struct shim* shim, struct failure* failure);
 
 /**
- * Holds the first process' mount namespace. Its mounts are taken down by the last who holds them, which takes a good part of a millisecond: by us, once the end was
- * told, instead of by the first process before it is seen to have ended. Without the right to, it is told later, no more.
+ * Holds the first process' mount namespace. Mounts are taken down by the last who holds them, which takes a good part of a
+ * millisecond: by us, once the end was told, instead of by the first process before it is seen to have ended. Without the
+ * right to, it is told later, no more.
  */
 void hold_mounts(struct shim* shim);
 
