@@ -26,7 +26,7 @@ struct shim {
   int kill_folder;  // -1: the first process takes all others with it
   int door;         // to the first process, until exec
   int pidfd;
-  int mounts;       // the first process' mount namespace, hold_mounts; -1 = not held
+  int mounts;  // the first process' mount namespace, hold_mounts; -1 = not held
   int oom;
   int listener;
   int clients[CLIENTS_MAX];

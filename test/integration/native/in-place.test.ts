@@ -19,10 +19,19 @@ afterEach(() => world.destroy());
 
 const fileOf = (container: Container, name: string) => join(world.folder, 'state', container.id, name);
 const terminate = (container: Container) => native().signal(container.pid, container.startTime, SIGTERM);
-const hasEnded = (container: Container) => !existsSync(fileOf(container, 'control'));
 
-function runOf(container: Container): number {
-  return (JSON.parse(readFileSync(fileOf(container, 'state.json'), 'utf8')) as { readonly run: number }).run;
+interface State {
+  readonly run: number;
+  readonly shimPid: number;
+  readonly shimStartTime: number;
+}
+const stateOf = (container: Container) => JSON.parse(readFileSync(fileOf(container, 'state.json'), 'utf8')) as State;
+const runOf = (container: Container) => stateOf(container).run;
+
+/** Its shim has gone: nothing follows. */
+function hasEnded(container: Container): boolean {
+  const { shimPid, shimStartTime } = stateOf(container);
+  return !native().processAlive(shimPid, shimStartTime);
 }
 
 /** A container whose agent has gone. */
