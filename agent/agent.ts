@@ -11,6 +11,7 @@ import { rpcChannel } from '../common/rpc.ts';
 import type { Identity } from '../common/tls/identity.ts';
 import { VERSION } from '../common/version.ts';
 import { BlobServers } from './blob-servers.ts';
+import { ExecTunnels } from './exec/tunnels.ts';
 import { connects } from './health/port-probe.ts';
 import { describeHost } from './host.ts';
 import { IdentityKeeper } from './identity.ts';
@@ -104,6 +105,7 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
     identity,
     selfTest,
     logs,
+    execs: new ExecTunnels({ runtime, log }),
     describe,
     dial,
     clock,

@@ -6,6 +6,7 @@ import { type ClusterError, explain, toClusterError } from '../common/errors.ts'
 import { VERSION } from '../common/version.ts';
 import { addClusterCommands } from './commands/cluster.ts';
 import { addEventsCommand } from './commands/events.ts';
+import { addExecCommand } from './commands/exec.ts';
 import { addImageCommands } from './commands/image.ts';
 import { addNodeCommands } from './commands/node.ts';
 import { addServiceCommands } from './commands/service.ts';
@@ -28,6 +29,7 @@ function build(): Command {
   addImageCommands(program);
   addClusterCommands(program);
   addEventsCommand(program);
+  addExecCommand(program);
   overrideExits(program);
   return program;
 }

@@ -23,6 +23,19 @@ const CODE_OF_STATUS: Readonly<Record<number, ErrorCode>> = {
   16: 'denied',
 };
 
+/** An error as a message inside a stream. */
+export function toErrorInfo({ code, message, field, hint }: ClusterError): covey.v1.ErrorInfo.$Properties {
+  return { code, message, field: field ?? '', hint: hint ?? '' };
+}
+
+/** The error of such a message. */
+export function fromErrorInfo({ code, message, field, hint }: covey.v1.ErrorInfo.$Properties): ClusterError {
+  return new ClusterError((code ?? 'internal') as ErrorCode, message ?? '', {
+    ...(field ? { field } : {}),
+    ...(hint ? { hint } : {}),
+  });
+}
+
 function encodeError(error: unknown, path: string, log: Logger | undefined): WireError {
   const known = toClusterError(error);
   let message = known.message;
@@ -45,11 +58,7 @@ function decodeError(error: WireError, path: string): ClusterError {
   if (error.info === undefined) {
     return new ClusterError(CODE_OF_STATUS[error.status] ?? 'internal', `${path}: ${error.message}`);
   }
-  const info = covey.v1.ErrorInfo.decode(error.info);
-  return new ClusterError(info.code as ErrorCode, info.message, {
-    ...(info.field === '' ? {} : { field: info.field }),
-    ...(info.hint === '' ? {} : { hint: info.hint }),
-  });
+  return fromErrorInfo(covey.v1.ErrorInfo.decode(error.info));
 }
 
 /** The mapping of ClusterErrors to the wire and back. `log` gets what is not the user's fault. */

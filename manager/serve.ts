@@ -19,6 +19,8 @@ import { controlService } from './control/rpc.ts';
 import { Dispatcher } from './dispatcher/dispatcher.ts';
 import { DispatcherDoor } from './dispatcher/door.ts';
 import { removed } from './dispatcher/node-statuses.ts';
+import { ExecBroker } from './exec/broker.ts';
+import { execRoute } from './exec/route.ts';
 import { blobService } from './images/blob-service.ts';
 import { ManagerImages } from './images/manager-images.ts';
 import { PeerBlobs } from './images/peer-blobs.ts';
@@ -116,8 +118,16 @@ async function open(parts: ManagerParts, wiring: Wiring): Promise<string> {
     },
     ask,
   });
+  const exec = execRoute({
+    store,
+    door,
+    get ownAddress() {
+      return ownAddress;
+    },
+    ask: (address) => (inputs, signal) => peers.channel(address).service(Control).exec(inputs, { signal }),
+  });
   const certificates = { certificates: () => certificatesOf(id, certificate, door) };
-  server.add(Control, controlService({ store, clock, images, events, health, certificates, logs }), [
+  server.add(Control, controlService({ store, clock, images, events, health, certificates, logs, exec }), [
     'client',
     'manager',
   ]);
@@ -154,7 +164,8 @@ async function rule(parts: ManagerParts, door: DispatcherDoor, reign: Reign, sto
   const dispatcher = new Dispatcher({ store, reign, clock, log, skipDrain });
   const logs = new LogBroker(store, clock, (nodeId, message) => dispatcher.send(nodeId, message));
   const scope = new Scope('reign', stop);
-  door.lead({ dispatcher, logs });
+  const execs = new ExecBroker(store, clock, (nodeId, message) => dispatcher.send(nodeId, message));
+  door.lead({ dispatcher, logs, execs });
   try {
     scope.run('dispatcher', (signal) => dispatcher.run(signal));
     scope.run('reconcilers', (signal) =>

@@ -36,6 +36,8 @@ export interface ExecStream {
   signal(number: number): void;
   /** Kills the command and everything it has started; of a detached one, only forgets it. `ended` then tells. */
   kill(): void;
+  /** From now on the command goes on when the caller goes, and what its terminal says is dropped. Only with a terminal. */
+  detach(): void;
 }
 
 export interface ExecAddon {

@@ -60,6 +60,7 @@ export const Control = {
     getJoinToken: unary(v1.JoinTokenRequest, v1.JoinToken),
     watch: serverStream(v1.WatchRequest, v1.Event),
     logs: serverStream(v1.LogsRequest, v1.LogLine),
+    exec: bidi(v1.ExecInput, v1.ExecOutput),
   },
 } as const;
 
@@ -69,6 +70,7 @@ export const Dispatcher = {
   methods: {
     session: bidi(v1.AgentMessage, v1.ManagerMessage),
     publishLogs: clientStream(v1.PublishedLog, v1.Empty),
+    tunnel: bidi(v1.TunnelOutput, v1.ExecInput),
   },
 } as const;
 

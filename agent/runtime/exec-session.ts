@@ -13,9 +13,12 @@ export class NativeExecSession implements ExecSession {
   readonly output: AsyncIterable<ExecChunk>;
   readonly ended: Promise<number>;
 
+  #isDetached: boolean;
+
   /** @param what  the object that errors name */
   constructor(stream: ExecStream, addon: Pick<Addon, 'waitingBytes'>, what: string) {
     this.#stream = stream;
+    this.#isDetached = stream.terminal === null && stream.stdout === null;
     this.ended = stream.ended.catch((cause: unknown) => {
       throw runtimeError(cause, what);
     });
@@ -55,6 +58,17 @@ export class NativeExecSession implements ExecSession {
 
   resize({ rows, columns }: TerminalSize): void {
     this.#stream.resize(rows, columns);
+  }
+
+  get isDetached(): boolean {
+    return this.#isDetached;
+  }
+
+  detach(): void {
+    if (this.#stream.terminal === null || this.#isDetached) return;
+    this.#isDetached = true;
+    this.#stream.detach();
+    this.#input?.destroy();
   }
 
   kill(): void {

@@ -44,4 +44,8 @@ export interface ExecSession {
   resize(size: TerminalSize): void;
   /** Kills the command and all it has started, unless it is detached. */
   kill(): void;
+  /** The command on a terminal goes on without us: `output` ends, and `kill` only forgets it from then on. */
+  detach(): void;
+  /** Was started so, or let go by `detach`. */
+  readonly isDetached: boolean;
 }

@@ -5,6 +5,7 @@ import { fromServiceSpec } from '../../common/wire/service.ts';
 import type { covey } from '../../proto/messages.ts';
 import type { Control } from '../../proto/methods.ts';
 import type { Handlers } from '../../proto/rpc.ts';
+import type { ExecSource } from '../exec/route.ts';
 import type { ManagerImages } from '../images/manager-images.ts';
 import type { LogLine, LogWish } from '../logs/broker.ts';
 import { type CertificateRegister, clusterReport, joinToken, type StoreHealth } from './cluster.ts';
@@ -33,6 +34,8 @@ export interface ControlParts extends Context {
   readonly certificates: CertificateRegister;
   /** Lines from wherever the leader is. */
   readonly logs: (wish: LogWish, signal: AbortSignal) => AsyncIterable<LogLine>;
+  /** Commands in containers, through wherever the leader is. */
+  readonly exec: ExecSource;
 }
 
 /** The handlers of the service. */
@@ -96,13 +99,14 @@ function images(parts: ControlParts): Part<'loadImage' | 'listImages' | 'removeI
   };
 }
 
-function streams(parts: ControlParts): Part<'watchProgress' | 'watch' | 'logs'> {
+function streams(parts: ControlParts): Part<'watchProgress' | 'watch' | 'logs' | 'exec'> {
   return {
     watchProgress: async function* ({ id, version }, { signal }) {
       for await (const progress of watchProgress(parts, { id, version }, signal)) yield progressMessage(progress);
     },
     watch: ({ types, sinceMs }, { signal }) => parts.events.watch({ types, sinceMs }, signal) as AsyncIterable<object>,
     logs: ({ refs, follow, tail, since }, { signal }) => parts.logs({ refs, follow, tail, since }, signal),
+    exec: (inputs, { signal }) => parts.exec(inputs, signal),
   };
 }
 

@@ -22,6 +22,7 @@ struct flow {
   int from, to;
   size_t start, end;
   int is_over;
+  int is_dropped;  // nobody reads it, and it must not stand still
   char text[FLOW_MAX];
 };
 
@@ -112,7 +113,8 @@ static void move(struct flow* flow, int may_read) {
     flow->end = n > 0 ? (size_t)n : 0;
   }
   if (flow->start == flow->end) return;
-  ssize_t n = write(flow->to, flow->text + flow->start, flow->end - flow->start);
+  ssize_t n = flow->is_dropped ? (ssize_t)(flow->end - flow->start)
+                               : write(flow->to, flow->text + flow->start, flow->end - flow->start);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
   // Nobody is left to read it.
   if (n < 0) flow->is_over = 1;
@@ -127,7 +129,7 @@ static short events_for(const struct flow* reads, const struct flow* writes) {
 }
 
 /** One order of the caller; 0 when it has gone. */
-static int take_order(const struct stream* stream, const struct streamed* command) {
+static int take_order(struct stream* stream, const struct streamed* command, struct relay* relay) {
   struct stream_order order;
   ssize_t n = recv(command->door, &order, sizeof order, MSG_WAITALL);
   if (n < 0 && errno == EINTR) return 1;
@@ -137,6 +139,12 @@ static int take_order(const struct stream* stream, const struct streamed* comman
   if (order.kind == STREAM_RESIZE && stream->terminal.master >= 0)
     terminal_resize(stream->terminal.master, order.rows, order.columns);
   if (order.kind == STREAM_SIGNAL) syscall(SYS_pidfd_send_signal, command->pidfd, order.number, NULL, 0);
+  if (order.kind == STREAM_DETACH) {
+    stream->flags |= STREAM_DETACHED;
+    relay->in.is_over = relay->out.is_dropped = 1;
+    relay->out.is_over = 0;
+    relay->in.start = relay->in.end;
+  }
   return 1;
 }
 
@@ -177,7 +185,7 @@ int stream_watch(struct stream* stream, const struct streamed* command, int* kil
   for (;;) {
     set_up(stream, command, &relay, polls);
     if (poll(polls, SLOTS, -1) < 0) continue;
-    if (polls[SLOT_DOOR].revents && !take_order(stream, command)) {
+    if (polls[SLOT_DOOR].revents && !take_order(stream, command, &relay)) {
       polls[SLOT_DOOR].fd = -1;
       if (!(stream->flags & STREAM_DETACHED)) break;
     }

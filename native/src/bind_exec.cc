@@ -75,6 +75,11 @@ void AddOrders(Napi::Env env, Napi::Object out, const LiveDoor& live) {
               if (*live >= 0) SignalExecStream(*live, static_cast<uint16_t>(number));
             });
           }));
+  out.Set("detach", Napi::Function::New(env, [live](const Napi::CallbackInfo& info) {
+            Sync(info.Env(), [&] {
+              if (*live >= 0) DetachExecStream(*live);
+            });
+          }));
   out.Set("kill", Napi::Function::New(env, [live](const Napi::CallbackInfo&) {
             if (*live >= 0) shutdown(*live, SHUT_WR);
           }));

@@ -118,6 +118,10 @@ void ResizeExecStream(int door, uint16_t rows, uint16_t columns) {
   SendOrder(door, {.kind = STREAM_RESIZE, .number = 0, .rows = rows, .columns = columns});
 }
 
+void DetachExecStream(int door) {
+  SendOrder(door, {.kind = STREAM_DETACH, .number = 0, .rows = 0, .columns = 0});
+}
+
 void SignalExecStream(int door, uint16_t number) {
   SendOrder(door, {.kind = STREAM_SIGNAL, .number = number, .rows = 0, .columns = 0});
 }

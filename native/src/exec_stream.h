@@ -38,6 +38,9 @@ ExecStream StartExecStream(pid_t pid, uint64_t start_time, const std::string& co
 /** Tells the helper behind `door` a new size of the terminal. A helper that is gone is no matter. */
 void ResizeExecStream(int door, uint16_t rows, uint16_t columns);
 
+/** The command goes on when its caller goes; what its terminal says from now on is dropped. */
+void DetachExecStream(int door);
+
 /** Sends the command a signal, by its helper. A helper that is gone is no matter. */
 void SignalExecStream(int door, uint16_t number);
 

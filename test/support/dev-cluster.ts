@@ -1,10 +1,11 @@
 /** A real cluster for an end-to-end test, through the same door that users have: deploy/dev/cluster and the CLI. */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildDemoImages } from '../../deploy/dev/images.ts';
 import type { Status } from '../../deploy/dev/status.ts';
+import { Screen } from './screen.ts';
 import { until } from './until.ts';
 
 const DOOR = 'deploy/dev/cluster';
@@ -90,7 +91,21 @@ export class DevCluster {
 
   /** The CLI; its exit code is the test's to judge. */
   covey(...args: readonly string[]): Promise<Said> {
-    return say(CLI, args, { ...process.env, COVEY_CONTEXT: this.#context });
+    return say(CLI, args, this.#env());
+  }
+
+  /** The CLI while it runs, on pipes. */
+  spawn(...args: readonly string[]): ChildProcess {
+    return spawn(CLI, args, { env: this.#env(), stdio: ['pipe', 'pipe', 'pipe'] });
+  }
+
+  /** The CLI on a terminal of its own. */
+  onTerminal(rows: number, columns: number, ...args: readonly string[]): Screen {
+    return new Screen({ rows, columns }, [CLI, ...args], this.#env());
+  }
+
+  #env(): NodeJS.ProcessEnv {
+    return { ...process.env, COVEY_CONTEXT: this.#context };
   }
 
   /** The CLI, which must end with 0. */

@@ -130,6 +130,9 @@ export class ScriptedManager {
           for await (const { lines } of messages) manager.lines.push(...(lines ?? []));
           return {};
         },
+        tunnel() {
+          throw new ClusterError('not_found', 'no command was scripted');
+        },
       },
       ['worker'],
     );

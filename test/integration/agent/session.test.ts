@@ -2,6 +2,7 @@ import { appendFile, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ExecTunnels } from '../../../agent/exec/tunnels.ts';
 import { IdentityKeeper } from '../../../agent/identity.ts';
 import { LogPublisher } from '../../../agent/logs/publisher.ts';
 import { SelfTest } from '../../../agent/self-test.ts';
@@ -74,6 +75,7 @@ class Agent {
       identity: agent.identity,
       selfTest: agent.selfTest,
       logs: new LogPublisher({ runtime: host.runtime, isOver: (id) => worker.isOver(id), clock, log: noLog }),
+      execs: new ExecTunnels({ runtime: host.runtime, log: noLog }),
       describe: () => aDescription('host1'),
       dial: rpcChannel,
       clock,

@@ -52,6 +52,9 @@ async function serve(ca: KeyedCertificate): Promise<number> {
         if (lines === 0) throw new ClusterError('invalid', 'no lines');
         return {};
       },
+      async *tunnel(requests) {
+        for await (const { output } of requests) yield { stdin: output?.stdout ?? new Uint8Array() };
+      },
     },
     ['worker'],
   );
