@@ -53,11 +53,11 @@ function powerlessFlaw({ networkEgressBits, storageBytes }: Limits, container: C
       hint: 'limit ingress only, or leave the capability out',
     };
   }
-  if (storageBytes !== undefined && container.userns === 'host') {
+  if (storageBytes !== undefined && (privileged || container.userns === 'host')) {
     return {
       message: 'a container without a user namespace of its own could take its files out of the quota',
       field: 'template.limits.storageBytes',
-      hint: 'leave out --storage-opt, or --userns host',
+      hint: `leave out --storage-opt, or ${privileged ? '--privileged' : '--userns host'}`,
     };
   }
   return undefined;

@@ -1,11 +1,13 @@
 /** A disk of a test's own: a file as block device with a file system, mounted; gone with `remove`. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 export interface LoopDiskOptions {
   readonly mib: number;
-  /** Words for mkfs.ext4. */
+  /** default: ext4. */
+  readonly kind?: 'ext4' | 'xfs';
+  /** Words for the mkfs of its kind. */
   readonly make?: readonly string[];
   /** Options for mount. */
   readonly mount?: readonly string[];
@@ -16,11 +18,13 @@ export class LoopDisk {
   readonly path: string;
   readonly #image: string;
 
-  constructor(folder: string, { mib, make = [], mount = [] }: LoopDiskOptions) {
+  constructor(folder: string, { mib, kind = 'ext4', make = [], mount = [] }: LoopDiskOptions) {
     this.#image = join(folder, 'disk.img');
     this.path = join(folder, 'disk');
     mkdirSync(this.path);
-    execFileSync('mkfs.ext4', ['-q', ...make, this.#image, `${mib}m`], { stdio: 'pipe' });
+    writeFileSync(this.#image, '');
+    truncateSync(this.#image, mib * 2 ** 20);
+    execFileSync(`mkfs.${kind}`, ['-q', ...make, this.#image], { stdio: 'pipe' });
     execFileSync('mount', ['-o', ['loop', ...mount].join(','), this.#image, this.path], { stdio: 'pipe' });
   }
 

@@ -21,13 +21,14 @@ const { values: flags, positionals } = parseArgs({
 });
 const nativeTests = testsIn('test/integration/native').filter((file) => !ELSEWHERE.includes(file));
 const systemdTests = testsIn('test/vm/systemd');
-const quotaTests = testsIn('test/vm/quota');
+const resourceTests = testsIn('test/vm/resources');
+const unifiedTests = [...testsIn('test/vm/unified'), ...testsIn('test/vm/quota')];
 
 /** Every machine: how it is booted, and the test files that run in it. */
 const MACHINES = {
-  v2: { wish: { cgroup: 'v2' }, files: [...nativeTests, ...quotaTests] },
+  v2: { wish: { cgroup: 'v2' }, files: [...nativeTests, ...resourceTests, ...unifiedTests] },
   hybrid: { wish: { cgroup: 'hybrid' }, files: nativeTests },
-  v1: { wish: { cgroup: 'v1' }, files: nativeTests },
+  v1: { wish: { cgroup: 'v1' }, files: [...nativeTests, ...resourceTests] },
   systemd: { wish: { cgroup: 'v2', systemd: true }, files: systemdTests },
 };
 

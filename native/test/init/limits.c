@@ -4,6 +4,8 @@
 //   busy COUNT MS          COUNT processes run for that long; prints "cpu=MS wall=MS" of all of them
 //   nursery MIB            a child touches that much memory; says what killed it, then sleeps until SIGTERM
 //   fill PATH MIB          writes that much to a file; exit 0, or errno
+//   project PATH ID        moves a file to that quota project; exit 0, or errno
+//   huge COUNT MIB         maps so many huge pages of MIB each and touches them; exit 0, or errno
 //   bomb ATTEMPTS          a fork bomb that stops after so many attempts, then sleeps until SIGTERM
 //   direct PATH MIB        writes, then reads that much past the page cache; prints "write=MS read=MS"
 //   pipes MIB | sockets MIB  fills buffers of the kernel's; prints "filled MIB"
@@ -15,11 +17,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -86,6 +90,24 @@ static int fill_file(const char* path, int mib) {
     left -= n;
   }
   return fsync(fd) == 0 ? 0 : errno;
+}
+
+/** With the flag for what is made below gone, and the id changed. Source: FS_IOC_FSSETXATTR, ioctl_fssetxattr. */
+static int move_project(const char* path, unsigned id) {
+  struct fsxattr attributes;
+  int fd = open(path, O_RDONLY);
+  if (fd < 0 || ioctl(fd, FS_IOC_FSGETXATTR, &attributes) != 0) return errno;
+  attributes.fsx_projid = id;
+  attributes.fsx_xflags &= ~(unsigned)FS_XFLAG_PROJINHERIT;
+  return ioctl(fd, FS_IOC_FSSETXATTR, &attributes) == 0 ? 0 : errno;
+}
+
+static int huge(int count, int mib) {
+  size_t size = (size_t)count * (size_t)mib * MIB;
+  char* pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+  if (pages == MAP_FAILED) return errno;
+  memset(pages, 7, size);
+  return 0;
 }
 
 /** Every process forks on until all of them together have tried often enough. */
@@ -190,6 +212,8 @@ int limits_verb(int argc, char** argv) {
   if (!strcmp(verb, "busy")) return busy(first, second);
   if (!strcmp(verb, "nursery")) return nursery(first);
   if (!strcmp(verb, "fill") && argc > 3) return fill_file(argv[2], second);
+  if (!strcmp(verb, "project") && argc > 3) return move_project(argv[2], (unsigned)second);
+  if (!strcmp(verb, "huge")) return huge(first, second);
   if (!strcmp(verb, "bomb")) return bomb(first);
   if (!strcmp(verb, "direct") && argc > 3) return direct(argv[2], second);
   if (!strcmp(verb, "pipes")) return fill(first, make_pipe);

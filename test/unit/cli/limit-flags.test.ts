@@ -49,6 +49,7 @@ it.each([
   [{ networkRate: 'ingress=1100gbit' }, 'networkIngressBits'],
   [{ storageOpt: 'size=1k' }, 'storageBytes'],
   [{ storageOpt: 'size=1g', userns: 'host' }, 'storageBytes'],
+  [{ storageOpt: 'size=1g', privileged: true }, 'storageBytes'],
   [{ networkRate: '1mbit', capAdd: ['NET_ADMIN'] }, 'networkEgressBits'],
 ])('refuses %j by its field', (given, field) => {
   expect(flawOf(given as unknown as Record<string, string>)?.field).toBe(`template.limits.${field}`);
