@@ -71,7 +71,7 @@ int Features(const Runtime& runtime, const Arguments& arguments) {
   ordered_json& linux = features["linux"];
   linux["namespaces"] = {"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"};
   linux["capabilities"] = KnownCapabilities();
-  linux["cgroup"] = {{"v1", true}, {"v2", true}, {"systemd", false}, {"systemdUser", false}, {"rdma", true}};
+  linux["cgroup"] = {{"v1", true}, {"v2", true}, {"systemd", true}, {"systemdUser", false}, {"rdma", true}};
   linux["seccomp"]["enabled"] = false;
   linux["apparmor"]["enabled"] = false;
   linux["selinux"]["enabled"] = false;

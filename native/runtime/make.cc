@@ -10,9 +10,11 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 
 #include "../shim/failure.h"
 #include "../src/cgroup.h"
+#include "../src/cgroup_files.h"
 #include "../src/cgroup_name.h"
 #include "../src/layer.h"
 #include "../src/oci_plan.h"
@@ -21,6 +23,7 @@
 #include "../src/shim_process.h"
 #include "../src/sys_error.h"
 #include "hooks.h"
+#include "scope.h"
 
 namespace covey {
 namespace {
@@ -33,7 +36,17 @@ std::string Absolute(const std::string& base, const std::string& path) {
   return path.empty() || path[0] == '/' ? path : base + "/" + path;
 }
 
-/** A config with an absolute root, bind sources and cgroup. Source: config.md "root", "mounts"; config-linux.md. */
+/** Where the config wants its cgroup; by itself a scope where systemd manages cgroups, else one of its own at the root. */
+CgroupName CgroupWanted(const json& config, const std::string& id, bool by_systemd) {
+  std::string text = TextOr(ObjectOr(config, "linux"), "cgroupsPath", "");
+  if (text.empty()) text = by_systemd ? ":covey-runtime:" + id : "/covey-runtime-" + id;
+  const CgroupName name = ParseCgroupsPath(text, "/", id);
+  if (by_systemd && name.unit.scope.empty())
+    throw InvalidInput("linux.cgroupsPath", "must be SLICE:PREFIX:NAME with --systemd-cgroup");
+  return name;
+}
+
+/** A config with an absolute root and bind sources. Source: config.md "root", "mounts". */
 json Normalised(const std::string& text, const MakeOptions& options) {
   json config = json::parse(text, nullptr, false);
   if (!config.is_object()) throw InvalidInput("config.json", "is not a JSON object");
@@ -52,20 +65,24 @@ json Normalised(const std::string& text, const MakeOptions& options) {
     if (bind) mount["source"] = Absolute(options.bundle, source);
   }
   if (config["mounts"].is_null()) config.erase("mounts");
-  ObjectOr(config, "linux");
-  const std::string cgroup = TextOr(ObjectOr(config, "linux"), "cgroupsPath", "");
-  config["linux"]["cgroupsPath"] =
-      cgroup.empty() ? "/covey-runtime-" + options.id : ParseCgroupsPath(cgroup, "/", options.id).path;
   return config;
 }
 
 /** A container's cgroup may be there, for a caller may have made it, but not in use: deleting ends what is in it. */
-void PrepareCgroup(const std::string& cgroup) {
-  EnsureCgroupParent(cgroup);
+void CheckUnused(const std::string& cgroup) {
   for (const std::string& folder : HostCgroups().FoldersOf(cgroup)) {
-    if (!ReadSmallFile(folder + "/cgroup.procs").empty())
+    if (PathExists(folder) && !ReadSmallFile(folder + "/cgroup.procs").empty())
       throw UsageError("cgroup " + cgroup + " has processes already; a container needs one of its own");
   }
+}
+
+void PrepareCgroup(const std::string& cgroup, const std::optional<Scope>& scope) {
+  CheckUnused(cgroup);
+  const bool is_unified = HostCgroups().unified;
+  // What is above a scope is systemd's.
+  if (scope && is_unified) return;
+  // On v2 a cgroup that hands controllers on takes no process; on v1 a cpuset must be filled before it does.
+  EnsureCgroupParent(is_unified ? cgroup.substr(0, cgroup.rfind('/')) : cgroup);
 }
 
 HookStates StatesFor(const json& container) {
@@ -180,7 +197,10 @@ void WritePidFile(const std::string& path, pid_t pid) {
 }
 
 Record MakeContainer(const Runtime& runtime, const std::string& config_text, MakeOptions options) {
-  const json config = Normalised(config_text, options);
+  json config = Normalised(config_text, options);
+  const CgroupName cgroup = CgroupWanted(config, options.id, runtime.systemd_cgroup);
+  const bool is_scope = !cgroup.unit.scope.empty() && HasSystemd();
+  config["linux"]["cgroupsPath"] = is_scope ? Scope::PlaceIn(cgroup) : cgroup.path;
   const std::string container = ContainerRecord(options, config);
   CreateOptions create;
   create.id = options.id;
@@ -191,10 +211,12 @@ Record MakeContainer(const Runtime& runtime, const std::string& config_text, Mak
   CheckId(options.id);
   const std::string plan = PlanParsed(config, create, HostCgroups(), BootId());
   const std::string folder = MakeFolder(runtime.root, options.id);
+  std::optional<Scope> scope;
   try {
     WriteRecord(folder, "config.json", config.dump());
     WriteRecord(folder, "container.json", container);
-    PrepareCgroup(config["linux"]["cgroupsPath"]);
+    if (is_scope) scope.emplace(runtime.shim, cgroup);
+    PrepareCgroup(config["linux"]["cgroupsPath"], scope);
   } catch (...) {
     RemoveTree(folder);
     throw;
@@ -203,6 +225,7 @@ Record MakeContainer(const Runtime& runtime, const std::string& config_text, Mak
   try {
     RunShim(runtime, options.id, plan, options);
     Record record = ReadRecord(runtime.root, options.id);
+    if (scope) scope->Adopt(record.pid);
     WritePidFile(options.pid_file, record.pid);
     return record;
   } catch (const SysError& e) {

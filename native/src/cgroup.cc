@@ -110,24 +110,20 @@ const CgroupLayout& HostCgroups() {
   return layout;
 }
 
+void HandControllersOn(const std::string& folder) {
+  // Each by itself: a host may lack one, and one that is refused must not take the others with it.
+  for (const char* controller : {"+cpu", "+cpuset", "+memory", "+pids", "+io", "+hugetlb", "+rdma"}) {
+    TryWriteFile(folder + "/cgroup.subtree_control", controller);
+  }
+}
+
 void EnsureCgroupParent(const std::string& path) {
   const CgroupLayout& layout = HostCgroups();
   if (layout.unified) {
-    std::string above = layout.unified_mount;
-    for (const std::string& step : Steps(path)) {
-      Mkdir(layout.unified_mount + step);
-      above = layout.unified_mount + step;
-    }
-    std::string place = layout.unified_mount;
-    // From the top down, because a controller can only be handed on where it was handed to. Each by itself: a host may
-    // lack one, and one that is refused must not take the others with it.
-    std::vector<std::string> chain{place};
-    for (const std::string& step : Steps(path)) chain.push_back(layout.unified_mount + step);
-    for (const std::string& folder : chain) {
-      for (const char* controller : {"+cpu", "+cpuset", "+memory", "+pids", "+io", "+hugetlb", "+rdma"}) {
-        TryWriteFile(folder + "/cgroup.subtree_control", controller);
-      }
-    }
+    for (const std::string& step : Steps(path)) Mkdir(layout.unified_mount + step);
+    // From the top down, because a controller can only be handed on where it was handed to.
+    HandControllersOn(layout.unified_mount);
+    for (const std::string& step : Steps(path)) HandControllersOn(layout.unified_mount + step);
     return;
   }
   for (const CgroupLayout::Hierarchy& h : layout.v1) {

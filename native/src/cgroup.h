@@ -37,6 +37,9 @@ CgroupLayout ParseMountInfo(const std::string& text);
 /** Makes `path` and its parents ready to hold containers: cpuset filled, v2 controllers switched on. Idempotent. */
 void EnsureCgroupParent(const std::string& path);
 
+/** v2: lets the cgroups below a folder have the controllers that it has itself; from then on it takes no process. */
+void HandControllersOn(const std::string& folder);
+
 /** Writes folders, limits, device rules and entry of a container's cgroup into a plan. `resources` is linux.resources. */
 void PlanCgroup(PlanWriter& plan, const CgroupLayout& layout, const std::string& path,
                 const nlohmann::json& resources);

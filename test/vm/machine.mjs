@@ -27,6 +27,7 @@ const PACKAGES = {
   kmod: '/sbin/depmod',
   'xz-utils': '/usr/bin/xz',
   e2fsprogs: '/sbin/mkfs.ext4',
+  xfsprogs: '/sbin/mkfs.xfs',
 };
 /** What is needed to reach the root; everything else the kernel asks modprobe for. */
 const EARLY_MODULES = ['virtio_pci', '9p', '9pnet_virtio', 'virtio_net', 'virtio_blk', 'virtio_rng', 'overlay'];

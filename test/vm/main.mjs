@@ -30,6 +30,10 @@ const MACHINES = {
   hybrid: { wish: { cgroup: 'hybrid' }, files: nativeTests },
   v1: { wish: { cgroup: 'v1' }, files: [...nativeTests, ...resourceTests] },
   systemd: { wish: { cgroup: 'v2', systemd: true }, files: systemdTests },
+  'systemd-hybrid': {
+    wish: { cgroup: 'hybrid', systemd: true },
+    files: systemdTests.filter((file) => file.includes('runtime')),
+  },
 };
 
 if (flags.help === true || positionals.some((name) => !(name in MACHINES))) {

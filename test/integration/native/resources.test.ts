@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Container } from '../../../agent/runtime/runtime.ts';
 import { native } from '../../../native/index.ts';
+import { LoopDisk } from '../../support/loop-disk.ts';
 import { forever, NativeWorld, outputOf, until } from '../../support/native-world.ts';
 
 const { SIGKILL, SIGTERM } = constants.signals;
@@ -160,14 +162,30 @@ describe('statistics', () => {
 });
 
 describe('a size of the writable layer', () => {
-  it('is refused where it would not hold, with the reason', async () => {
-    const request = world.request(['exit', '0'], { limits: { storageBytes: MIB } });
-    // Here either there is no user namespace, or the file system enforces no quotas.
+  const limits = { storageBytes: MIB };
+
+  it('is refused without a user namespace, in which alone it holds', async () => {
+    const request = world.request(['exit', '0'], { limits, template: { userns: 'host' } });
     await expect(world.runtime.create(request, forever)).rejects.toMatchObject({
       code: 'invalid',
-      message: expect.stringMatching(/user namespace|enforces no project quotas/),
+      message: expect.stringContaining('user namespace'),
     });
     expect(await world.runtime.list(forever)).not.toContainEqual(expect.objectContaining({ id: request.id }));
+  });
+
+  it('is refused where the disk keeps no quotas, with its mount', async () => {
+    const disk = new LoopDisk(world.folder, { mib: 16 });
+    const onDisk = new NativeWorld({ stateDir: join(disk.path, 'state') });
+    try {
+      const attempt = onDisk.runtime.create(onDisk.request(['exit', '0'], { limits }), forever);
+      await expect(attempt).rejects.toMatchObject({
+        code: 'invalid',
+        message: expect.stringContaining(`ext4 on ${disk.path} enforces no project quotas`),
+      });
+    } finally {
+      await onDisk.destroy();
+      disk.remove();
+    }
   });
 });
 

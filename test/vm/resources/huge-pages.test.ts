@@ -34,7 +34,7 @@ it('a limit of huge pages changes while the container runs, and its statistics n
   const container = await oci.started(['sleep'], limited);
   const raise = { hugepageLimits: [{ pageSize: '2MB', limit: 6 << 20 }] };
   await native().cgroupUpdate(container.cgroup, JSON.stringify(raise));
-  expect((await oci.exec(container, ['/bin/init', 'huge', '3', `${PAGE_MIB}`])).code).toBe(0);
+  expect((await oci.exec(container, ['/bin/init', 'huge', '3', `${PAGE_MIB}`])).exitCode).toBe(0);
   const { hugePages } = await native().cgroupStats(container.cgroup);
   expect(hugePages).toContainEqual({ pageSize: '2MB', usageBytes: 0, limitHits: expect.any(Number) });
 });
