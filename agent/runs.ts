@@ -2,7 +2,7 @@
 import type { Instant } from '../common/model/ids.ts';
 import type { Run } from '../common/model/task.ts';
 import type { Assignment, LostContact } from './assignment.ts';
-import type { Exit } from './runtime/runtime.ts';
+import type { Exit, RestartInPlace } from './runtime/runtime.ts';
 
 /** Runs after a quick death wait twice as long each time, up to this. */
 const DELAY_MAX_MS = 60_000;
@@ -39,11 +39,30 @@ export function nextRun(death: Death, lost: LostContact, now: Instant): RunVerdi
   return now < until ? { kind: 'wait', until } : { kind: 'run' };
 }
 
+/**
+ * The same rule for the time in which not even an agent is there, as run `run` gets it along: its shim goes by it (native/shim/
+ * restart.h). Empty: never.
+ */
+export function inPlaceRule(
+  held: Assignment,
+  run: number,
+  clusterFailoverAfterMs: number,
+): { readonly restart?: RestartInPlace } {
+  const { restarts } = held.task;
+  const { condition, delayMs: delay, maxAttempts, windowMs } = held.revision.template.restart;
+  if (condition === 'none') return {};
+  const used = (windowMs === 0 ? restarts.total : restarts.recent.length) + run - 1;
+  const failoverAfterMs = held.revision.failoverAfterMs ?? clusterFailoverAfterMs;
+  const holdMs = Math.ceil(failoverAfterMs / 3);
+  return { restart: { condition, delayMs: delay, maxAttempts, windowMs, used, holdMs } };
+}
+
 function restartsSoFar(death: Death, endedAt: Instant): number {
   const { restarts } = death.held.task;
   const { windowMs } = death.held.revision.template.restart;
   const ours = death.runs.slice(1);
-  if (windowMs === 0) return restarts.total + ours.length;
+  // By its number: of very many the oldest are not kept.
+  if (windowMs === 0) return restarts.total + Math.max(0, (death.runs.at(-1)?.number ?? 1) - 1);
   const inside = (at: Instant): boolean => at > endedAt - windowMs;
   return restarts.recent.filter(inside).length + ours.filter((run) => inside(run.startedAt)).length;
 }

@@ -180,6 +180,10 @@ function serve(held: Assignment, seen: Seen, last: TaskStatus, now: Instant): Ac
     case 'created':
       return againOrGiveUp(seen, now);
     case 'running':
+      // Its shim ran it again while no agent was there: told before anything else, and it has yet to prove itself.
+      if (seen.run > (last.runs.at(-1)?.number ?? seen.run)) {
+        return report('running', container.ready ? 'running' : 'was run again here', { healthy: container.ready });
+      }
       if (fault !== undefined) {
         // First out of every load balancer, then away.
         if (last.healthy) return report('running', fault, { healthy: false });

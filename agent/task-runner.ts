@@ -14,10 +14,11 @@ import { ContainerWatch, type WatchTools } from './container-watch.ts';
 import { readinessOf } from './health/readiness.ts';
 import type { Images, UnpackedImage } from './image/image.ts';
 import type { Network } from './network/network.ts';
+import { inPlaceRule } from './runs.ts';
 import type { Container, Exit, PlacedFile, Runtime } from './runtime/runtime.ts';
 import type { TaskRecord } from './state.ts';
 import { type Action, isLeaving, next, type Said, type Seen, type SeenContainer } from './task-machine.ts';
-import { endOf, LOST_EXIT, seenFrom, statusFrom } from './task-status.ts';
+import { adoptionOf, endOf, LOST_EXIT, seenFrom, statusFrom } from './task-status.ts';
 
 /** A step that failed for a passing reason is tried again after this. Source: swarmkit agent, task manager. */
 export const RETRY_MS = 1_000;
@@ -28,6 +29,8 @@ export interface RunnerTools extends WatchTools {
   readonly images: Images;
   readonly network: Network;
   readonly contact: () => ManagerContact;
+  /** The cluster's, as last heard. */
+  readonly failoverAfterMs: () => number;
   /** /etc/hosts and its like. */
   readonly filesFor: (held: Assignment) => Promise<readonly PlacedFile[]>;
   /** Resolves once the record is durable. */
@@ -48,6 +51,8 @@ export class TaskRunner {
   #status: TaskStatus | undefined;
   #runs: readonly Run[];
   #run: number;
+  /** The run that the container was made for; its shim may have run it again since. */
+  #madeFor: number;
   #container: SeenContainer = { kind: 'none' };
   #handle: Container | undefined;
   #watch: ContainerWatch | undefined;
@@ -58,6 +63,8 @@ export class TaskRunner {
   #drainingSince: Instant | undefined;
   #connections: number | undefined;
   #isForgotten = false;
+  /** In a run of which nobody has heard: health and readiness begin anew, their time too. */
+  #isUnproven = false;
 
   /** @param survivors  this task's containers that were found on the host */
   constructor(tools: RunnerTools, record: TaskRecord, survivors: readonly Container[]) {
@@ -66,6 +73,7 @@ export class TaskRunner {
     this.#status = record.status;
     this.#runs = record.status?.runs ?? [];
     this.#run = this.#runs.at(-1)?.number ?? 1;
+    this.#madeFor = this.#run;
     this.#adopt(survivors);
   }
 
@@ -130,15 +138,14 @@ export class TaskRunner {
   }
 
   #adopt(survivors: readonly Container[]): void {
-    const found = survivors.map((container) => ({ container, run: noteOf(container.labels)?.run ?? 1 }));
-    const newest = found.toSorted((a, b) => a.run - b.run).at(-1);
-    if (newest !== undefined && newest.run >= this.#run) {
-      this.#run = newest.run;
-      this.#handle = newest.container;
-      this.#container = seenFrom(newest.container, this.#status);
-      const isStarted = newest.container.state !== 'created';
-      if (isStarted && this.#runs.at(-1)?.number !== newest.run) this.#beginRun(newest.container.createdAt);
-      if (newest.container.exit !== undefined) this.#endRun(newest.container.exit);
+    const adopted = adoptionOf(survivors, this.#runs, this.#status);
+    if (adopted !== undefined && adopted.run >= this.#run) {
+      this.#madeFor = adopted.madeFor;
+      this.#run = adopted.run;
+      this.#runs = adopted.runs;
+      this.#handle = adopted.container;
+      this.#container = adopted.seen;
+      this.#isUnproven = adopted.isFurther;
       return;
     }
     const wasStarted = this.#status?.state === 'starting' || this.#status?.state === 'running';
@@ -195,7 +202,7 @@ export class TaskRunner {
   async #perform(action: Action, signal: AbortSignal): Promise<void> {
     const { runtime, images, network, clock } = this.#tools;
     const { task, revision } = this.#held;
-    const id = containerId(task.id, this.#run);
+    const id = containerId(task.id, this.#madeFor);
     switch (action.kind) {
       case 'report':
         return await this.#say(action.said);
@@ -240,6 +247,7 @@ export class TaskRunner {
         return;
       case 'run-again':
         this.#run += 1;
+        this.#madeFor = this.#run;
         this.#container = { kind: 'none' };
         this.#fault = undefined;
         this.#withdrawnAt = undefined;
@@ -252,9 +260,10 @@ export class TaskRunner {
   }
 
   async #create(id: string, signal: AbortSignal): Promise<void> {
-    const { runtime, filesFor } = this.#tools;
+    const { runtime, filesFor, failoverAfterMs } = this.#tools;
     const files = await filesFor(this.#held);
-    const request = createRequest(this.#held, this.#run, this.#image as UnpackedImage, files);
+    const rule = inPlaceRule(this.#held, this.#run, failoverAfterMs());
+    const request = { ...createRequest(this.#held, this.#run, this.#image as UnpackedImage, files), ...rule };
     try {
       this.#handle = await runtime.create(request, signal);
     } catch (cause) {
@@ -280,6 +289,7 @@ export class TaskRunner {
   }
 
   #beginWatch(container: Container): void {
+    const { clock } = this.#tools;
     const { template } = this.#held.revision;
     const wasReady = this.#container.kind === 'running' && this.#container.ready;
     this.#watch = new ContainerWatch(
@@ -287,7 +297,7 @@ export class TaskRunner {
         containerId: container.id,
         address: this.#held.task.address ?? '',
         rule: readinessOf(this.#held, noteOf(container.labels)?.imageCheck),
-        startedAt: this.#runs.at(-1)?.startedAt ?? container.createdAt,
+        startedAt: this.#isUnproven ? clock.now() : (this.#runs.at(-1)?.startedAt ?? container.createdAt),
         startTimeoutMs: template.container.startTimeoutMs,
         wasReady,
       },

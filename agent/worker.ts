@@ -228,6 +228,7 @@ export class Worker {
     return {
       ...tools,
       contact: () => this.#contact(),
+      failoverAfterMs: () => this.#failoverAfterMs,
       keep: (record) => state.keepTask(record),
       drop: (id) => state.dropTask(id),
       onStatus: (status) => this.#onStatus(status),

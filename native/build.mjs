@@ -29,6 +29,7 @@ const programs = {
   'covey-shim-faults': { folders: ['shim', 'test/faults'], flags: ['-DCOVEY_FAULTS'] },
   'test-init': { folders: ['test/init'] },
   'bare-bound': { folders: ['test/bound'] },
+  version1: { folders: ['test/version1'] },
 };
 
 function fail(message, hint) {
@@ -194,6 +195,7 @@ const SUBJECTS = [
   'cgroup_update',
   'container',
   'device_rules',
+  'filter_program',
   'exec_stream',
   'id_maps',
   'mount_options',

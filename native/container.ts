@@ -20,7 +20,30 @@ export interface ContainerCreateOptions {
   readonly logFormat: 'text' | 'json' | 'none';
   /** Bytes that may wait for the disk while the container goes on, then lines are dropped and counted; 0 = it waits. */
   readonly logBufferBytes: number;
+  /** What the shim does after an exit while no agent attends; null: nothing, as while one does. */
+  readonly restart: RestartInPlace | null;
   readonly shimPath: string;
+}
+
+/** When a shim runs its container again in place: the rule of agent/runs.ts, for the time in which there is no agent. */
+export interface RestartInPlace {
+  readonly condition: 'none' | 'on-failure' | 'any';
+  readonly delayMs: number;
+  /** 0 = without limit. */
+  readonly maxAttempts: number;
+  /** 0 = the container's whole life. */
+  readonly windowMs: number;
+  /** Of the attempts, before this container. */
+  readonly used: number;
+  /** So long nobody must have attended before the first restart. */
+  readonly holdMs: number;
+}
+
+/** We decide what follows an exit of this container, until `release` or the end of this process. */
+export interface Attendance {
+  /** It is to end and not to run again, whatever its policy. Never waits. */
+  retire(): void;
+  release(): void;
 }
 
 /** A container's first process and its shim, each pid with its start time. */
@@ -31,6 +54,8 @@ export interface ContainerIdentity {
   readonly shimStartTime: number;
   /** `exited` = its end is being written down at this moment. */
   readonly life: 'created' | 'running' | 'exited';
+  /** From 1; grows when the shim runs the container again. */
+  readonly run: number;
 }
 
 export interface ContainerExecOptions {
@@ -70,8 +95,12 @@ export interface ContainerAddon {
    * furnished. Undoes all but `stateDir` when it rejects. A feature the core lacks is refused with `EINVAL` and its field.
    */
   containerCreate(ociConfigJson: string, options: ContainerCreateOptions): Promise<ContainerIdentity>;
-  /** Lets the command run; resolves when exec has succeeded. */
-  containerStart(stateDir: string): Promise<void>;
+  /** Lets the command run; resolves when exec has succeeded. The container is attended from then on. */
+  containerStart(stateDir: string): Promise<Attendance>;
+  /** As `containerIdentify`, and the container is attended from then on. */
+  containerAttend(
+    stateDir: string,
+  ): Promise<{ readonly identity: ContainerIdentity; readonly attendance: Attendance } | null>;
   /** Who lives in `stateDir`, proved by boot id, start times and the shim's own word; null when nobody does. */
   containerIdentify(stateDir: string): Promise<ContainerIdentity | null>;
   /** Runs one more command: the `process` of an OCI config, under the seccomp and personality of its `linux`. */

@@ -67,9 +67,19 @@ export class ContainerFolder {
     return this.#read<OciConfig>('config.json');
   }
 
+  /** Of the shim, which of its container's runs this is; undefined before it was made. */
+  state(): Promise<{ readonly run?: number; readonly startedAt?: string } | undefined> {
+    return this.#read('state.json');
+  }
+
   /** Undefined while it lives, and for one whose shim was lost. */
-  async exit(): Promise<Exit | undefined> {
-    const found = await this.#read<ExitRecord>('exit.json');
+  exit(): Promise<Exit | undefined> {
+    return this.exitIn('exit.json');
+  }
+
+  /** An exit record; of an earlier run it is `exit.N.json`. */
+  async exitIn(name: string): Promise<Exit | undefined> {
+    const found = await this.#read<ExitRecord>(name);
     if (found === undefined) return undefined;
     const { code, signal, oomKilled, startedAt, finishedAt } = found;
     return { code, signal, oomKilled, startedAt: Date.parse(startedAt), finishedAt: Date.parse(finishedAt) };

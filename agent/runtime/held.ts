@@ -1,8 +1,9 @@
 /** A container that the native runtime knows of, and what is said of it. */
 import { ClusterError } from '../../common/errors.ts';
-import type { ContainerIdentity, ProcessWatch } from '../../native/container.ts';
+import type { Attendance, ContainerIdentity, ProcessWatch } from '../../native/container.ts';
 import type { ContainerFolder, ContainerNote } from './container-folder.ts';
 import type { ExecSession } from './exec.ts';
+import type { ContainerRuns } from './past-runs.ts';
 import type { Container, ContainerState, Exit } from './runtime.ts';
 
 /** A container we know of; `ended` never rejects. */
@@ -13,6 +14,9 @@ export interface Held {
   state: ContainerState;
   exit: Exit | undefined;
   readonly watch: ProcessWatch | undefined;
+  /** While it is held we decide what follows an exit; undefined before the start. */
+  attendance: Attendance | undefined;
+  readonly runs: ContainerRuns;
   ended: Promise<Exit>;
   /** Users' commands that run in it. */
   readonly execs: Set<ExecSession>;
@@ -20,7 +24,7 @@ export interface Held {
 
 /** As the contract says it. */
 export function containerOf(held: Held): Container {
-  const { note, folder, identity, state, exit } = held;
+  const { note, folder, identity, state, exit, runs } = held;
   return {
     id: note.id,
     state,
@@ -29,6 +33,7 @@ export function containerOf(held: Held): Container {
     netnsPath: `/proc/${identity.pid}/ns/net`,
     logPath: folder.logPath,
     compressesLog: note.compressesLog ?? false,
+    ...runs,
     createdAt: note.createdAt,
     labels: note.labels,
     ...(exit === undefined ? {} : { exit }),

@@ -17,8 +17,10 @@ import type { ExecSession, OpenExecRequest, TerminalSize } from './exec.ts';
 import { containerOf, type Held, lost, taken } from './held.ts';
 import { type HostFacts, hostFacts } from './host-facts.ts';
 import { IdLedger } from './id-ledger.ts';
+import { logOptions } from './log-options.ts';
 import { type ExecPlace, runExec, startExec } from './native-exec.ts';
 import { type OciConfig, ociConfig, type ResolvedUser } from './oci-config.ts';
+import { FIRST_RUN, runsIn } from './past-runs.ts';
 import type {
   Container,
   ContainerState,
@@ -51,7 +53,6 @@ export interface NativeRuntimeOptions {
   readonly shimPath?: string;
 }
 
-const LOG_FORMATS = { local: 'text', 'json-file': 'json', none: 'none' } as const;
 const ID = /^[0-9a-z][0-9a-z._-]{0,63}$/;
 
 export class NativeRuntime implements Runtime {
@@ -94,7 +95,8 @@ export class NativeRuntime implements Runtime {
     const held = this.#find(id);
     signal.throwIfAborted();
     try {
-      await this.#addon.containerStart(held.folder.path);
+      held.attendance = await this.#addon.containerStart(held.folder.path);
+      if (this.#find(id).state === 'exited') held.attendance.release();
     } catch (cause) {
       if (isNativeError(cause) && isLastStep(cause.step)) await held.ended;
       throw runtimeError(cause, `container ${id}`);
@@ -121,6 +123,8 @@ export class NativeRuntime implements Runtime {
     signal.throwIfAborted();
     // One that waits to be started has no handlers; its command never ran.
     const hasRun = held.state !== 'created';
+    // Should we die before it has ended, it is not to be run again.
+    held.attendance?.retire();
     if (hasRun) await this.kill(id, signalNumber(request.stopSignal));
     // The signal waits for it; Docker does the same.
     if (held.state === 'paused') await this.resume(id);
@@ -219,6 +223,7 @@ export class NativeRuntime implements Runtime {
     for (const held of this.#held.values()) {
       held.watch?.cancel();
       for (const session of held.execs) session.kill();
+      held.attendance?.release();
     }
     this.#held.clear();
   }
@@ -256,13 +261,11 @@ export class NativeRuntime implements Runtime {
         volatile: true,
         reaper: request.template.process?.init ?? false,
         logPath: folder.logPath,
-        logMaxBytes: log.maxBytes,
-        logFiles: log.files,
-        logFormat: LOG_FORMATS[log.driver],
-        logBufferBytes: log.bufferBytes,
+        ...logOptions(log),
+        restart: request.restart ?? null,
         shimPath: this.#shimPath,
       });
-      return this.#hold(note, folder, identity);
+      return this.#hold(note, folder, identity, { attendance: undefined, runs: FIRST_RUN });
     } catch (cause) {
       this.#ready = undefined;
       // The shim undoes what it made, unless it was killed meanwhile.
@@ -299,19 +302,16 @@ export class NativeRuntime implements Runtime {
     return { ...user, additionalGids: [...gids] };
   }
 
-  #hold(note: ContainerNote, folder: ContainerFolder, identity: ContainerIdentity): Held {
+  #hold(
+    note: ContainerNote,
+    folder: ContainerFolder,
+    identity: ContainerIdentity,
+    past: Pick<Held, 'attendance' | 'runs'>,
+  ): Held {
     const watch = this.#addon.watchProcess(identity.shimPid, identity.shimStartTime);
     const state = identity.life === 'exited' ? 'running' : identity.life;
-    const held: Held = {
-      note,
-      folder,
-      identity,
-      state,
-      exit: undefined,
-      watch,
-      ended: Promise.resolve(lost(note, 0)),
-      execs: new Set(),
-    };
+    const fresh = { exit: undefined, ended: Promise.resolve(lost(note, 0)), execs: new Set<ExecSession>() };
+    const held: Held = { note, folder, identity, state, watch, ...fresh, ...past };
     held.ended = this.#endOf(held, watch);
     return held;
   }
@@ -320,6 +320,7 @@ export class NativeRuntime implements Runtime {
     // Cancelled by `close`: it goes on living, so nothing has ended.
     if (!(await watch.ended)) return withResolvers<Exit>().promise;
     const exit = (await held.folder.exit()) ?? lost(held.note, this.#options.clock.now());
+    held.attendance?.release();
     held.exit = exit;
     held.state = 'exited';
     return exit;
@@ -329,13 +330,15 @@ export class NativeRuntime implements Runtime {
   async #readopt(id: string): Promise<void> {
     const folder = new ContainerFolder(this.#options.stateDir, id);
     const note = await folder.note();
-    const identity = await this.#addon.containerIdentify(folder.path);
     if (note === undefined) {
       await this.remove(id);
       return;
     }
-    if (identity !== null) {
-      const held = this.#hold(note, folder, identity);
+    const found = await this.#addon.containerAttend(folder.path);
+    // From now on the shim begins no further run: what lies on disk is the whole story.
+    const runs = await runsIn(folder);
+    if (found !== null) {
+      const held = this.#hold(note, folder, found.identity, { attendance: found.attendance, runs });
       this.#held.set(id, held);
       if (held.state === 'running' && (await this.#addon.cgroupPaused(note.cgroup))) held.state = 'paused';
       return;
@@ -343,10 +346,17 @@ export class NativeRuntime implements Runtime {
     // Nobody proves to be it any more: whatever is left of its processes is nobody's.
     await this.#addon.cgroupKill(note.cgroup);
     const exit = (await folder.exit()) ?? lost(note, this.#options.clock.now());
-    const gone: ContainerIdentity = { pid: 0, startTime: 0, shimPid: 0, shimStartTime: 0, life: 'exited' };
+    const gone: ContainerIdentity = {
+      pid: 0,
+      startTime: 0,
+      shimPid: 0,
+      shimStartTime: 0,
+      life: 'exited',
+      run: runs.run,
+    };
     const ended = Promise.resolve(exit);
-    const execs = new Set<ExecSession>();
-    this.#held.set(id, { note, folder, identity: gone, state: 'exited', exit, watch: undefined, ended, execs });
+    const none = { watch: undefined, attendance: undefined, execs: new Set<ExecSession>() };
+    this.#held.set(id, { note, folder, identity: gone, state: 'exited', exit, runs, ended, ...none });
   }
 
   /** Cgroups whose folder is gone: a crash between the two steps of `remove`. */

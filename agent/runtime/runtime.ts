@@ -9,6 +9,7 @@
 import type { Instant } from '../../common/model/ids.ts';
 import type { ContainerTemplate, Labels, Limits } from '../../common/model/service.ts';
 import type { CgroupStats } from '../../native/cgroup.ts';
+import type { RestartInPlace } from '../../native/container.ts';
 import type { ExecSession, OpenExecRequest, TerminalSize } from './exec.ts';
 import type { OciLimits } from './oci-resources.ts';
 
@@ -35,6 +36,16 @@ export interface PlacedFile {
   readonly content: string;
 }
 
+/** What keeps the container running while there is no agent; native/container.ts says how. */
+export type { RestartInPlace };
+
+/** A run of a container that ended while no agent was there, and was followed by another in the same place. */
+export interface PastRun {
+  /** From 1. */
+  readonly number: number;
+  readonly exit: Exit;
+}
+
 export interface CreateRequest {
   /** 1–64 characters `[0-9a-z][0-9a-z._-]*`, unique on this host: task id, with the run's number where there are several. */
   readonly id: string;
@@ -46,6 +57,8 @@ export interface CreateRequest {
   readonly files: readonly PlacedFile[];
   /** Kept with the container and given back by `list`; for the agent's own use (task id, run, service). */
   readonly labels: Labels;
+  /** Absent: an exit while no agent is there is recorded, and that is all. */
+  readonly restart?: RestartInPlace;
 }
 
 /** How a container ended. Exactly one of `code` and `signal` is not null, both are null when the record was lost. */
@@ -74,6 +87,12 @@ export interface Container {
   readonly startTime: number;
   /** `/proc/PID/ns/net`; valid while state is not `exited`. */
   readonly netnsPath: string;
+  /** From 1; grew by each time it was run again in place while no agent was there. Never changes while one is. */
+  readonly run: number;
+  /** When that run began; only of a further one. */
+  readonly runStartedAt?: Instant;
+  /** The runs before it, oldest first, the newest 20 of them. */
+  readonly pastRuns: readonly PastRun[];
   /** Newest log file; older ones lie beside it as agent/logs/files.ts says, lines are as agent/runtime/log-line.ts says. */
   readonly logPath: string;
   /** Its log's files are to be compressed once they are put aside. */

@@ -50,10 +50,12 @@ export function backOff(delayMs: number, streak: number): number {
 /** What is used up at the time of death: earlier restarts inside the window, and runs that the agent started by itself. */
 function spentBy(before: RestartCount, status: TaskStatus, policy: RestartPolicy): RestartCount {
   const rerun = status.runs.slice(1);
+  // By its number: of very many runs a host keeps the newest.
+  const reruns = Math.max(0, (status.runs.at(-1)?.number ?? 1) - 1);
   const from = status.appliedAt - policy.windowMs;
   const recent = policy.windowMs === 0 ? [] : [...before.recent, ...rerun.map((run) => run.startedAt)];
   return {
-    total: before.total + rerun.length,
+    total: before.total + reruns,
     recent: recent.filter((at) => at >= from),
     streak: before.streak,
   };

@@ -2,11 +2,15 @@
 //
 // SEQPACKET; a request is "covey VERSION VERB [ARGUMENT]", an answer "ok\n…" or
 // "error\nERRNO\nSTEP\nSYSCALL\nPATH".
-//   hello   -> ok, version, boot id, pid, start time, life (created running exited)
+//   hello   -> ok, version, boot id, pid, start time, life (created running exited), run
 //   start   -> ok after exec has succeeded
 //   signal N-> ok
 //   resize ROWS COLUMNS -> ok, when the container has a terminal
+//   attend  -> as hello: while this connection lasts its agent decides what follows an exit
+//   retire  -> nothing: the container is to end and not to run again, whatever its policy
+// Agents of version 1 know no attendance: whatever they command is theirs to decide about from then on.
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +19,7 @@
 #include <sys/un.h>
 #include <time.h>
 
+#include "cgroup.h"
 #include "fault.h"
 #include "request.h"
 #include "shim.h"
@@ -66,35 +71,40 @@ static void answer_failure(int fd, int error, const char* step, const char* sysc
 }
 
 static void answer_hello(const struct shim* shim, int fd) {
-  static const char* const lives[] = {"created", "running", "exited"};
+  // Waiting for its next run it has ended for whoever is there to decide about it.
+  static const char* const lives[] = {"created", "running", "exited", "exited"};
   char text[160];
-  snprintf(text, sizeof text, "ok\n%d\n%s\n%d\n%llu\n%s", CONTROL_VERSION, shim->boot_id, shim->pid,
-           shim->start_time, lives[shim->life]);
+  snprintf(text, sizeof text, "ok\n%d\n%s\n%d\n%llu\n%s\n%u", CONTROL_VERSION, shim->boot_id, shim->pid,
+           shim->start_time, lives[shim->life], shim->restart.run);
   say(fd, text);
+}
+
+int let_go(struct shim* shim, struct failure* failure) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  shim->started_seconds = now.tv_sec;
+  shim->started_nanoseconds = now.tv_nsec;
+  shim->restart.run_since = monotonic_ms();
+  shim->oom_before = oom_kills(shim->oom);
+  if (send(shim->door, "g", 1, MSG_NOSIGNAL) != 1)
+    return failed_as(failure, ESRCH, "starting", "send", "the first process is gone");
+  fault_at("start.sent", NULL);
+  int started = hear_init(shim, failure, 0);
+  fault_at("start.heard", NULL);
+  close(shim->door);
+  shim->door = -1;
+  shim->life = LIFE_RUNNING;
+  return started;
 }
 
 static void answer_start(struct shim* shim, int fd) {
   struct failure failure = {.error = 0};
-  struct timespec now;
   if (shim->life != LIFE_CREATED) {
     answer_failure(fd, EALREADY, "starting", "start", "it was started before");
     return;
   }
   fault_at("start.asked", NULL);
-  clock_gettime(CLOCK_REALTIME, &now);
-  shim->started_seconds = now.tv_sec;
-  shim->started_nanoseconds = now.tv_nsec;
-  if (send(shim->door, "g", 1, MSG_NOSIGNAL) != 1) {
-    answer_failure(fd, ESRCH, "starting", "send", "the first process is gone");
-    return;
-  }
-  fault_at("start.sent", NULL);
-  int started = hear_init(shim, &failure, 0);
-  fault_at("start.heard", NULL);
-  close(shim->door);
-  shim->door = -1;
-  shim->life = LIFE_RUNNING;
-  if (started == 0)
+  if (let_go(shim, &failure) == 0)
     say(fd, "ok");
   else
     answer_failure(fd, failure.error, failure.step, failure.syscall, failure.path);
@@ -118,15 +128,22 @@ void control_serve(struct shim* shim, int index) {
   if (n <= 0) {
     close(fd);
     shim->clients[index] = -1;
+    restart_left(&shim->restart, index);
     return;
   }
   text[n] = '\0';
   struct request request = request_read(text);
   const char* verb = request.verb;
+  if (request.version == 1) shim->restart.retired = 1;
   if (request.version < 1 || *verb == '\0') {
     answer_failure(fd, EPROTO, "reading a request", "recv", "not our language");
   } else if (strcmp(verb, "hello") == 0) {
     answer_hello(shim, fd);
+  } else if (strcmp(verb, "attend") == 0) {
+    restart_attended(&shim->restart, index);
+    answer_hello(shim, fd);
+  } else if (strcmp(verb, "retire") == 0) {
+    shim->restart.retired = 1;
   } else if (strcmp(verb, "start") == 0) {
     answer_start(shim, fd);
   } else if (strcmp(verb, "signal") == 0) {
@@ -139,4 +156,15 @@ void control_serve(struct shim* shim, int index) {
   } else {
     answer_failure(fd, ENOSYS, "reading a request", "recv", verb);
   }
+}
+
+void control_wait(struct shim* shim, int ms) {
+  struct pollfd polls[CLIENTS_MAX + 1];
+  for (int i = 0; i < CLIENTS_MAX; i++) polls[i] = (struct pollfd){.fd = shim->clients[i], .events = POLLIN};
+  polls[CLIENTS_MAX] = (struct pollfd){.fd = shim->listener, .events = POLLIN};
+  if (poll(polls, CLIENTS_MAX + 1, ms) <= 0) return;
+  for (int i = 0; i < CLIENTS_MAX; i++) {
+    if (polls[i].revents) control_serve(shim, i);
+  }
+  if (polls[CLIENTS_MAX].revents) control_accept(shim);
 }

@@ -16,6 +16,7 @@
 
 #include "attributes.h"
 #include "cgroup.h"
+#include "descriptors.h"
 #include "fault.h"
 #include "init.h"
 #include "namespaces.h"
@@ -97,6 +98,15 @@ static _Noreturn void child_gives_up(const struct run* run, const struct failure
   _exit(127);
 }
 
+/** The cgroups' and /proc's folders are the host's. */
+static int close_the_hosts(const struct run* run, struct failure* failure) {
+  struct kept kept = {.count = 0};
+  keep(&kept, run->door[1]);
+  keep(&kept, run->pipe[1]);
+  keep(&kept, run->null);
+  return close_others(&kept, failure);
+}
+
 static int place(const struct run* run, struct failure* failure) {
   if (!run->stream.wanted &&
       (dup2(run->null, 0) < 0 || dup2(run->pipe[1], 1) < 0 || dup2(run->pipe[1], 2) < 0)) {
@@ -127,6 +137,7 @@ static _Noreturn void child(struct run* run) {
     if (program_step(&program, &record, &failure) != 0) child_gives_up(run, &failure);
   }
   if (stream_enter(&run->stream, program.uid, &failure) != 0) child_gives_up(run, &failure);
+  if (close_the_hosts(run, &failure) != 0) child_gives_up(run, &failure);
   if (become(&program, 0, &failure) != 0 || place(run, &failure) != 0) child_gives_up(run, &failure);
   prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   program_run(&program, run->door[1], &failure);

@@ -15,6 +15,7 @@
 
 #include "attributes.h"
 #include "cgroup.h"
+#include "descriptors.h"
 #include "fault.h"
 #include "mounts.h"
 #include "namespaces.h"
@@ -140,6 +141,18 @@ static int place_stdio(const struct init_start* start, const struct terminal* te
   return 0;
 }
 
+static int close_the_hosts(const struct init_start* start, const struct terminal* terminal,
+                           struct failure* failure) {
+  struct kept kept = {.count = 0};
+  keep(&kept, start->door);
+  keep(&kept, start->out);
+  keep(&kept, start->err);
+  keep(&kept, terminal->master);
+  keep(&kept, terminal->peer);
+  keep_for_leave(&kept, &start->leave);
+  return close_others(&kept, failure);
+}
+
 static int wait_for_go(struct init_start* start, const struct program* program,
                        const struct terminal* terminal, struct failure* failure) {
   char go;
@@ -164,6 +177,7 @@ void init_main(struct init_start start) {
   if (make_keyring(&failure) != 0) give_up(start.door, &failure);
   if (terminal.master >= 0 && terminal_enter(&terminal, program.uid, &failure) != 0)
     give_up(start.door, &failure);
+  if (close_the_hosts(&start, &terminal, &failure) != 0) give_up(start.door, &failure);
   // Only the OCI command line may make a container without a process; it is never started.
   if ((program.args || !start.leave.on) && become(&program, 1, &failure) != 0) give_up(start.door, &failure);
   if (place_stdio(&start, &terminal, &failure) != 0) give_up(start.door, &failure);

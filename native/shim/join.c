@@ -9,6 +9,7 @@
 
 #include "attributes.h"
 #include "cgroup.h"
+#include "descriptors.h"
 #include "leave.h"
 #include "namespaces.h"
 #include "program.h"
@@ -73,6 +74,16 @@ static int step(struct join* join, struct program* program, const struct plan_re
   return record->op < PLAN_RLIMIT ? 0 : program_step(program, record, failure);
 }
 
+/** The cgroups' and /proc's folders are the host's, and so is the container's pidfd. */
+static int close_the_hosts(const struct join* join, struct failure* failure) {
+  struct kept kept = {.count = 0};
+  keep(&kept, join->door[1]);
+  keep(&kept, join->terminal.master);
+  keep(&kept, join->terminal.peer);
+  keep_for_leave(&kept, &join->leave);
+  return close_others(&kept, failure);
+}
+
 static int prepare(struct join* join, struct program* program, struct failure* failure) {
   struct plan_record record;
   if (setsid() < 0) return failed(failure, "making a session", "setsid", "");
@@ -83,6 +94,7 @@ static int prepare(struct join* join, struct program* program, struct failure* f
     if (step(join, program, &record, failure) != 0) return -1;
   }
   if (join->terminal.master >= 0 && terminal_enter(&join->terminal, program->uid, failure) != 0) return -1;
+  if (close_the_hosts(join, failure) != 0) return -1;
   if (become(program, 0, failure) != 0) return -1;
   return leave_place(&join->leave, &join->terminal, failure);
 }

@@ -28,16 +28,22 @@ int log_open(struct log* log, const struct log_settings* settings) {
   return log->ring == NULL ? -1 : 0;
 }
 
-/** Hands a line of ours over; true when it was taken. */
-static int mention(struct log* log, unsigned long long dropped, const char* why) {
-  char text[96], line[512];
+int log_say(struct log* log, const char* text) {
+  char line[4096];
   struct line_shape shape;
+  size_t length = strlen(text);
   line_shape_now(&shape, log->format, "stderr");
-  int n = snprintf(text, sizeof text, "covey: %llu lines were lost: %s\n", dropped, why);
-  size_t bytes = line_put(&shape, line, text, (size_t)n);
+  if (log->format == LOG_NONE || line_room(&shape, length) > sizeof line) return 0;
+  size_t bytes = line_put(&shape, line, text, length);
   if (log->ring != NULL) return log_ring_put(log->ring, line, bytes) == bytes;
   log_file_put(&log->file, line, bytes);
   return __atomic_exchange_n(&log->file.dropped, 0, __ATOMIC_RELAXED) == 0;
+}
+
+static int mention(struct log* log, unsigned long long dropped, const char* why) {
+  char text[96];
+  snprintf(text, sizeof text, "covey: %llu lines were lost: %s\n", dropped, why);
+  return log_say(log, text);
 }
 
 static void mention_all(struct log* log) {

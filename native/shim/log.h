@@ -48,6 +48,9 @@ int log_pump(struct log* log, struct log_stream* stream);
 /** Logs what is left of a stream and closes it. */
 void log_end(struct log* log, struct log_stream* stream);
 
+/** Logs a line of our own, which ends in a newline, as if it came from stderr. True when it was taken. */
+int log_say(struct log* log, const char* text);
+
 /** Everything is on its way to the disk afterwards; no more lines follow. */
 void log_close(struct log* log);
 

@@ -52,6 +52,8 @@ enum plan_op {
   PLAN_LEAVE,   // number descriptors after the door, number 1 when the first of them is the console socket
   PLAN_HOOK_STATE,  // text state while creating, text state when created: JSON up to the pid
   PLAN_HOOK,        // number stage, text path, list args, list env, number timeout ms (0 = none)
+  PLAN_RESTART,  // number condition, number delay ms, number attempts (0: no limit), number window ms (0: no end),
+                 // number attempts used, number ms without an agent before the first
   // Operations, run by the container's first process.
   PLAN_OVERLAY = 64,  // number mode, list lower (topmost first), text upper, text work, number volatile, text
                       // links, text at, number outside
@@ -92,6 +94,9 @@ enum plan_op {
 
 /** What a failure of PLAN_CGROUP_WRITE means; src/cgroup_resources.h says why. */
 enum plan_setting_mode { SETTING_MUST = 0, SETTING_OPTIONAL = 1, SETTING_VERIFIED = 2 };
+
+/** When PLAN_RESTART runs a container again; restart.h. */
+enum plan_restart_condition { RESTART_NONE = 0, RESTART_ON_FAILURE = 1, RESTART_ANY = 2 };
 
 /** How PLAN_LOG writes; log.h. */
 enum plan_log_format { LOG_TEXT = 0, LOG_JSON = 1, LOG_NONE = 2 };

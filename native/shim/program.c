@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "attributes.h"
+#include "cwd.h"
 #include "sys.h"
 #include "texts.h"
 
@@ -72,35 +73,6 @@ int program_step(struct program* p, const struct plan_record* record, struct fai
     default:
       return attribute_step(record, failure);
   }
-}
-
-/** The folder exists afterwards; made as root when the image lacks it, as Docker does. */
-static int make_cwd_folders(const char* cwd, struct failure* failure) {
-  char prefix[4096];
-  if (chdir(cwd) == 0) return 0;
-  if (errno != ENOENT)
-    return errno == EACCES ? 0 : failed(failure, "entering the working directory", "chdir", cwd);
-  for (size_t i = 1; i < sizeof prefix; i++) {
-    if (cwd[i] != '/' && cwd[i] != '\0') continue;
-    memcpy(prefix, cwd, i);
-    prefix[i] = '\0';
-    if (mkdir(prefix, 0755) != 0 && errno != EEXIST) {
-      return failed(failure, "making the working directory", "mkdir", prefix);
-    }
-    if (cwd[i] == '\0') return 0;
-  }
-  return failed_as(failure, ENAMETOOLONG, "making the working directory", "mkdir", cwd);
-}
-
-/** chdir, and proof that the folder is inside: a leaked descriptor must not lead out (CVE-2024-21626). */
-static int enter_cwd(const char* cwd, struct failure* failure) {
-  static const char step[] = "entering the working directory";
-  char real[4096];
-  if (chdir(cwd) != 0) return failed(failure, step, "chdir", cwd);
-  long length = syscall(SYS_getcwd, real, sizeof real);
-  if (length < 0) return failed(failure, step, "getcwd", cwd);
-  if (real[0] != '/') return failed_as(failure, EPERM, step, "getcwd", cwd);
-  return 0;
 }
 
 static int drop_bounding(uint64_t keep, struct failure* failure) {
@@ -200,10 +172,10 @@ static int find_command(struct program* p, struct failure* failure) {
 
 int become(struct program* p, int make_cwd, struct failure* failure) {
   const char* cwd = p->cwd && *p->cwd ? p->cwd : "/";
-  if (make_cwd && make_cwd_folders(cwd, failure) != 0) return -1;
+  if (make_cwd && cwd_make(cwd, failure) != 0) return -1;
   if (drop_bounding(p->bounding, failure) != 0) return -1;
   if (set_user(p, failure) != 0) return -1;
-  if (enter_cwd(cwd, failure) != 0) return -1;
+  if (cwd_enter(cwd, failure) != 0) return -1;
   // A filter without no_new_privs needs this one; it is given up with the filter in force.
   uint64_t kept = p->filter.length > 0 && !p->no_new_privs ? 1ull << CAP_SYS_ADMIN : 0;
   if (set_capabilities(p, kept, 0, failure) != 0) return -1;

@@ -24,6 +24,7 @@
 #include "cgroup.h"
 #include "fault.h"
 #include "init.h"
+#include "log_line.h"
 #include "sys.h"
 #include "userns.h"
 
@@ -132,6 +133,9 @@ static int take_settings(struct shim* shim, struct failure* failure) {
       case PLAN_LOG:
         if (open_log(&shim->log, &record) != 0) return failed(failure, "opening the log", "open", text);
         break;
+      case PLAN_RESTART:
+        if (restart_take(&shim->restart, &record, failure) != 0) return -1;
+        break;
       default:
         break;
     }
@@ -176,20 +180,21 @@ int hear_init(struct shim* shim, struct failure* failure, int ready_expected) {
   return failed_as(failure, ECHILD, "waiting for the first process", "read", "it died before it was ready");
 }
 
-/** Where another agent finds the container again. */
-static int record_state(struct shim* shim, struct failure* failure) {
+int record_state(struct shim* shim, struct failure* failure) {
   static const char step[] = "recording the state";
-  char text[320];
-  if (read_start_time(shim->pid, &shim->start_time) != 0 ||
+  if ((shim->pid > 0 && read_start_time(shim->pid, &shim->start_time) != 0) ||
       read_start_time(getpid(), &shim->own_start_time) != 0)
     return failed(failure, step, "open", "/proc/PID/stat");
-  snprintf(text, sizeof text,
-           "{\"version\":%d,\"bootId\":\"%s\",\"pid\":%d,\"startTime\":%llu,\"shimPid\":%d,\"shimStartTime\":"
-           "%llu}\n",
-           CONTROL_VERSION, shim->boot_id, shim->pid, shim->start_time, getpid(), shim->own_start_time);
-  if (write_record(shim->folder, "state.json", text) != 0)
-    return failed(failure, step, "write", "state.json");
-  return fault_at("create.state", failure);
+  char text[400], started[40] = "";
+  if (shim->started_seconds) log_time(started, shim->started_seconds, shim->started_nanoseconds);
+  snprintf(
+      text, sizeof text,
+      "{\"version\":%d,\"bootId\":\"%s\",\"pid\":%d,\"startTime\":%llu,\"shimPid\":%d,\"shimStartTime\":%llu,"
+      "\"run\":%u,\"startedAt\":\"%s\"}\n",
+      CONTROL_VERSION, shim->boot_id, shim->pid, shim->start_time, getpid(), shim->own_start_time,
+      shim->restart.run, started);
+  if (write_record(shim->folder, "state.json", text) == 0) return 0;
+  return failed(failure, step, "write", "state.json");
 }
 
 /** The record comes last: until then the container is being created, for hooks too. */
@@ -201,14 +206,11 @@ static int create_to_leave(struct shim* shim, struct failure* failure) {
   return record_state(shim, failure);
 }
 
-/**
- * Its mounts are taken down by the last who holds them, which takes a good part of a millisecond: by us, once the end was
- * told, instead of by the first process before it is seen to have ended. Without the right to, it is told later, no more.
- */
-static void hold_mounts(const struct shim* shim) {
+void hold_mounts(struct shim* shim) {
   char path[48];
   snprintf(path, sizeof path, "/proc/%d/ns/mnt", shim->pid);
-  if (open(path, O_RDONLY | O_CLOEXEC) < 0) errno = 0;
+  shim->mounts = open(path, O_RDONLY | O_CLOEXEC);
+  if (shim->mounts < 0) errno = 0;
 }
 
 static int create(struct shim* shim, struct failure* failure) {
@@ -217,9 +219,10 @@ static int create(struct shim* shim, struct failure* failure) {
   if (fault_at("create.cgroup", failure) != 0 || open_cgroup_files(shim, failure) != 0) return -1;
   if (shim->leave.on) return create_to_leave(shim, failure);
   if (spawn_init(shim, failure) != 0 || fault_at("create.spawn", failure) != 0) return -1;
+  if (restart_keep(shim, failure) != 0) return -1;
   // While the first process mounts.
   if (control_open(shim, failure) != 0 || fault_at("create.control", failure) != 0) return -1;
-  if (record_state(shim, failure) != 0) return -1;
+  if (record_state(shim, failure) != 0 || fault_at("create.state", failure) != 0) return -1;
   if (hear_init(shim, failure, 1) != 0) return -1;
   hold_mounts(shim);
   return fault_at("create.ready", failure);
@@ -264,6 +267,8 @@ static int run(void) {
   static struct shim shim;
   shim.folder = shim.kill_folder = shim.oom = shim.streams[0].fd = shim.streams[1].fd = -1;
   shim.terminal = (struct terminal){.master = -1, .peer = -1};
+  shim.mounts = shim.restart.network = shim.restart.users = -1;
+  shim.restart.run = 1;
   shim.streams[0].name = "stdout";
   shim.streams[1].name = "stderr";
   struct failure failure = {.error = 0};

@@ -7,16 +7,18 @@
 #include "leave.h"
 #include "log.h"
 #include "plan.h"
+#include "restart.h"
 #include "terminal.h"
 
 /** The descriptor the addon speaks to us on. When the container has ended and that is on the disk, it is closed. */
 #define DOOR 3
-/** Of the control socket's language; a new agent must understand every old one. */
-#define CONTROL_VERSION 1
+/** Of the control socket's language; a new agent must understand every old one. 2: attend, retire, the run's number. */
+#define CONTROL_VERSION 2
 #define CONTROL_NAME "control"
 #define CLIENTS_MAX 4
 
-enum life { LIFE_CREATED, LIFE_RUNNING, LIFE_EXITED };
+/** WAITING: between two runs, restart.h. */
+enum life { LIFE_CREATED, LIFE_RUNNING, LIFE_EXITED, LIFE_WAITING };
 
 struct shim {
   struct plan plan;
@@ -24,6 +26,7 @@ struct shim {
   int kill_folder;  // -1: the first process takes all others with it
   int door;         // to the first process, until exec
   int pidfd;
+  int mounts;  // the first process' mount namespace, hold_mounts; -1 = not held
   int oom;
   int listener;
   int clients[CLIENTS_MAX];
@@ -34,6 +37,8 @@ struct shim {
   enum life life;
   int64_t started_seconds;
   long started_nanoseconds;
+  unsigned long long oom_before;  // the cgroup's OOM kills when this run began
+  struct restart restart;
   struct log log;
   struct log_stream streams[2];
   struct terminal terminal;  // -1 without one; its master is then the first stream
@@ -58,6 +63,20 @@ void say(int fd, const char* text);
 /** Clones the first process into its namespaces and hands it what only we can make. 0, or -1 with `failure`. */
 int spawn_init(struct shim* shim, struct failure* failure);
 
+/** Writes state.json, where another agent finds the container again: who lives here, and in which run. */
+int record_state(struct shim* shim, struct failure* failure);
+
+/**
+ * Holds the first process' mount namespace. Mounts are taken down by the last who holds them, which takes a good part of a
+ * millisecond: by us, once the end was told, instead of by the first process before it is seen to have ended. Without the
+ * right to, it is told later, no more.
+ */
+void hold_mounts(struct shim* shim);
+
+/** Lets the first process run its command. 0, or -1 with `failure`; then it is RUNNING for the moment until it has ended,
+ * unless it was gone before. */
+int let_go(struct shim* shim, struct failure* failure);
+
 /** Reads the next word of the first process: ready (`ready_expected`), or the end by exec. 0, or -1 with its
  * failure. */
 int hear_init(struct shim* shim, struct failure* failure, int ready_expected);
@@ -67,6 +86,9 @@ int control_open(struct shim* shim, struct failure* failure);
 
 /** Takes a new client. */
 void control_accept(struct shim* shim);
+
+/** Answers for `ms` at most, or until something was answered; between two runs. */
+void control_wait(struct shim* shim, int ms);
 
 /** Answers one request of a client, or forgets the client. */
 void control_serve(struct shim* shim, int index);

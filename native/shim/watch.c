@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -14,6 +15,8 @@
 
 // After so long without anything to do the memory for doing it is given back.
 #define QUIET_MS 1000
+// The exit code of a run that could not be begun, as that of a command that is no program.
+#define NOT_BEGUN 126
 
 enum slot { SLOT_PIDFD, SLOT_OUT, SLOT_ERR, SLOT_LISTENER, SLOT_CLIENTS, SLOTS = SLOT_CLIENTS + CLIENTS_MAX };
 
@@ -40,7 +43,7 @@ static void record_exit(struct shim* shim, int status) {
     snprintf(code, sizeof code, "%d", WEXITSTATUS(status));
   else
     snprintf(number, sizeof number, "%d", WTERMSIG(status));
-  int killed = oom_kills(shim->oom) > 0;
+  int killed = oom_kills(shim->oom) > shim->oom_before;
   snprintf(text, sizeof text,
            "{\"code\":%s,\"signal\":%s,\"oomKilled\":%s,\"startedAt\":\"%s\",\"finishedAt\":\"%s\"}\n", code,
            number, killed ? "true" : "false", started, finished);
@@ -62,10 +65,10 @@ static void drain(struct shim* shim) {
     if (shim->streams[i].fd < 0) continue;
     log_end(&shim->log, &shim->streams[i]);
   }
-  log_close(&shim->log);
 }
 
-void watch(struct shim* shim) {
+/** Pumps and answers until the first process has ended; gives its status. */
+static int live(struct shim* shim) {
   struct pollfd polls[SLOTS];
   int quiet = 1;
   for (;;) {
@@ -87,12 +90,31 @@ void watch(struct shim* shim) {
   int status = reap(shim);
   // In a pid namespace that others live in too, its children outlive it.
   if (shim->kill_folder >= 0) cgroup_kill(shim->kill_folder);
-  shim->life = LIFE_EXITED;
   fault_at("exit.reaped", NULL);
-  drain(shim);
-  fault_at("exit.drained", NULL);
-  record_exit(shim, status);
-  fault_at("exit.recorded", NULL);
+  return status;
+}
+
+/** What the container cannot say itself: why there is no next run. */
+static void log_failure(struct shim* shim, const struct failure* failure) {
+  char text[400];
+  snprintf(text, sizeof text, "covey: could not be run again: %s: %s %s: %s\n", failure->step,
+           failure->syscall, failure->path, strerror(failure->error));
+  log_say(&shim->log, text);
+}
+
+void watch(struct shim* shim) {
+  for (int begun = 1; begun != 0;) {
+    struct failure failure = {.error = 0};
+    int status = begun > 0 ? live(shim) : NOT_BEGUN << 8;
+    drain(shim);
+    fault_at("exit.drained", NULL);
+    record_exit(shim, status);
+    fault_at("exit.recorded", NULL);
+    begun = restart_again(shim, WIFEXITED(status) && WEXITSTATUS(status) == 0, &failure);
+    if (begun < 0) log_failure(shim, &failure);
+  }
+  shim->life = LIFE_EXITED;
+  log_close(&shim->log);
   unlinkat(shim->folder, CONTROL_NAME, 0);
   // Who has made us waits for this: everything is on the disk now, and only what nobody need wait for is left.
   close(DOOR);

@@ -45,6 +45,26 @@ plan_log_format LogFormat(const std::string& name) {
   throw InvalidInput("logFormat", "must be text, json or none");
 }
 
+plan_restart_condition Condition(const std::string& name) {
+  if (name == "none") return RESTART_NONE;
+  if (name == "on-failure") return RESTART_ON_FAILURE;
+  if (name == "any") return RESTART_ANY;
+  throw InvalidInput("restart.condition", "must be none, on-failure or any");
+}
+
+RestartInPlace RestartFrom(const Napi::Value& value) {
+  RestartInPlace restart;
+  if (value.IsNull() || value.IsUndefined()) return restart;
+  const auto from = value.As<Napi::Object>();
+  restart.condition = Condition(Text(from.Get("condition")));
+  restart.delay_ms = Whole(from.Get("delayMs"));
+  restart.attempts = Whole(from.Get("maxAttempts"));
+  restart.window_ms = Whole(from.Get("windowMs"));
+  restart.used = Whole(from.Get("used"));
+  restart.hold_ms = Whole(from.Get("holdMs"));
+  return restart;
+}
+
 CreateOptions OptionsFrom(const Napi::Object& from) {
   CreateOptions options;
   options.id = Text(from.Get("id"));
@@ -58,6 +78,7 @@ CreateOptions OptionsFrom(const Napi::Object& from) {
   options.log_files = static_cast<uint32_t>(Whole(from.Get("logFiles")));
   options.log_format = LogFormat(Text(from.Get("logFormat")));
   options.log_buffer_bytes = Whole(from.Get("logBufferBytes"));
+  options.restart = RestartFrom(from.Get("restart"));
   options.shim_path = Text(from.Get("shimPath"));
   return options;
 }
@@ -69,6 +90,16 @@ Napi::Value IdentityToJs(Napi::Env env, const ContainerIdentity& identity) {
   out.Set("shimPid", Napi::Number::New(env, identity.shim_pid));
   out.Set("shimStartTime", Napi::Number::New(env, static_cast<double>(identity.shim_start_time)));
   out.Set("life", Napi::String::New(env, identity.life));
+  out.Set("run", Napi::Number::New(env, identity.run));
+  return out;
+}
+
+/** { retire(): void, release(): void }; both may be called at any time, also twice. */
+Napi::Value AttendanceToJs(Napi::Env env, Fd connection) {
+  auto held = std::make_shared<Fd>(std::move(connection));
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("retire", Napi::Function::New(env, [held](const Napi::CallbackInfo&) { RetireContainer(*held); }));
+  out.Set("release", Napi::Function::New(env, [held](const Napi::CallbackInfo&) { held->Reset(); }));
   return out;
 }
 
@@ -96,7 +127,21 @@ Napi::Value ContainerCreate(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value ContainerStart(const Napi::CallbackInfo& info) {
-  return Async(info.Env(), [dir = Text(info[0])] { StartContainer(dir); });
+  return Async(
+      info.Env(), [dir = Text(info[0])] { return StartContainer(dir); },
+      [](Napi::Env env, Fd connection) { return AttendanceToJs(env, std::move(connection)); });
+}
+
+Napi::Value ContainerAttend(const Napi::CallbackInfo& info) {
+  return Async(
+      info.Env(), [dir = Text(info[0])] { return AttendContainer(dir); },
+      [](Napi::Env env, std::optional<Attendance> found) -> Napi::Value {
+        if (!found) return env.Null();
+        Napi::Object out = Napi::Object::New(env);
+        out.Set("identity", IdentityToJs(env, found->identity));
+        out.Set("attendance", AttendanceToJs(env, std::move(found->connection)));
+        return out;
+      });
 }
 
 Napi::Value ContainerIdentify(const Napi::CallbackInfo& info) {
@@ -252,6 +297,7 @@ void RegisterContainer(Napi::Env env, Napi::Object exports) {
   };
   add("containerCreate", ContainerCreate);
   add("containerStart", ContainerStart);
+  add("containerAttend", ContainerAttend);
   add("containerIdentify", ContainerIdentify);
   add("containerExec", ContainerExec);
   add("watchProcess", WatchProcess);

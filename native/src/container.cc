@@ -35,14 +35,22 @@ Fd Connect(const std::string& state_dir) {
   return fd;
 }
 
-std::vector<std::string> Ask(int fd, const std::string& request) {
-  char answer[kShimAnswerMax];
+void Say(int fd, const std::string& request) {
   if (send(fd, request.data(), request.size(), MSG_NOSIGNAL) < 0) throw SysError{errno, "send", "covey-shim"};
+}
+
+std::vector<std::string> Hear(int fd) {
+  char answer[kShimAnswerMax];
   ssize_t n = 0;
   do n = recv(fd, answer, sizeof answer, 0);
   while (n < 0 && errno == EINTR);
   if (n < 0) throw SysError{errno == EAGAIN ? ETIMEDOUT : errno, "recv", "covey-shim"};
   return Understand(std::string(answer, static_cast<size_t>(n)));
+}
+
+std::vector<std::string> Ask(int fd, const std::string& request) {
+  Say(fd, request);
+  return Hear(fd);
 }
 
 }  // namespace
@@ -78,15 +86,42 @@ ContainerIdentity CreateContainer(const std::string& config, const CreateOptions
 
 void ResizeContainer(const std::string& state_dir, uint16_t rows, uint16_t columns) {
   const Fd fd = Connect(state_dir);
-  Ask(fd.get(), "covey 1 resize " + std::to_string(rows) + " " + std::to_string(columns));
+  Ask(fd.get(), "covey 2 resize " + std::to_string(rows) + " " + std::to_string(columns));
 }
 
-void StartContainer(const std::string& state_dir) {
-  const Fd fd = Connect(state_dir);
-  Ask(fd.get(), "covey 1 start");
+namespace {
+
+/** Words of an answer to hello or attend: version, boot id, pid, start time, life, and from version 2 on the run. */
+void CheckIdentity(const std::vector<std::string>& words, const std::string& state_dir,
+                   ContainerIdentity& found) {
+  if (words.size() < 5) {
+    throw SysError{EBADMSG, "recv", state_dir + "/control", "", "another container answers here"};
+  }
+  const bool may_change = words.size() > 5;
+  const bool is_same = PidIn(words[2]) == found.pid && TicksIn(words[3]) == found.start_time;
+  // Between our look at state.json and its answer the shim may have run the container again.
+  if (!is_same && !may_change) {
+    throw SysError{EBADMSG, "recv", state_dir + "/control", "", "another container answers here"};
+  }
+  found.pid = PidIn(words[2]);
+  found.start_time = TicksIn(words[3]);
+  found.life = words[4];
+  if (may_change) found.run = static_cast<uint32_t>(TicksIn(words[5]));
 }
 
-std::optional<ContainerIdentity> IdentifyContainer(const std::string& state_dir) {
+/** Asks who it is, as one who attends or not. Empty when it is a shim of version 1, which cannot be attended. */
+Fd AskWho(Fd fd, const char* verb, std::vector<std::string>& words) {
+  try {
+    words = Ask(fd.get(), std::string("covey 2 ") + verb);
+    return fd;
+  } catch (const SysError& e) {
+    if (e.error() != ENOSYS) throw;
+    words = Ask(fd.get(), "covey 1 hello");
+    return Fd{};
+  }
+}
+
+std::optional<ContainerIdentity> IdentityOnDisk(const std::string& state_dir) {
   nlohmann::json state;
   try {
     state = nlohmann::json::parse(ReadSmallFile(state_dir + "/state.json"), nullptr, false);
@@ -100,28 +135,65 @@ std::optional<ContainerIdentity> IdentifyContainer(const std::string& state_dir)
                           state.value("shimPid", 0),
                           state.value("shimStartTime", uint64_t{0}),
                           "",
-                          nullptr};
+                          nullptr,
+                          state.value("run", 1U)};
   if (!OpenProcess(found.shim_pid, found.shim_start_time)) return std::nullopt;
-  try {
-    const Fd fd = Connect(state_dir);
-    const std::vector<std::string> words = Ask(fd.get(), "covey 1 hello");
-    if (words.size() < 5 || PidIn(words[2]) != found.pid || TicksIn(words[3]) != found.start_time) {
-      throw SysError{EPROTO, "recv", state_dir + "/control", "", "another container answers here"};
-    }
-    found.life = words[4];
-  } catch (const SysError& e) {
-    // It has just ended: its socket is gone or closed in our face, and exit.json is there or about to be.
-    if (e.error() == ENOENT || e.error() == ECONNREFUSED || e.error() == ECONNRESET || e.error() == EPROTO) {
-      if (!OpenProcess(found.shim_pid, found.shim_start_time)) return std::nullopt;
-      if (e.error() == ENOENT || e.error() == ECONNRESET) {
-        found.life = "exited";
-        return found;
-      }
-    }
-    throw;
-  }
   return found;
 }
+
+/** `verb` is attend or hello. */
+std::optional<Attendance> Meet(const std::string& state_dir, const char* verb) {
+  std::optional<ContainerIdentity> on_disk = IdentityOnDisk(state_dir);
+  if (!on_disk) return std::nullopt;
+  Attendance attendance{*on_disk, Fd{}};
+  ContainerIdentity& found = attendance.identity;
+  try {
+    std::vector<std::string> words;
+    attendance.connection = AskWho(Connect(state_dir), verb, words);
+    CheckIdentity(words, state_dir, found);
+  } catch (const SysError& e) {
+    // It has just ended: its socket is gone or closed in our face, and exit.json is there or about to be.
+    const bool has_ended =
+        e.error() == ENOENT || e.error() == ECONNRESET || e.error() == EPIPE || e.error() == EPROTO;
+    if (!has_ended && e.error() != ECONNREFUSED) throw;
+    if (!OpenProcess(found.shim_pid, found.shim_start_time)) return std::nullopt;
+    if (!has_ended) throw;
+    found.life = "exited";
+  }
+  return attendance;
+}
+
+}  // namespace
+
+Fd StartContainer(const std::string& state_dir) {
+  Fd fd = Connect(state_dir);
+  bool is_attended = true;
+  // Both at once: a start is to take no longer for it.
+  Say(fd.get(), "covey 2 attend");
+  Say(fd.get(), "covey 2 start");
+  try {
+    Hear(fd.get());
+  } catch (const SysError& e) {
+    if (e.error() != ENOSYS) throw;
+    is_attended = false;
+  }
+  Hear(fd.get());
+  return is_attended ? std::move(fd) : Fd{};
+}
+
+void RetireContainer(const Fd& connection) {
+  static constexpr char kRequest[] = "covey 2 retire";
+  if (!connection) return;
+  // A shim that cannot take it has ended, or hangs with its disk; stopping goes on in either case.
+  static_cast<void>(send(connection.get(), kRequest, sizeof kRequest - 1, MSG_NOSIGNAL | MSG_DONTWAIT));
+}
+
+std::optional<ContainerIdentity> IdentifyContainer(const std::string& state_dir) {
+  const std::optional<Attendance> met = Meet(state_dir, "hello");
+  return met ? std::optional(met->identity) : std::nullopt;
+}
+
+std::optional<Attendance> AttendContainer(const std::string& state_dir) { return Meet(state_dir, "attend"); }
 
 ExecHandle StartExec(pid_t pid, uint64_t start_time, const std::string& config, const ExecOptions& options,
                      const std::string& shim_path, const std::array<int, 3>& stdio) {

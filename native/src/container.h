@@ -25,6 +25,14 @@ struct ContainerIdentity {
   std::string life;
   /** Of a container just made: its shim closes the other end when the container's end is on the disk. */
   std::shared_ptr<Fd> door;
+  /** From 1; grows when the shim runs the container again while no agent attends. */
+  uint32_t run = 1;
+};
+
+/** A container that is commanded by us while `connection` lasts; a shim of version 1 knows of no such thing (empty). */
+struct Attendance {
+  ContainerIdentity identity;
+  Fd connection;
 };
 
 /**
@@ -34,8 +42,17 @@ struct ContainerIdentity {
  */
 ContainerIdentity CreateContainer(const std::string& config, const CreateOptions& options);
 
-/** Lets the command run; returns when exec has succeeded. Throws SysError (EALREADY, ENOENT when the shim is gone). */
-void StartContainer(const std::string& state_dir);
+/**
+ * Lets the command run; returns when exec has succeeded. The container is attended from then on while the connection lasts;
+ * empty as with AttendContainer. Throws SysError (EALREADY, ENOENT when the shim is gone).
+ */
+Fd StartContainer(const std::string& state_dir);
+
+/** As IdentifyContainer; and what follows an exit is decided by us while the connection lasts, not by the shim. */
+std::optional<Attendance> AttendContainer(const std::string& state_dir);
+
+/** The container is to end and not to run again, whatever its policy. Never waits; a shim that is gone is no matter. */
+void RetireContainer(const Fd& connection);
 
 /** Sets the size of a container's terminal, each from 1. Throws SysError ENOTTY when it has none. */
 void ResizeContainer(const std::string& state_dir, uint16_t rows, uint16_t columns);

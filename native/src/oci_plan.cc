@@ -42,6 +42,12 @@ void PlanLog(PlanWriter& plan, const CreateOptions& options) {
   plan.Number(static_cast<uint64_t>(options.log_format)).Number(options.log_buffer_bytes);
 }
 
+void PlanRestart(PlanWriter& plan, const RestartInPlace& restart) {
+  if (restart.condition == RESTART_NONE) return;
+  plan.Op(PLAN_RESTART).Number(restart.condition).Number(restart.delay_ms).Number(restart.attempts);
+  plan.Number(restart.window_ms).Number(restart.used).Number(restart.hold_ms);
+}
+
 void PlanRoot(PlanWriter& plan, const json& config, const Namespaces& namespaces,
               const CreateOptions& options) {
   const uint64_t outside = namespaces.ids() ? 1 : 0;
@@ -149,6 +155,7 @@ std::string PlanParsed(const json& config, const CreateOptions& options, const C
   plan.Op(PLAN_BOOT_ID).Text(boot_id);
   const bool hooks_before_pivot = options.leave && PlanLeave(plan, config, *options.leave);
   if (!options.leave) PlanLog(plan, options);
+  PlanRestart(plan, options.restart);
   const Namespaces namespaces(config);
   namespaces.Plan(plan, layout, cgroup);
   if (namespaces.ids() || HasSharedMounts(config)) plan.Op(PLAN_OUTSIDE);

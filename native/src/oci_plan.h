@@ -11,6 +11,20 @@
 
 namespace covey {
 
+/** Whether and when the shim runs a container again while no agent attends; plan.h, PLAN_RESTART. */
+struct RestartInPlace {
+  plan_restart_condition condition = RESTART_NONE;
+  uint64_t delay_ms = 0;
+  /** 0 = without limit. */
+  uint64_t attempts = 0;
+  /** 0 = the whole life. */
+  uint64_t window_ms = 0;
+  /** Of the attempts. */
+  uint64_t used = 0;
+  /** So long nobody must have attended. */
+  uint64_t hold_ms = 0;
+};
+
 /** What a container needs beyond its config. Paths are absolute. */
 struct CreateOptions {
   std::string id;
@@ -29,6 +43,7 @@ struct CreateOptions {
   plan_log_format log_format = LOG_TEXT;
   /** Bytes that may wait for the disk while the container goes on; 0 = it waits. */
   uint64_t log_buffer_bytes = 0;
+  RestartInPlace restart;
   std::string shim_path;
   /** Set: hooks are run, stdio is inherited, a terminal goes to the console socket, and there may be no process yet. */
   std::optional<LeaveOptions> leave;

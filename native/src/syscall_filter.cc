@@ -182,30 +182,27 @@ void AddNames(const Context& context, const json& rule, uint32_t standard, Young
   }
 }
 
-std::string Export(const Context& context) {
+FilterProgram Export(const Context& context) {
   const Fd file{memfd_create("seccomp", MFD_CLOEXEC)};
   if (!file) throw SysError{errno, "memfd_create"};
   Must(seccomp_export_bpf(context.at, file.get()), "export");
   const off_t size = lseek(file.get(), 0, SEEK_END);
-  std::string program(static_cast<size_t>(std::max<off_t>(size, 0)), '\0');
-  if (pread(file.get(), program.data(), program.size(), 0) != static_cast<ssize_t>(program.size()))
+  FilterProgram program(static_cast<size_t>(std::max<off_t>(size, 0)) / sizeof(sock_filter));
+  const size_t bytes = program.size() * sizeof(sock_filter);
+  if (pread(file.get(), program.data(), bytes, 0) != static_cast<ssize_t>(bytes))
     throw SysError{errno, "pread", "seccomp"};
   return program;
 }
 
-std::string Bytes(const std::vector<sock_filter>& steps) {
-  return std::string(reinterpret_cast<const char*>(steps.data()), steps.size() * sizeof(sock_filter));
-}
-
 /** "A newer call than `highest` is ENOSYS", to be put in front of a program: jumps are relative. */
-std::string NewCallsAbsent(int highest) {
-  return Bytes({
+FilterProgram NewCallsAbsent(int highest) {
+  return {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kOwnArch, 0, 3),
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
       BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, static_cast<uint32_t>(highest), 0, 1),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-  });
+  };
 }
 
 /**
@@ -213,18 +210,19 @@ std::string NewCallsAbsent(int highest) {
  * hold on this machine's architecture and on its 32-bit sibling, which have one table for them; on others the program
  * decides.
  */
-std::string YoungCalls(const YoungRules& rules) {
-  if (rules.empty()) return "";
-  std::vector<sock_filter> checks = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr))};
+FilterProgram YoungCalls(const YoungRules& rules) {
+  if (rules.empty()) return {};
+  FilterProgram checks = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr))};
   for (const auto& [number, action] : rules) {
     checks.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(number), 0, 1));
     checks.push_back(BPF_STMT(BPF_RET | BPF_K, action));
   }
-  return Bytes({BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
-                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kOwnArch, 2, 0),
-                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kSiblingArch, 1, 0),
-                BPF_STMT(BPF_JMP | BPF_JA, static_cast<uint32_t>(checks.size()))}) +
-         Bytes(checks);
+  FilterProgram program = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
+                           BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kOwnArch, 2, 0),
+                           BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kSiblingArch, 1, 0),
+                           BPF_STMT(BPF_JMP | BPF_JA, static_cast<uint32_t>(checks.size()))};
+  Append(program, checks);
+  return program;
 }
 
 void RefuseListener(const json& profile) {
@@ -236,7 +234,7 @@ void RefuseListener(const json& profile) {
 
 }  // namespace
 
-SeccompFilter BuildSeccomp(const json& profile) {
+SeccompFilter TranslateSeccomp(const json& profile) {
   RefuseListener(profile);
   SeccompFilter filter;
   const uint32_t standard = ActionOf(profile, "defaultAction", "defaultErrnoRet");
@@ -259,10 +257,29 @@ SeccompFilter BuildSeccomp(const json& profile) {
   }
   const bool refuses = (standard & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_ERRNO;
   if (refuses && highest > 0) filter.program = NewCallsAbsent(highest);
-  filter.program += YoungCalls(young) + Export(context);
-  if (filter.program.size() > BPF_MAXINSNS * sizeof(sock_filter)) {
-    throw InvalidInput("linux.seccomp", "the profile needs " +
-                                            std::to_string(filter.program.size() / sizeof(sock_filter)) +
+  Append(filter.program, YoungCalls(young));
+  Append(filter.program, Export(context));
+  return filter;
+}
+
+SeccompFilter BuildSeccomp(const json& profile) {
+  SeccompFilter filter = TranslateSeccomp(profile);
+  std::vector<uint32_t> arches = {kOwnArch};
+  bool known = true;
+  for (const std::string& name : TextsOr(profile, "architectures")) {
+    const uint32_t arch = kArchitectures.at(name);
+    // The library's tokens are the kernel's numbers, but for x32, which shares one with x86-64.
+    if (arch == kSiblingArch)
+      arches.push_back(arch);
+    else if (arch != kOwnArch)
+      known = false;
+  }
+  if (known) {
+    FilterProgram shaped = DispatchByNumber(filter.program, arches);
+    if (shaped.size() < filter.program.size()) filter.program = std::move(shaped);
+  }
+  if (filter.program.size() > BPF_MAXINSNS) {
+    throw InvalidInput("linux.seccomp", "the profile needs " + std::to_string(filter.program.size()) +
                                             " instructions, the kernel takes 4096");
   }
   return filter;
@@ -294,40 +311,7 @@ uint32_t SeccompVerdict(const SeccompFilter& filter, int number, const uint64_t 
   data.nr = number;
   data.arch = kOwnArch;
   std::copy(std::begin(args), std::end(args), std::begin(data.args));
-  uint32_t accumulator = 0;
-  const size_t count = filter.program.size() / sizeof(sock_filter);
-  for (size_t at = 0; at < count; at++) {
-    sock_filter step{};
-    memcpy(&step, filter.program.data() + at * sizeof step, sizeof step);
-    const auto jump = [&](bool taken) { at += taken ? step.jt : step.jf; };
-    switch (step.code) {
-      case BPF_LD | BPF_W | BPF_ABS:
-        if (step.k > sizeof data - sizeof accumulator) return SECCOMP_RET_KILL_PROCESS;
-        memcpy(&accumulator, reinterpret_cast<const char*>(&data) + step.k, sizeof accumulator);
-        break;
-      case BPF_ALU | BPF_AND | BPF_K:
-        accumulator &= step.k;
-        break;
-      case BPF_JMP | BPF_JA:
-        at += step.k;
-        break;
-      case BPF_JMP | BPF_JEQ | BPF_K:
-        jump(accumulator == step.k);
-        break;
-      case BPF_JMP | BPF_JGE | BPF_K:
-        jump(accumulator >= step.k);
-        break;
-      case BPF_JMP | BPF_JGT | BPF_K:
-        jump(accumulator > step.k);
-        break;
-      case BPF_RET | BPF_K:
-        return step.k;
-      default:
-        // libseccomp writes nothing else.
-        throw SysError{ENOSYS, "seccomp", std::to_string(step.code)};
-    }
-  }
-  return SECCOMP_RET_KILL_PROCESS;
+  return RunFilter(filter.program, data);
 }
 
 void PlanSeccomp(PlanWriter& plan, const json& process, const json& linux, bool reaper) {
@@ -354,7 +338,7 @@ void PlanSeccomp(PlanWriter& plan, const json& process, const json& linux, bool 
   }
   plan.Op(PLAN_SECCOMP, "linux.seccomp")
       .Number(filter->flags)
-      .Bytes(filter->program.data(), filter->program.size());
+      .Bytes(filter->program.data(), filter->program.size() * sizeof(sock_filter));
 }
 
 }  // namespace covey

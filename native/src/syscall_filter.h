@@ -6,16 +6,20 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
+#include "filter_program.h"
 #include "plan_writer.h"
 
 namespace covey {
 
 struct SeccompFilter {
-  /** `struct sock_filter`s, at most the kernel's 4096. */
-  std::string program;
+  /** At most the kernel's 4096 instructions. */
+  FilterProgram program;
   /** SECCOMP_FILTER_FLAG_* of seccomp(2). */
   uint32_t flags = 0;
 };
+
+/** The profile as libseccomp puts it, before it is shaped: what BuildSeccomp must agree with. */
+SeccompFilter TranslateSeccomp(const nlohmann::json& profile);
 
 /**
  * Builds the filter. Names of system calls that neither libseccomp nor this core knows are left out, as the runtimes of

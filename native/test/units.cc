@@ -21,6 +21,7 @@
 #include "../src/sys_error.h"
 #include "../src/syscall_filter.h"
 #include "../src/user_lookup.h"
+#include "units_filters.h"
 #include "units_resources.h"
 
 using covey::FindUser;
@@ -303,7 +304,11 @@ void Answers() {
 
 }  // namespace
 
-int main() {
+int main(int count, char** arguments) {
+  if (count != 2) {
+    puts("usage: native-units DEFAULT-SECCOMP-PROFILE");
+    return 2;
+  }
   try {
     Plans();
     BrokenPlans();
@@ -314,6 +319,7 @@ int main() {
     Cgroups();
     Users();
     Answers();
+    failures += units_filters::Failures(arguments[1]);
     failures += units_resources::Failures();
   } catch (...) {
     // A check that throws what it does not expect has failed like any other.

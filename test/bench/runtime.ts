@@ -194,6 +194,7 @@ async function createCovey(stage: Stage, id: string, args: readonly string[]) {
     logFiles: 5,
     logFormat: 'text',
     logBufferBytes: 0,
+    restart: null,
     shimPath: builtFile('covey-shim'),
   });
   return { stateDir, identity };

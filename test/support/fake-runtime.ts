@@ -112,6 +112,17 @@ export class FakeRuntime implements Runtime {
     pretend.ended.resolve(exit);
   }
 
+  /** What a shim does while no agent is there: the run ends, and another begins in its place. */
+  runAgain(id: string, code: number): void {
+    const pretend = this.#find(id);
+    const now = this.#clock.now();
+    const { run, pastRuns } = pretend.container;
+    const exit: Exit = { code, signal: null, oomKilled: false, startedAt: pretend.startedAt, finishedAt: now };
+    const past = [...pastRuns, { number: run, exit }];
+    pretend.startedAt = now;
+    pretend.container = { ...pretend.container, run: run + 1, runStartedAt: now, pastRuns: past, pid: this.#nextPid++ };
+  }
+
   /** Gives the container a log that the test writes. */
   relocateLog(id: string, logPath: string): void {
     const pretend = this.#find(id);
@@ -141,6 +152,8 @@ export class FakeRuntime implements Runtime {
       netnsPath: `/proc/${pid}/ns/net`,
       logPath: `/fake/${id}/log`,
       compressesLog: false,
+      run: 1,
+      pastRuns: [],
       createdAt: this.#clock.now(),
       labels: request.labels,
     };

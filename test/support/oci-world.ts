@@ -71,6 +71,7 @@ export class OciWorld {
       logPath,
       logMaxBytes: 10 << 20,
       logFiles: 5,
+      restart: null,
       logFormat: 'text',
       logBufferBytes: 0,
       shimPath: builtFile('covey-shim'),

@@ -2,6 +2,7 @@
 //
 //   report                 facts, one "key=value" a line
 //   exit N | signal N      ends so
+//   after MS CODE          exits so after that time
 //   sleep                  until SIGTERM, then exit 0
 //   stubborn               ignores SIGTERM for ever
 //   lines COUNT BYTES      numbered lines to stdout, each padded to BYTES
@@ -108,6 +109,14 @@ static int bytes(const char* hex) {
   return putchar('\n') == EOF;
 }
 
+static int exit_after(int ms, int code) {
+  struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
+  printf("begun\n");
+  fflush(stdout);
+  while (nanosleep(&time, &time) != 0) continue;
+  return code;
+}
+
 static int both(int count) {
   for (int i = 0; i < count; i++) dprintf(1 + i % 2, "%d\n", i);
   return 0;
@@ -210,6 +219,7 @@ int main(int argc, char** argv) {
   if (!strcmp(verb, "stubborn")) return stubborn();
   if (!strcmp(verb, "lines")) return lines(first, second);
   if (!strcmp(verb, "later")) return sleep_until_term(), lines(first, second);
+  if (!strcmp(verb, "after")) return exit_after(first, second);
   if (!strcmp(verb, "both")) return both(first);
   if (!strcmp(verb, "paced")) return paced(first, second);
   if (!strcmp(verb, "text")) return dprintf(1, "%s", text) < 0;

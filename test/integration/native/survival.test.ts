@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -48,9 +48,9 @@ function shimsAlive(): number {
 /** A shim whose container's cgroup is this test's. */
 function isShimHere(pid: string): boolean {
   try {
-    const argv = execFileSync('cat', [`/proc/${pid}/cmdline`], { encoding: 'utf8' });
-    if (!argv.startsWith('covey-shim\0')) return false;
-    return execFileSync('ls', ['-l', `/proc/${pid}/fd`], { encoding: 'utf8', stdio: 'pipe' }).includes(world.folder);
+    if (!readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('covey-shim\0')) return false;
+    const links = readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`));
+    return links.some((link) => link.startsWith(world.folder));
   } catch {
     return false;
   }
@@ -68,9 +68,11 @@ it('keeps a container running through the death of the process that started it, 
 
 it('tells the exit code of a container that ended while nobody was there', async () => {
   const before = await orphan('sleep');
+  // Before its handler stands, the first process of a pid namespace ignores the signal.
+  await world.said(before, 'ready');
   native().signal(before.pid, before.startTime, SIGTERM);
   await until(() => existsSync(join(world.folder, 'state', 'kept', 'exit.json')), 'the exit is recorded');
-  await until(() => !native().processAlive(before.pid, before.startTime), 'it is gone');
+  await until(() => shimsAlive() === 0, 'its shim is gone');
   expect(await world.runtime.list(forever)).toMatchObject([{ id: 'kept', state: 'exited', exit: { code: 0 } }]);
 });
 

@@ -226,6 +226,41 @@ describe('a restart of the agent', () => {
     expect(rig.last('t1')).toMatchObject({ state: 'failed', exitCode: 4 });
   });
 
+  it('tells the runs that a container was given meanwhile, and lets it prove itself anew', async () => {
+    await rig.assign(aHeld('t1', { ports: [PORT_80], container: { health: { kind: 'image' } } }));
+    expect(rig.last('t1')).toMatchObject({ state: 'running', healthy: true, runs: [{ number: 1 }] });
+    await rig.worker.stop();
+    rig.runtime.runAgain('t1', 9);
+    rig.runtime.runAgain('t1', 7);
+    rig.isListening = false;
+    rig.clock.advance(3_600_000);
+    await rig.restart();
+    rig.worker.contactGained();
+    await rig.idle();
+    const runs = [{ number: 1, exitCode: 9 }, { number: 2, exitCode: 7 }, { number: 3 }];
+    expect(rig.last('t1')).toMatchObject({ state: 'running', healthy: false, runs });
+    rig.isListening = true;
+    await rig.pass(1_000);
+    expect(rig.last('t1')).toMatchObject({ state: 'running', healthy: true, runs });
+    // Its next death is the manager's to follow up.
+    rig.runtime.end('t1', { code: 1 });
+    await rig.idle();
+    expect(rig.last('t1')).toMatchObject({ state: 'failed', exitCode: 1, runs: [{}, {}, { number: 3, exitCode: 1 }] });
+  });
+
+  it('goes on with runs of its own after those of a shim', async () => {
+    await rig.assign(
+      aHeld('t1', { template: { restart: { condition: 'any', delayMs: 100, maxAttempts: 0, windowMs: 0 } } }),
+    );
+    await rig.worker.stop();
+    rig.runtime.runAgain('t1', 9);
+    await rig.restart();
+    rig.runtime.end('t1', { code: 1 });
+    await rig.pass(60_000);
+    expect(await rig.running()).toEqual(['t1.3']);
+    expect(rig.last('t1')).toMatchObject({ state: 'running', runs: [{ number: 1 }, { number: 2 }, { number: 3 }] });
+  });
+
   it('removes containers that no task owns only after a manager has said what belongs here', async () => {
     const labels = { 'covey.task': 'stray', 'covey.run': '1' };
     await rig.runtime.create({ id: 'stray', labels } as never, new AbortController().signal);

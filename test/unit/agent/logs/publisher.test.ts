@@ -36,8 +36,17 @@ async function aRun(run: number, ...files: readonly string[]): Promise<Container
   const held = aHeld('t1');
   const { labels } = createRequest(held, run, { digest: DIGEST, layers: [], config: PLAIN_CONFIG }, []);
   const exit = { code: 1, signal: null, oomKilled: false, startedAt: 0, finishedAt: 0 };
-  const place = { id: `c${run}`, pid: 0, startTime: 0, netnsPath: '', logPath, compressesLog: false, createdAt: 0 };
-  return { ...place, state: 'exited', labels, exit };
+  const place = {
+    id: `c${run}`,
+    pid: 0,
+    startTime: 0,
+    netnsPath: '',
+    logPath,
+    compressesLog: false,
+    createdAt: 0,
+    run: 1,
+  };
+  return { ...place, pastRuns: [], state: 'exited', labels, exit };
 }
 
 /** The lines published for a request. */
