@@ -46,9 +46,12 @@ export const IN_USER_NAMESPACE = {
 export class OciWorld {
   readonly world = new NativeWorld();
   readonly #made: OciContainer[] = [];
+  readonly #shimPath: string;
   #count = 0;
 
-  constructor() {
+  /** `shimPath`: one of its own, for what may spoil it. One per process. */
+  constructor(shimPath = builtFile('covey-shim')) {
+    this.#shimPath = shimPath;
     mkdirSync(join(this.world.folder, 'oci'));
   }
 
@@ -74,7 +77,7 @@ export class OciWorld {
       restart: null,
       logFormat: 'text',
       logBufferBytes: 0,
-      shimPath: builtFile('covey-shim'),
+      shimPath: this.#shimPath,
       ...wanted.options,
     });
     const made = { id, stateDir, logPath, cgroup, process: config.process, linux: config.linux, identity };
@@ -114,7 +117,7 @@ export class OciWorld {
         cgroup: container.cgroup,
         timeoutMs: 10_000,
         outputMaxBytes: 65_536,
-        shimPath: builtFile('covey-shim'),
+        shimPath: this.#shimPath,
       },
     );
   }

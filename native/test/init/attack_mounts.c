@@ -7,6 +7,7 @@
 //   maps                   writes maps for itself, and enters the namespaces of process 1; as above
 //   give PATH              chowns, chmods and opens a file of somebody else's; as above
 //   node PATH              opens a device node for reading; exit errno
+//   xattr PATH NAME VALUE  gives a file that attribute; exit errno
 //   key hold NAME          keeps a key in the caller's user keyring until it is ended; prints "ready" first
 //   key find NAME          looks for it in all keyrings it can name; exit errno
 #include "attack_mounts.h"
@@ -21,6 +22,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #define RENAME_EXCHANGE_ 2
@@ -119,6 +121,8 @@ int attack_mounts(int argc, char** argv) {
   if (!strcmp(verb, "undo") && argc > 3) return undo(argv[2], argv[3]);
   if (!strcmp(verb, "maps")) return maps();
   if (!strcmp(verb, "give") && argc > 2) return give(argv[2]);
+  if (!strcmp(verb, "xattr") && argc > 4)
+    return setxattr(argv[2], argv[3], argv[4], strlen(argv[4]), 0) == 0 ? 0 : errno;
   if (!strcmp(verb, "node") && argc > 2) return open(argv[2], O_RDONLY) < 0 ? errno : 0;
   if (!strcmp(verb, "key") && argc > 3)
     return !strcmp(argv[2], "hold") ? hold_key(argv[3]) : find_key(argv[3]);

@@ -35,6 +35,7 @@
 #include <unistd.h>
 
 #include "attack.h"
+#include "attack_exe.h"
 #include "attack_mounts.h"
 #include "limits.h"
 
@@ -243,5 +244,6 @@ int main(int argc, char** argv) {
   int code = attack(argc, argv);
   if (code < 0) code = limits_verb(argc, argv);
   if (code < 0) code = attack_mounts(argc, argv);
+  if (code < 0) code = attack_exe(argc, argv);
   return code < 0 ? 64 : code;
 }

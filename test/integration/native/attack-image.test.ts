@@ -1,10 +1,15 @@
 /** What a hostile image tries: paths that lead through descriptors of the host, layers that steer the overlay, links where mounts go. */
-import { existsSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { builtFile } from '../../../native/index.ts';
+import { attacker, stopped } from '../../support/attacker.ts';
 import { IN_USER_NAMESPACE, OciWorld } from '../../support/oci-world.ts';
 
+const { EPERM } = constants.errno;
+const RACES = 30;
 const UNFILTERED = { seccomp: undefined };
 const KINDS = [
   ['in a user namespace', { linux: { ...IN_USER_NAMESPACE, ...UNFILTERED } }],
@@ -42,4 +47,58 @@ describe.each(KINDS)('%s', (name, kind) => {
       await expect(world.ran([], { ...kind, process }), path).rejects.toMatchObject({ code: 'ENOENT' });
     }
   });
+
+  it.each(['fsconfig', 'mount'] as const)(
+    'a layer that redirects its folders and files to others is not followed, mounted by %s',
+    async (overlayMode) => {
+      const lower = join(world.world.folder, `private ${name} ${overlayMode}`);
+      const upper = join(world.world.folder, `evil ${name} ${overlayMode}`);
+      mkdirSync(join(lower, 'private'), { recursive: true });
+      writeFileSync(join(lower, 'private', 'file'), 'private');
+      mkdirSync(join(upper, 'folder'), { recursive: true });
+      writeFileSync(join(upper, 'file'), '');
+      attribute(join(upper, 'folder'), 'redirect', '/private');
+      attribute(join(upper, 'file'), 'redirect', '/private/file');
+      attribute(join(upper, 'file'), 'metacopy', '');
+      const options = { overlayMode, layers: [upper, lower, world.world.layer] };
+      expect((await world.ran(['read', '/private/file'], { ...kind, options })).output).toBe('private\n');
+      for (const path of ['/folder/file', '/file'])
+        expect((await world.ran(['stat', path], { ...kind, options })).code, path).toBe(EPERM);
+    },
+  );
+
+  it('a console that is a link, or becomes one, leads no terminal elsewhere (CVE-2025-52565)', async () => {
+    const dev = join(world.world.folder, `dev ${name}`);
+    mkdirSync(join(dev, 'pts'), { recursive: true, mode: 0o755 });
+    chmodSync(dev, 0o777);
+    symlinkSync('/proc/cmdline', join(dev, 'link'));
+    writeFileSync(join(dev, 'console'), '', { mode: 0o666 });
+    const mounts = [
+      { destination: '/proc', type: 'proc', source: 'proc' },
+      { destination: '/dev', source: dev, options: ['bind'] },
+      { destination: '/dev/pts', type: 'devpts', source: 'devpts', options: ['newinstance', 'ptmxmode=0666'] },
+    ];
+    const wanted = { ...kind, onlyMounts: mounts, process: { terminal: true } };
+    const terminals = async (): Promise<string> => {
+      const { output } = await world.ran(['read', '/proc/self/mountinfo'], wanted);
+      const lines = output.split('\n').filter((line) => line.includes(' - devpts '));
+      return lines.map((line) => line.split(' ')[4]).join(' ');
+    };
+    expect(await terminals()).toBe('/dev/pts /dev/console');
+    const swapper = await attacker('swap', join(dev, 'console'), join(dev, 'link'));
+    try {
+      for (let race = 0; race < RACES; race += 1) {
+        const found = await terminals().catch((cause: unknown) => (cause as NodeJS.ErrnoException).code);
+        // What is mounted stays with the file, whose name the attacker may have changed since.
+        expect(found, `race ${race}`).toMatch(/^(\/dev\/pts \/dev\/(console|link)|ELOOP)$/);
+      }
+    } finally {
+      await stopped(swapper);
+    }
+  });
 });
+
+/** An attribute by which overlayfs is told where the rest of a file is. */
+function attribute(path: string, name: string, value: string): void {
+  execFileSync(builtFile('test-init'), ['xattr', path, `trusted.overlay.${name}`, value]);
+}

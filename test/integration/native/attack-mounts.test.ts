@@ -1,9 +1,9 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { builtFile } from '../../../native/index.ts';
+import { attacker, stopped } from '../../support/attacker.ts';
 import { IN_USER_NAMESPACE, OciWorld } from '../../support/oci-world.ts';
 
 const EPERM = 1;
@@ -27,21 +27,6 @@ beforeAll(() => {
   world = new OciWorld();
 });
 afterAll(() => world.destroy());
-
-/** The attacker's half on the host, as another container with the same volume would be. */
-async function attacker(...args: readonly string[]): Promise<ChildProcess> {
-  const child = spawn(builtFile('test-init'), args, { stdio: ['ignore', 'pipe', 'inherit'] });
-  await once(child.stdout, 'data');
-  return child;
-}
-
-async function ended(child: ChildProcess): Promise<void> {
-  if (child.exitCode === null) {
-    child.kill('SIGTERM');
-    await once(child, 'exit');
-  }
-  expect(child.exitCode).toBe(0);
-}
 
 /** `what=errno` lines as an object. */
 async function errnos(args: readonly string[], wanted: object): Promise<Readonly<Record<string, number>>> {
@@ -84,7 +69,7 @@ describe.each(KINDS)('%s', (_, kind) => {
         expect(readdirSync(outside), `race ${race}`).toEqual([]);
       }
     } finally {
-      await ended(swapper);
+      await stopped(swapper);
     }
     expect(outcomes.made + outcomes.refused).toBe(RACES);
   });
@@ -190,7 +175,7 @@ describe('keys of the host', () => {
       expect((await world.ran(['key', 'find', name], MAPPED)).code).toBe(ENOENT);
       expect([EPERM, ENOSYS]).toContain((await world.ran(['key', 'find', name])).code);
     } finally {
-      await ended(holder);
+      await stopped(holder);
     }
   });
 });
