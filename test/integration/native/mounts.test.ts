@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { IN_USER_NAMESPACE, OciWorld, type WantedConfig } from '../../support/oci-world.ts';
 
+const ENOENT = 2;
 const EACCES = 13;
 const EROFS = 30;
 const ELOOP = 40;
@@ -60,6 +61,22 @@ describe.each([
     const top = await remounted('ro');
     expect(top).toMatch(/ \/a ro,/);
     expect(top).toMatch(/ \/a\/b rw,/);
+  });
+
+  it('paths of the config are masked or read-only with all below them, and what is not there is no matter', async () => {
+    const layer = join(world.world.folder, `paths-${Object.keys(kind).length}`);
+    mkdirSync(join(layer, 'data', 'hidden'), { recursive: true });
+    writeFileSync(join(layer, 'data', 'hidden', 'file'), 'hidden');
+    writeFileSync(join(layer, 'data', 'secret'), 'secret');
+    const masked = { maskedPaths: ['/data/hidden', '/data/secret', '/not-there'] };
+    const linux = { ...('linux' in kind ? kind.linux : {}), ...masked, readonlyPaths: ['/data', '/not-there/either'] };
+    const options = { layers: [layer, world.world.layer] };
+    const wanted = { linux, options, mounts: [tmpfs('/data/below', [])] };
+    expect((await world.ran(['read', '/data/secret'], wanted)).output).toBe('');
+    expect((await world.ran(['stat', '/data/hidden/file'], wanted)).code).toBe(ENOENT);
+    for (const path of ['/data/new', '/data/below/new', '/data/hidden/new'])
+      expect((await world.ran(['open', path], wanted)).code, path).toBe(EROFS);
+    expect((await world.ran(['open', '/new'], wanted)).code).toBe(0);
   });
 
   it('links in a mount are not followed when it says so', async () => {
@@ -128,13 +145,26 @@ describe.each([
       writeFileSync(join(layer, 'which'), String(i));
       layers.unshift(layer);
     }
-    expect((await world.ran(['read', '/which'], { ...kind, options: { layers } })).output).toBe('499\n');
+    for (const overlayMode of ['fsconfig', 'mount'] as const) {
+      const { output } = await world.ran(['read', '/which'], { ...kind, options: { layers, overlayMode } });
+      expect(output, overlayMode).toBe('499\n');
+    }
     const attempt = world.created(['report'], { ...kind, options: { layers: [...layers, '/x'] } });
     await expect(attempt).rejects.toMatchObject({ path: 'layers' });
   });
 });
 
 describe('the root of layers', () => {
+  it.each(['fsconfig', 'mount'] as const)(
+    'is written to the disk at leisure, by choice; mounted by %s',
+    async (mode) => {
+      const rootOf = async (isVolatile: boolean) =>
+        / \/ \/ .* - overlay (.*)/.exec(await tableOf({ options: { overlayMode: mode, volatile: isVolatile } }))?.[1];
+      expect(await rootOf(true)).toMatch(/[,=]volatile\b/);
+      expect(await rootOf(false)).not.toMatch(/volatile/);
+    },
+  );
+
   it('follows no redirection and no metadata of an image', async () => {
     const table = await tableOf({});
     // The kernel tells options that are not its own default.

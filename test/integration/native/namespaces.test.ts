@@ -114,16 +114,28 @@ describe('a namespace', () => {
 });
 
 describe('a pid namespace that others live in', () => {
-  it('loses all processes of a container whose first one ends', async () => {
-    const first = await world.started(['sleep']);
-    const namespaces = [...without('pid'), ...joined(first, 'pid')];
-    const second = await world.started(['tree'], { linux: { namespaces } });
-    await world.said(second, 'planted');
-    expect((await native().cgroupStats(second.cgroup)).pids.count).toBe(2);
-    native().signal(second.identity.pid, second.identity.startTime, SIGKILL);
-    await world.ended(second);
-    await until(() => readFileSync(`${folderOf(second)}/cgroup.procs`, 'utf8') === '', 'its processes are gone');
-    expect(native().processAlive(first.identity.pid, first.identity.startTime)).toBe(true);
+  it.each(['another container’s', 'the host’s'] as const)(
+    'loses all processes of a container whose first one ends: %s',
+    async (whose) => {
+      const first = await world.started(['sleep']);
+      const shared = whose === 'the host’s' ? [] : joined(first, 'pid');
+      const second = await world.started(['tree'], { linux: { namespaces: [...without('pid'), ...shared] } });
+      await world.said(second, 'planted');
+      expect((await native().cgroupStats(second.cgroup)).pids.count).toBe(2);
+      native().signal(second.identity.pid, second.identity.startTime, SIGKILL);
+      await world.ended(second);
+      await until(() => readFileSync(`${folderOf(second)}/cgroup.procs`, 'utf8') === '', 'its processes are gone');
+      expect(native().processAlive(first.identity.pid, first.identity.startTime)).toBe(true);
+    },
+  );
+});
+
+describe('names of a container', () => {
+  it.each([{}, IN_USER_NAMESPACE])('are its host and domain name, whosever ids it has', async (linux) => {
+    const { output } = await world.ran(['report'], { top: { hostname: 'web', domainname: 'example.test' }, linux });
+    expect(output).toContain('hostname=web\ndomainname=example.test\n');
+    const sysctl = { 'kernel.domainname': 'set.test' };
+    expect((await world.ran(['report'], { linux: { ...linux, sysctl } })).output).toContain('domainname=set.test\n');
   });
 });
 

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { chownSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -93,6 +94,24 @@ describe('in a user namespace', () => {
     expect((await world.ran(['stat', '/shared/file'], mapped)).output).toContain('uid=0 gid=0');
     expect((await world.ran(['open', '/shared/made'], mapped)).code).toBe(0);
     expect(statSync(join(shared, 'made')).uid).toBe(0);
+  });
+
+  it('a bind is mapped with what is mounted below it when it says ridmap, and without when it says idmap', async () => {
+    const shared = join(world.world.folder, 'tree');
+    const other = join(world.world.folder, 'other');
+    for (const folder of [shared, join(shared, 'below'), other]) mkdirSync(folder);
+    writeFileSync(join(other, 'file'), 'x', { mode: 0o600 });
+    execFileSync('mount', ['--bind', other, join(shared, 'below')]);
+    try {
+      const owner = async (option: string) => {
+        const mounts = [{ destination: '/shared', source: shared, options: ['rbind', option] }];
+        return (await world.ran(['stat', '/shared/below/file'], { ...LINUX, mounts })).output;
+      };
+      expect(await owner('ridmap')).toContain('uid=0 gid=0');
+      expect(await owner('idmap')).toContain('uid=65534 gid=65534');
+    } finally {
+      execFileSync('umount', [join(shared, 'below')]);
+    }
   });
 
   it('a bind may have maps of its own', async () => {
