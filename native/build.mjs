@@ -200,6 +200,7 @@ const SUBJECTS = [
   'id_maps',
   'mount_options',
   'oci_attributes',
+  'oci_cut',
   'oci_hooks',
   'oci_leave',
   'oci_mounts',

@@ -97,8 +97,7 @@ void cgroup_unmake(struct plan plan) {
 
 int cgroup_enter(struct plan plan, struct failure* failure) {
   struct plan_record record;
-  while (plan_next(&plan, &record) == 1) {
-    if (record.op != PLAN_CGROUP_TASKS) continue;
+  while (plan_find(&plan, PLAN_CGROUP_TASKS, &record) == 1) {
     // A single-threaded process moving itself is 100 times cheaper than being moved through cgroup.procs.
     if (write_file(plan_text(&record, 0), "0") != 0) {
       return failed(failure, "entering a cgroup", "write", plan_text(&record, 0));

@@ -166,8 +166,8 @@ int hooks_run(struct plan plan, enum plan_hook_stage stage, int pid, struct fail
   struct plan all = plan;
   struct plan_record record;
   char* state = NULL;
-  while (plan_next(&plan, &record) == 1) {
-    if (record.op != PLAN_HOOK || plan_number(&record, 0) != (uint64_t)stage) continue;
+  while (plan_find(&plan, PLAN_HOOK, &record) == 1) {
+    if (plan_number(&record, 0) != (uint64_t)stage) continue;
     if (!state) state = state_with_pid(all, stage == HOOK_START_CONTAINER, pid);
     if (!state) return failed(failure, step, "mmap", "");
     struct hook hook = {.path = plan_text(&record, 1),

@@ -43,17 +43,27 @@ static int loopback_up(struct failure* failure) {
   return 0;
 }
 
+static int enter_cgroups(const struct init_start* start, struct failure* failure) {
+  char word;
+  // Without word the shim is gone, and nobody is left to tell.
+  if (start->late && read(start->door, &word, 1) != 1) _exit(126);
+  if (cgroup_enter(start->plan, failure) != 0) return -1;
+  // The cgroup namespace is rooted where its maker is, so it is made after entering, never by clone3.
+  if (start->made & CLONE_NEWCGROUP && unshare(CLONE_NEWCGROUP) != 0)
+    return failed(failure, "making the cgroup namespace", "unshare", "");
+  return 0;
+}
+
 static int enter_namespaces(const struct init_start* start, struct failure* failure) {
   if (setsid() < 0 && errno != EPERM) return failed(failure, "making a session", "setsid", "");
   if (!start->joined && namespaces_join(start->plan, failure) != 0) return -1;
-  // The cgroup namespace is rooted where its maker is, so it is made after entering, never by clone3.
-  if (cgroup_enter(start->plan, failure) != 0) return -1;
-  if (start->made & CLONE_NEWCGROUP && unshare(CLONE_NEWCGROUP) != 0)
-    return failed(failure, "making the cgroup namespace", "unshare", "");
+  if (start->late && unshare((int)start->late) != 0)
+    return failed(failure, "making the namespaces", "unshare", "");
+  if (start->made & CLONE_NEWNET && loopback_up(failure) != 0) return -1;
   if (namespaces_offset_time(start->plan, failure) != 0) return -1;
   if (start->made & CLONE_NEWNS && mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0)
     return failed(failure, "detaching mounts", "mount", "/");
-  return start->made & CLONE_NEWNET ? loopback_up(failure) : 0;
+  return enter_cgroups(start, failure);
 }
 
 /**

@@ -10,8 +10,10 @@ struct init_start {
   int out;   // write ends of the log pipes
   int err;
   uint64_t made;  // CLONE_NEW… of the namespaces that are the container's own
-  int joined;     // the others have been joined already
-  int mapped;     // in a user namespace: the shim sends word when its maps and mounts are there
+  uint64_t
+      late;  // those of them that it makes itself, while the shim makes its cgroups: word comes when they are there
+  int joined;  // the others have been joined already
+  int mapped;  // in a user namespace: the shim sends word when its maps and mounts are there
   struct leave leave;
 };
 

@@ -14,8 +14,7 @@
 void leave_read(struct leave* leave, struct plan plan, int first) {
   struct plan_record record;
   *leave = (struct leave){.listener = -1, .console = -1};
-  while (plan_next(&plan, &record) == 1) {
-    if (record.op != PLAN_LEAVE) continue;
+  while (plan_find(&plan, PLAN_LEAVE, &record) == 1) {
     leave->on = 1;
     leave->kept = (int)plan_number(&record, 0);
     leave->first = first;

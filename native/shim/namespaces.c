@@ -18,8 +18,7 @@ static const char kJoining[] = "joining a namespace";
 
 int namespaces_need_stem(struct plan plan, uint64_t made) {
   struct plan_record record;
-  while (plan_next(&plan, &record) == 1) {
-    if (record.op != PLAN_JOIN) continue;
+  while (plan_find(&plan, PLAN_JOIN, &record) == 1) {
     uint64_t flag = plan_number(&record, 1);
     if (flag == CLONE_NEWUSER || flag == CLONE_NEWPID) return 1;
     if (made & CLONE_NEWUSER) return 1;
@@ -39,8 +38,8 @@ static int join(const struct plan_record* record, struct failure* failure) {
 
 int namespaces_join_some(struct plan plan, uint64_t flags, struct failure* failure) {
   struct plan_record record;
-  while (plan_next(&plan, &record) == 1) {
-    if (record.op != PLAN_JOIN || !(plan_number(&record, 1) & flags)) continue;
+  while (plan_find(&plan, PLAN_JOIN, &record) == 1) {
+    if (!(plan_number(&record, 1) & flags)) continue;
     if (join(&record, failure) != 0) return -1;
   }
   return 0;
@@ -75,10 +74,8 @@ static int offset_time(const char* lines, struct failure* failure) {
 
 int namespaces_offset_time(struct plan plan, struct failure* failure) {
   struct plan_record record;
-  while (plan_next(&plan, &record) == 1) {
-    if (record.op == PLAN_TIME_OFFSETS) return offset_time(plan_text(&record, 0), failure);
-  }
-  return 0;
+  if (plan_find(&plan, PLAN_TIME_OFFSETS, &record) != 1) return 0;
+  return offset_time(plan_text(&record, 0), failure);
 }
 
 static pid_t pid_of(int pidfd) {
@@ -127,9 +124,8 @@ int namespaces_enter_last(int pidfd, int own_user, struct failure* failure) {
 
 int limits_raise(struct plan plan, struct failure* failure) {
   struct plan_record record;
-  while (plan_next(&plan, &record) == 1) {
+  while (plan_find(&plan, PLAN_RLIMIT, &record) == 1) {
     struct rlimit limit;
-    if (record.op != PLAN_RLIMIT) continue;
     int resource = (int)plan_number(&record, 0);
     if (getrlimit(resource, &limit) == 0 && plan_number(&record, 2) <= limit.rlim_max) continue;
     limit.rlim_max = plan_number(&record, 2);

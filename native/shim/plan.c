@@ -33,6 +33,19 @@ int plan_next(struct plan* plan, struct plan_record* record) {
   return 1;
 }
 
+int plan_find(struct plan* plan, enum plan_op op, struct plan_record* record) {
+  while ((size_t)(plan->end - plan->at) >= 8) {
+    uint16_t found;
+    uint32_t bytes;
+    memcpy(&found, plan->at, 2);
+    memcpy(&bytes, plan->at + 4, 4);
+    if (found == op) return plan_next(plan, record);
+    if (bytes > (size_t)(plan->end - plan->at) - 8) return -1;
+    plan->at += 8 + (size_t)bytes;
+  }
+  return plan->at == plan->end ? 0 : -1;
+}
+
 uint64_t plan_number(const struct plan_record* record, unsigned index) {
   uint64_t value = 0;
   if (index < record->count && record->field[index].length == sizeof value) {

@@ -144,6 +144,9 @@ struct plan {
 /** 1 = a record, 0 = the end, -1 = broken. Never reads outside the plan; every field is NUL-terminated. */
 int plan_next(struct plan* plan, struct plan_record* record);
 
+/** The same for the next record of `op`; the others are passed by their length alone. */
+int plan_find(struct plan* plan, enum plan_op op, struct plan_record* record);
+
 /** The number in a field; 0 when the field is not there or not a number. */
 uint64_t plan_number(const struct plan_record* record, unsigned index);
 

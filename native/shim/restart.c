@@ -191,7 +191,7 @@ static int begin(struct shim* shim, struct failure* failure) {
   if (shim->restart.network >= 0) shim->clone_flags &= ~(uint64_t)CLONE_NEWNET;
   if (shim->restart.users >= 0) shim->clone_flags &= ~(uint64_t)CLONE_NEWUSER;
   allow_remount(shim->plan);
-  if (spawn_init(shim, failure) != 0) return -1;
+  if (spawn_init(shim, failure) != 0 || furnish_init(shim, failure) != 0) return -1;
   if (hear_init(shim, failure, 1) != 0) return -1;
   hold_mounts(shim);
   // One whose command cannot be run ends by itself, and says so to its parent like any other.

@@ -200,7 +200,7 @@ int record_state(struct shim* shim, struct failure* failure) {
 /** The record comes last: until then the container is being created, for hooks too. */
 static int create_to_leave(struct shim* shim, struct failure* failure) {
   if (leave_listen(&shim->leave, shim->folder, failure) != 0) return -1;
-  if (spawn_init(shim, failure) != 0) return -1;
+  if (spawn_init(shim, failure) != 0 || furnish_init(shim, failure) != 0) return -1;
   if (leave_hooks(shim->plan, shim->door, shim->pid, failure) != 0) return -1;
   if (hear_init(shim, failure, 1) != 0) return -1;
   return record_state(shim, failure);
@@ -213,17 +213,24 @@ void hold_mounts(struct shim* shim) {
   if (shim->mounts < 0) errno = 0;
 }
 
+static int make_cgroups(struct shim* shim, struct failure* failure) {
+  if (cgroup_make(shim->plan, failure) != 0 || fault_at("create.cgroup", failure) != 0) return -1;
+  return open_cgroup_files(shim, failure);
+}
+
 static int create(struct shim* shim, struct failure* failure) {
   if (fault_at("create.plan", failure) != 0 || take_settings(shim, failure) != 0) return -1;
-  if (fault_at("create.settings", failure) != 0 || cgroup_make(shim->plan, failure) != 0) return -1;
-  if (fault_at("create.cgroup", failure) != 0 || open_cgroup_files(shim, failure) != 0) return -1;
+  if (fault_at("create.settings", failure) != 0) return -1;
+  int late = init_is_late(shim);
+  if (!late && make_cgroups(shim, failure) != 0) return -1;
   if (shim->leave.on) return create_to_leave(shim, failure);
   if (spawn_init(shim, failure) != 0 || fault_at("create.spawn", failure) != 0) return -1;
-  if (restart_keep(shim, failure) != 0) return -1;
+  if (late && make_cgroups(shim, failure) != 0) return -1;
+  if (furnish_init(shim, failure) != 0) return -1;
   // While the first process mounts.
   if (control_open(shim, failure) != 0 || fault_at("create.control", failure) != 0) return -1;
   if (record_state(shim, failure) != 0 || fault_at("create.state", failure) != 0) return -1;
-  if (hear_init(shim, failure, 1) != 0) return -1;
+  if (hear_init(shim, failure, 1) != 0 || restart_keep(shim, failure) != 0) return -1;
   hold_mounts(shim);
   return fault_at("create.ready", failure);
 }

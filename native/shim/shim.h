@@ -60,8 +60,17 @@ void harden(const char* name);
 /** Sends one message, whole or not at all; a peer that is gone is no matter. */
 void say(int fd, const char* text);
 
-/** Clones the first process into its namespaces and hands it what only we can make. 0, or -1 with `failure`. */
+/**
+ * Whether the first process is cloned before its cgroups are there, and makes its network namespace meanwhile: the two take
+ * longest of all. Not where cgroups are entered by the clone, nor where hooks run between.
+ */
+int init_is_late(const struct shim* shim);
+
+/** Clones the first process into its namespaces. 0, or -1 with `failure`. */
 int spawn_init(struct shim* shim, struct failure* failure);
+
+/** Tells it that its cgroups are there, and hands it what only we can make. 0, or -1 with `failure`. */
+int furnish_init(const struct shim* shim, struct failure* failure);
 
 /** Writes state.json, where another agent finds the container again: who lives here, and in which run. */
 int record_state(struct shim* shim, struct failure* failure);

@@ -142,9 +142,8 @@ int source_devices(struct plan plan, const struct plan_record* record, struct fa
   if (mounted < 0) return -1;
   mode_t before = umask(0);
   int outcome = 0;
-  while (outcome == 0 && plan_next(&plan, &node) == 1) {
-    if (node.op == PLAN_NODE) outcome = make_node(mounted, &node, failure);
-  }
+  while (outcome == 0 && plan_find(&plan, PLAN_NODE, &node) == 1)
+    outcome = make_node(mounted, &node, failure);
   umask(before);
   return outcome == 0 ? mounted : -1;
 }

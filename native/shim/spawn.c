@@ -69,8 +69,7 @@ static int own_inherited(uid_t uid, gid_t gid, struct failure* failure) {
 static int own_stdio(const struct shim* shim, struct failure* failure) {
   struct plan plan = shim->plan;
   struct plan_record record;
-  while (plan_next(&plan, &record) == 1) {
-    if (record.op != PLAN_STDIO_OWNER) continue;
+  while (plan_find(&plan, PLAN_STDIO_OWNER, &record) == 1) {
     uid_t uid = (uid_t)plan_number(&record, 0);
     gid_t gid = (gid_t)plan_number(&record, 1);
     if (shim->leave.on) return own_inherited(uid, gid, failure);
@@ -85,9 +84,8 @@ static int own_stdio(const struct shim* shim, struct failure* failure) {
 static int set_oom_score(const struct shim* shim, struct failure* failure) {
   struct plan plan = shim->plan;
   struct plan_record record;
-  while (plan_next(&plan, &record) == 1) {
+  while (plan_find(&plan, PLAN_OOM_SCORE, &record) == 1) {
     char path[48], text[24];
-    if (record.op != PLAN_OOM_SCORE) continue;
     snprintf(path, sizeof path, "/proc/%d/oom_score_adj", shim->pid);
     int length = snprintf(text, sizeof text, "%lld", (long long)plan_number(&record, 0));
     int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -102,21 +100,26 @@ static int set_oom_score(const struct shim* shim, struct failure* failure) {
 
 static int has_outside(struct plan plan) {
   struct plan_record record;
-  while (plan_next(&plan, &record) == 1) {
-    if (record.op == PLAN_OUTSIDE) return 1;
-  }
-  return 0;
+  return plan_find(&plan, PLAN_OUTSIDE, &record) == 1;
 }
 
-/** Maps and mounts, while the first process waits for them. */
-static int furnish(const struct shim* shim, const struct birth* birth, struct failure* failure) {
+int init_is_late(const struct shim* shim) {
+  struct plan plan = shim->plan;
+  struct plan_record record;
+  if (shim->leave.on || !(shim->clone_flags & CLONE_NEWNET)) return 0;
+  return plan_find(&plan, PLAN_CGROUP_UNIFIED, &record) == 0;
+}
+
+int furnish_init(const struct shim* shim, struct failure* failure) {
   static struct outside made;
   int userns = -1;
-  if (birth->start.mapped) {
-    if (userns_map(shim->plan, shim->pid, birth->start.made & CLONE_NEWUSER ? 1 : 0, failure) != 0) return -1;
+  if (userns_wanted(shim->plan)) {
+    if (userns_map(shim->plan, shim->pid, shim->clone_flags & CLONE_NEWUSER ? 1 : 0, failure) != 0) return -1;
     if ((userns = userns_of(shim->pid, failure)) < 0) return -1;
     if (set_oom_score(shim, failure) != 0) return -1;
   }
+  // One that is gone has said why, or is about to.
+  if (init_is_late(shim)) say(shim->door, "c");
   if (!has_outside(shim->plan)) return 0;
   int outcome = outside_make(shim->plan, userns, &made, failure);
   if (userns >= 0) close(userns);
@@ -139,9 +142,10 @@ int spawn_init(struct shim* shim, struct failure* failure) {
   int cgroup = cgroup_unified(shim->plan, failure);
   if (failure->error != 0) return -1;
   uint64_t made = shim->clone_flags;
+  uint64_t late = init_is_late(shim) ? CLONE_NEWNET : 0;
   struct birth birth = {
-      .args = {.flags = (made & ~(uint64_t)CLONE_NEWCGROUP) | CLONE_PIDFD_ |
-                        (cgroup >= 0 ? CLONE_INTO_CGROUP_ : 0),
+      .args = {.flags =
+                   (made & ~(CLONE_NEWCGROUP | late)) | CLONE_PIDFD_ | (cgroup >= 0 ? CLONE_INTO_CGROUP_ : 0),
                .exit_signal = SIGCHLD,
                .cgroup = cgroup >= 0 ? (uint64_t)cgroup : 0},
       .start = {.plan = shim->plan,
@@ -149,6 +153,7 @@ int spawn_init(struct shim* shim, struct failure* failure) {
                 .out = out[1],
                 .err = err[1],
                 .made = made,
+                .late = late,
                 .mapped = userns_wanted(shim->plan),
                 .leave = shim->leave},
       .ours = door[0],
@@ -168,6 +173,5 @@ int spawn_init(struct shim* shim, struct failure* failure) {
   shim->door = door[0];
   shim->streams[0].fd = out[0];
   shim->streams[1].fd = err[0];
-  if (own_stdio(shim, failure) != 0) return -1;
-  return furnish(shim, &birth, failure);
+  return own_stdio(shim, failure);
 }

@@ -18,10 +18,7 @@ static const char kMapping[] = "mapping the ids of the user namespace";
 
 int userns_wanted(struct plan plan) {
   struct plan_record record;
-  while (plan_next(&plan, &record) == 1) {
-    if (record.op == PLAN_ID_MAP) return 1;
-  }
-  return 0;
+  return plan_find(&plan, PLAN_ID_MAP, &record) == 1;
 }
 
 static int write_map(pid_t pid, const char* name, const char* lines, struct failure* failure) {
@@ -65,8 +62,7 @@ static int check_map(pid_t pid, const char* name, const char* lines, struct fail
 
 int userns_map(struct plan plan, pid_t pid, int made, struct failure* failure) {
   struct plan_record record;
-  while (plan_next(&plan, &record) == 1) {
-    if (record.op != PLAN_ID_MAP) continue;
+  while (plan_find(&plan, PLAN_ID_MAP, &record) == 1) {
     const char *name = plan_text(&record, 0), *lines = plan_text(&record, 1);
     int outcome = made ? write_map(pid, name, lines, failure) : check_map(pid, name, lines, failure);
     if (outcome != 0) return -1;

@@ -9,6 +9,7 @@
 
 #include "mount_options.h"
 #include "oci_attributes.h"
+#include "oci_cut.h"
 #include "oci_mounts.h"
 #include "oci_process.h"
 #include "oci_reader.h"
@@ -22,6 +23,19 @@ json Parse(const std::string& text, const char* what) {
   json parsed = json::parse(text, nullptr, false);
   if (parsed.is_discarded() || !parsed.is_object()) throw InvalidInput(what, "is not a JSON object");
   return parsed;
+}
+
+/** A config whose system call filter is known by its text; without one, as far as that text goes. */
+struct KnownConfig {
+  json config;
+  std::shared_ptr<const SeccompFilter> filter;
+};
+
+KnownConfig ParseKnown(const std::string& text) {
+  if (const std::optional<CutConfig> cut = CutSeccomp(text)) {
+    if (auto filter = SeccompForText(cut->seccomp)) return {Parse(cut->rest, "config"), std::move(filter)};
+  }
+  return {Parse(text, "config"), nullptr};
 }
 
 void RefuseUnsupported(const json& config, bool runs_hooks) {
@@ -138,11 +152,12 @@ void PlanStdioOwner(PlanWriter& plan, const json& process, const Namespaces& nam
 
 std::string PlanContainer(const std::string& text, const CreateOptions& options, const CgroupLayout& layout,
                           const std::string& boot_id) {
-  return PlanParsed(Parse(text, "config"), options, layout, boot_id);
+  const KnownConfig known = ParseKnown(text);
+  return PlanParsed(known.config, options, layout, boot_id, known.filter);
 }
 
 std::string PlanParsed(const json& config, const CreateOptions& options, const CgroupLayout& layout,
-                       const std::string& boot_id) {
+                       const std::string& boot_id, const std::shared_ptr<const SeccompFilter>& filter) {
   const json& linux = ObjectOr(config, "linux");
   const json& process = ObjectOr(config, "process");
   const std::string cgroup = TextOr(linux, "cgroupsPath", "");
@@ -185,7 +200,7 @@ std::string PlanParsed(const json& config, const CreateOptions& options, const C
     if (hooks_before_pivot) plan.Op(PLAN_HOOKS);
     plan.Op(PLAN_PIVOT).Number(RootPropagation(linux));
   }
-  if (!process.empty() || !options.leave) PlanProcess(plan, process, linux, options.reaper);
+  if (!process.empty() || !options.leave) PlanProcess(plan, process, linux, options.reaper, filter);
   return plan.Finish();
 }
 
@@ -214,12 +229,12 @@ std::string PlanExec(const std::string& text, const ExecOptions& options, const 
       plan.Op(PLAN_CGROUP_TASKS).Text(folder == tree ? folder + "/" + name + "/tasks" : folder + "/tasks");
     }
   }
-  const json config = Parse(text, "config");
-  const json& process = ObjectOr(config, "process");
-  const json& linux = ObjectOr(config, "linux");
+  const KnownConfig known = ParseKnown(text);
+  const json& process = ObjectOr(known.config, "process");
+  const json& linux = ObjectOr(known.config, "linux");
   PlanExecAffinity(plan, process);
   PlanLabels(plan, process, linux);
-  PlanProcess(plan, process, linux, false);
+  PlanProcess(plan, process, linux, false, known.filter);
   if (options.privileged) PlanEveryCapability(plan);
   return plan.Finish();
 }

@@ -1,6 +1,7 @@
 // An OCI runtime-spec config.json becomes a plan for the shim. Pure but for one look at this host's limits and cgroups.
 #pragma once
 
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -8,6 +9,7 @@
 
 #include "cgroup.h"
 #include "oci_leave.h"
+#include "syscall_filter.h"
 
 namespace covey {
 
@@ -77,9 +79,10 @@ struct ExecOptions {
  */
 std::string PlanContainer(const std::string& config, const CreateOptions& options, const CgroupLayout& layout,
                           const std::string& boot_id);
-/** The same of a config that was parsed already. */
+/** The same of a config that was parsed already. `filter`: instead of linux.seccomp, which is absent then. */
 std::string PlanParsed(const nlohmann::json& config, const CreateOptions& options, const CgroupLayout& layout,
-                       const std::string& boot_id);
+                       const std::string& boot_id,
+                       const std::shared_ptr<const SeccompFilter>& filter = nullptr);
 
 /**
  * The plan of one more command. Of `config`, an OCI config, the `process` is what is run; of its `linux` only what

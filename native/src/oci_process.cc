@@ -172,7 +172,8 @@ void PlanOomScore(PlanWriter& plan, const json& process) {
   plan.Op(PLAN_OOM_SCORE).Number(static_cast<uint64_t>(NumberOr(process, "oomScoreAdj", 0)));
 }
 
-void PlanProcess(PlanWriter& plan, const json& process, const json& linux, bool reaper) {
+void PlanProcess(PlanWriter& plan, const json& process, const json& linux, bool reaper,
+                 std::shared_ptr<const SeccompFilter> filter) {
   const std::vector<std::string> args = TextsOr(process, "args");
   const std::string cwd = TextOr(process, "cwd", "/");
   if (args.empty() || args[0].empty()) throw InvalidInput("process.args", "there is no command");
@@ -189,7 +190,9 @@ void PlanProcess(PlanWriter& plan, const json& process, const json& linux, bool 
   plan.Op(PLAN_CWD, "process.cwd").Text(cwd);
   plan.Op(PLAN_ENV, "process.env").List(TextsOr(process, "env"));
   plan.Op(PLAN_ARGS, "process.args").List(args);
-  PlanSeccomp(plan, process, linux, reaper);
+  if (const json& profile = ObjectOr(linux, "seccomp"); !filter && !profile.empty())
+    filter = SeccompFor(profile);
+  if (filter) PlanSeccomp(plan, process, *filter, reaper);
   if (reaper) plan.Op(PLAN_REAPER);
 }
 

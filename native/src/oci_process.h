@@ -1,11 +1,13 @@
 // The process of an OCI config as plan operations.
 #pragma once
 
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
 #include "plan_writer.h"
+#include "syscall_filter.h"
 
 namespace covey {
 
@@ -14,9 +16,10 @@ void PlanOomScore(PlanWriter& plan, const nlohmann::json& process);
 
 /**
  * Limits, scheduling, user, capabilities, folder, environment, command, and of `linux` what belongs to a process:
- * personality and seccomp. `reaper`: see PLAN_REAPER. Throws InvalidInput.
+ * personality and seccomp. `reaper`: see PLAN_REAPER. `filter`: instead of linux.seccomp. Throws InvalidInput.
  */
-void PlanProcess(PlanWriter& plan, const nlohmann::json& process, const nlohmann::json& linux, bool reaper);
+void PlanProcess(PlanWriter& plan, const nlohmann::json& process, const nlohmann::json& linux, bool reaper,
+                 std::shared_ptr<const SeccompFilter> filter = nullptr);
 
 /** The terminal of a container's first process, when it asks for one. */
 void PlanTerminal(PlanWriter& plan, const nlohmann::json& process);

@@ -285,25 +285,48 @@ SeccompFilter BuildSeccomp(const json& profile) {
   return filter;
 }
 
-std::shared_ptr<const SeccompFilter> SeccompFor(const json& profile) {
-  struct Kept {
-    json profile;
-    std::shared_ptr<const SeccompFilter> filter;
-  };
-  static std::mutex mutex;
-  static std::vector<Kept> kept;  // the most recently used first
-  const std::lock_guard<std::mutex> lock(mutex);
-  const auto found =
-      std::find_if(kept.begin(), kept.end(), [&](const Kept& one) { return one.profile == profile; });
-  if (found != kept.end()) {
-    std::rotate(kept.begin(), found, found + 1);
-    return kept.front().filter;
+namespace {
+
+/** Filters of what was asked for last, found again by `Key`. Thread-safe. */
+template <typename Key>
+class Kept {
+ public:
+  /** With the lock held while building: a burst of starts with one profile builds it once. */
+  template <typename Build>
+  std::shared_ptr<const SeccompFilter> Find(const Key& key, Build build) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto found =
+        std::find_if(kept_.begin(), kept_.end(), [&](const auto& one) { return one.first == key; });
+    if (found != kept_.end()) {
+      std::rotate(kept_.begin(), found, found + 1);
+      return kept_.front().second;
+    }
+    std::shared_ptr<const SeccompFilter> filter = build();
+    if (!filter) return nullptr;
+    if (kept_.size() == kProfilesKept) kept_.pop_back();
+    kept_.insert(kept_.begin(), {key, filter});
+    return filter;
   }
-  // With the lock held: a burst of starts with one profile builds it once.
-  auto filter = std::make_shared<const SeccompFilter>(BuildSeccomp(profile));
-  if (kept.size() == kProfilesKept) kept.pop_back();
-  kept.insert(kept.begin(), {profile, filter});
-  return filter;
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::pair<Key, std::shared_ptr<const SeccompFilter>>> kept_;  // the most recently used first
+};
+
+}  // namespace
+
+std::shared_ptr<const SeccompFilter> SeccompFor(const json& profile) {
+  static Kept<json> kept;
+  return kept.Find(profile, [&] { return std::make_shared<const SeccompFilter>(BuildSeccomp(profile)); });
+}
+
+std::shared_ptr<const SeccompFilter> SeccompForText(const std::string& profile) {
+  static Kept<std::string> kept;
+  return kept.Find(profile, [&]() -> std::shared_ptr<const SeccompFilter> {
+    const json parsed = json::parse(profile, nullptr, false);
+    if (!parsed.is_object() || parsed.empty()) return nullptr;
+    return std::make_shared<const SeccompFilter>(BuildSeccomp(parsed));
+  });
 }
 
 uint32_t SeccompVerdict(const SeccompFilter& filter, int number, const uint64_t (&args)[6]) {
@@ -314,10 +337,7 @@ uint32_t SeccompVerdict(const SeccompFilter& filter, int number, const uint64_t 
   return RunFilter(filter.program, data);
 }
 
-void PlanSeccomp(PlanWriter& plan, const json& process, const json& linux, bool reaper) {
-  const json& profile = ObjectOr(linux, "seccomp");
-  if (profile.empty()) return;
-  const std::shared_ptr<const SeccompFilter> filter = SeccompFor(profile);
+void PlanSeccomp(PlanWriter& plan, const json& process, const SeccompFilter& filter, bool reaper) {
   struct Needed {
     const char* name;
     int number;
@@ -332,13 +352,13 @@ void PlanSeccomp(PlanWriter& plan, const json& process, const json& linux, bool 
     needed.push_back({"rt_sigtimedwait", SYS_rt_sigtimedwait, "which an init needs to wait for signals"});
   }
   for (const auto& [name, number, why] : needed) {
-    const uint32_t verdict = SeccompVerdict(*filter, number, {SIGCHLD}) & SECCOMP_RET_ACTION_FULL;
+    const uint32_t verdict = SeccompVerdict(filter, number, {SIGCHLD}) & SECCOMP_RET_ACTION_FULL;
     if (verdict == SECCOMP_RET_ALLOW || verdict == SECCOMP_RET_LOG) continue;
     throw InvalidInput("linux.seccomp", std::string("the profile does not allow ") + name + ", " + why);
   }
   plan.Op(PLAN_SECCOMP, "linux.seccomp")
-      .Number(filter->flags)
-      .Bytes(filter->program.data(), filter->program.size() * sizeof(sock_filter));
+      .Number(filter.flags)
+      .Bytes(filter.program.data(), filter.program.size() * sizeof(sock_filter));
 }
 
 }  // namespace covey

@@ -32,13 +32,16 @@ SeccompFilter BuildSeccomp(const nlohmann::json& profile);
 /** The same, built once for each of the 32 profiles used last. Thread-safe. */
 std::shared_ptr<const SeccompFilter> SeccompFor(const nlohmann::json& profile);
 
+/** The same for a profile's text, which is only parsed when it has not been met lately; nothing for what is no object or empty. */
+std::shared_ptr<const SeccompFilter> SeccompForText(const std::string& profile);
+
 /** What the kernel would answer: SECCOMP_RET_* with its data. `number` in this machine's numbering. */
 uint32_t SeccompVerdict(const SeccompFilter& filter, int number, const uint64_t (&args)[6] = {});
 
 /**
- * PLAN_SECCOMP for `linux.seccomp`; nothing when there is none. A filter under which the container could never start is
- * refused here, with the system call it lacks, rather than left to end in a signal. `reaper`: see PLAN_REAPER.
+ * PLAN_SECCOMP. A filter under which the container could never start is refused here, with the system call it lacks,
+ * rather than left to end in a signal. `reaper`: see PLAN_REAPER.
  */
-void PlanSeccomp(PlanWriter& plan, const nlohmann::json& process, const nlohmann::json& linux, bool reaper);
+void PlanSeccomp(PlanWriter& plan, const nlohmann::json& process, const SeccompFilter& filter, bool reaper);
 
 }  // namespace covey

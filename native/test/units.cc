@@ -21,6 +21,7 @@
 #include "../src/sys_error.h"
 #include "../src/syscall_filter.h"
 #include "../src/user_lookup.h"
+#include "units_cut.h"
 #include "units_filters.h"
 #include "units_resources.h"
 
@@ -319,6 +320,7 @@ int main(int count, char** arguments) {
     Cgroups();
     Users();
     Answers();
+    failures += units_cut::Failures();
     failures += units_filters::Failures(arguments[1]);
     failures += units_resources::Failures();
   } catch (...) {

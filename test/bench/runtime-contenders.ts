@@ -19,6 +19,8 @@ export interface Stage {
   readonly layer: string;
   /** Below the root of every hierarchy; there. */
   readonly cgroup: string;
+  /** A file with the system call filter that all run under; "-": none. */
+  readonly filter: string;
   readonly config: (id: string, args: readonly string[]) => OciConfig;
 }
 
@@ -33,9 +35,14 @@ export const EXIT_CODE = 7;
 export const COMMAND = ['exit', String(EXIT_CODE)];
 const DRIVER = 'bare-bound';
 
+/** The system call filter of a running process, as the kernel keeps it. @throws where the kernel does not tell it */
+export function filterOf(pid: number): Buffer {
+  return execFileSync(builtFile(DRIVER), ['filter', String(pid)], { stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
 /** `count` runs, `atOnce` at a time, by the bare kernel. */
 export function boundBlock(stage: Stage, count: number, atOnce: number): Block {
-  const place = [stage.layer, stage.stateDir, `${stage.cgroup}/bound`];
+  const place = [stage.layer, stage.stateDir, `${stage.cgroup}/bound`, stage.filter];
   const args = [String(count), String(atOnce), ...place, String(EXIT_CODE), '/bin/init', ...COMMAND];
   return blockOf(execFileSync(builtFile(DRIVER), args, { encoding: 'utf8' }), count);
 }

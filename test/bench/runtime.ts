@@ -4,20 +4,40 @@
  *
  * The core is measured from the call of containerCreate until its exit is on disk and known; crun and runc from spawn to
  * exit, on root file systems that were mounted for them beforehand; the bound is native/test/bound. All run the same
- * static program from the same config, system call filter included, but the bound, which has none. At one at a time the
- * figure is the time of a run, at more it is starts a second, cgroups removed again.
+ * static program from the same config and under the same system call filter. At one at a time the figure is the time of a
+ * run, at more it is starts a second, cgroups removed again.
  */
 import { randomBytes } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { hostFacts } from '../../agent/runtime/host-facts.ts';
 import { type OciConfig, ociConfig } from '../../agent/runtime/oci-config.ts';
+import type { ContainerIdentity } from '../../native/container.ts';
 import { builtFile, native } from '../../native/index.ts';
 import { type Figure, median, type Peer, type Report } from './figure.ts';
 import { pssKib } from './processes.ts';
-import { type Block, boundBlock, COMMAND, EXIT_CODE, peerBlock, type Stage, whyNot } from './runtime-contenders.ts';
+import {
+  type Block,
+  boundBlock,
+  COMMAND,
+  EXIT_CODE,
+  filterOf,
+  peerBlock,
+  type Stage,
+  whyNot,
+} from './runtime-contenders.ts';
 
 const RUNS = 200;
 const AT_ONCE = [1, 2, 8];
@@ -34,8 +54,10 @@ type Name = 'bound' | 'covey' | 'crun' | 'runc';
 
 /** @param runs  of each contender at each number at once; default 200 */
 export async function benchRuntime(signal: AbortSignal, runs = RUNS): Promise<Report> {
-  const stage = await prepare();
+  const bare = await prepare();
   try {
+    const filter = await takeFilter(bare);
+    const stage = { ...bare, filter };
     const absent = { crun: await whyNot(stage, 'crun'), runc: await whyNot(stage, 'runc') };
     const names: readonly Name[] = ['bound', 'covey', ...PEERS.filter((peer) => absent[peer] === undefined)];
     const figures: Figure[] = [];
@@ -47,9 +69,11 @@ export async function benchRuntime(signal: AbortSignal, runs = RUNS): Promise<Re
     for (let round = 0; round < SHIM_ROUNDS; round += 1) pss.push(await shimPssKib(stage, round));
     const aim = { kind: 'at most', value: SHIM_KIB } as const;
     figures.push({ name: 'shim alone: PSS', unit: 'KiB', samples: pss, faults: [], aim });
-    return { figures, notes: PEERS.flatMap((peer) => absent[peer] ?? []) };
+    const unfiltered =
+      filter === '-' ? ['the bare kernel runs without a system call filter: the kernel tells none'] : [];
+    return { figures, notes: [...PEERS.flatMap((peer) => absent[peer] ?? []), ...unfiltered] };
   } finally {
-    await cleanUp(stage);
+    await cleanUp(bare);
   }
 }
 
@@ -163,7 +187,7 @@ async function prepare(): Promise<Stage> {
       files: [],
       host: hostFacts(),
     });
-  return { folder, stateDir, layer, cgroup, config };
+  return { folder, stateDir, layer, cgroup, config, filter: '-' };
 }
 
 async function coveyBlock(stage: Stage, count: number, atOnce: number): Promise<Block> {
@@ -213,13 +237,32 @@ async function coveyOnce(stage: Stage, id: string): Promise<number> {
   return tookMs;
 }
 
+/** Of a container of ours, for the bound: into a file. "-" where the kernel does not tell it. */
+async function takeFilter(stage: Stage): Promise<string> {
+  const file = join(stage.folder, 'filter');
+  return await whileAsleep(stage, 'filter', ({ pid }) => {
+    try {
+      writeFileSync(file, filterOf(pid));
+      return file;
+    } catch {
+      return '-';
+    }
+  });
+}
+
 async function shimPssKib(stage: Stage, round: number): Promise<number> {
-  const id = `rest${round}`;
+  return await whileAsleep(stage, `rest${round}`, ({ shimPid }) => pssKib(shimPid) ?? Number.NaN);
+}
+
+/** Looks at a container that does nothing, and ends it. */
+async function whileAsleep<T>(stage: Stage, id: string, look: (identity: ContainerIdentity) => T): Promise<T> {
   const { stateDir, identity } = await createCovey(stage, id, ['sleep']);
   const watch = native().watchProcess(identity.shimPid, identity.shimStartTime);
   await native().containerStart(stateDir);
-  const kib = pssKib(identity.shimPid) ?? Number.NaN;
-  await native().cgroupKill(`${stage.cgroup}/${id}`);
-  await watch.ended;
-  return kib;
+  try {
+    return look(identity);
+  } finally {
+    await native().cgroupKill(`${stage.cgroup}/${id}`);
+    await watch.ended;
+  }
 }

@@ -1,16 +1,20 @@
 // The bare-kernel lower bound of a container's start -> exit: the same namespaces, mounts, cgroups, device rules, sysctls
-// and loopback as a default container's, then exec and wait. No config, no log, no record, no errors told, no second
-// process, no system call filter.
+// loopback and system call filter as a default container's, then exec and wait. No config, no log, no record, no errors
+// told, no second process.
 //
-//   bare-bound RUNS AT_ONCE LAYER SCRATCH CGROUP STATUS COMMAND ARGS…
+//   bare-bound RUNS AT_ONCE LAYER SCRATCH CGROUP FILTER STATUS COMMAND ARGS…
+//
+//   bare-bound filter PID   writes the filter of that process to stdout, as FILTER wants it
 //
 //   bare-bound each AT_ONCE STATUS COMMAND ARGS…   the same for any program, once for each line of stdin, which stands in
 //                                                  for {} in the arguments
 //
 // Both print one duration in microseconds a line, then "all" and that of everything. Any other exit status ends them
-// with 1. CGROUP is a path below every v1 hierarchy under /sys/fs/cgroup, or "-" for none.
+// with 1. CGROUP is a path below every v1 hierarchy under /sys/fs/cgroup, or "-" for none. FILTER is a file, or "-".
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
@@ -22,6 +26,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -34,6 +39,11 @@ static const char* const kHierarchies[] = {"cpu",     "cpuacct", "cpuset", "memo
                                            "devices", "freezer", "blkio",  "pids"};
 #define HIERARCHIES (sizeof kHierarchies / sizeof *kHierarchies)
 #define DEVICES 4
+#define FILTER_MAX 4096
+#define GET_FILTER 0x420c  // PTRACE_SECCOMP_GET_FILTER
+
+static struct sock_filter filter[FILTER_MAX];
+static struct sock_fprog program = {.filter = filter};
 
 static _Noreturn void die(const char* what) {
   perror(what);
@@ -155,6 +165,7 @@ static void child(const char* layer, const char* scratch, const char* cgroup, ch
   must(umount2(".", MNT_DETACH), "umount2");
   must(chdir("/"), "chdir");
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  if (program.len > 0) must((int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program), "seccomp");
   execv(command[0], command);
   die("execv");
 }
@@ -262,7 +273,29 @@ static void each(int at_once, int expected, char** command) {
   for (; under_way > 0; under_way--) finish_one(runs, at_once, expected);
 }
 
+static void read_filter(const char* path) {
+  if (*path != '/') return;
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  must(fd, path);
+  ssize_t n = read(fd, filter, sizeof filter);
+  must((int)n, path);
+  program.len = (unsigned short)((size_t)n / sizeof *filter);
+  close(fd);
+}
+
+/** The kernel's own copy of what `pid` runs under. */
+static void write_filter(pid_t pid) {
+  int status;
+  must((int)ptrace(PTRACE_ATTACH, pid, NULL, NULL), "ptrace");
+  must(waitpid(pid, &status, __WALL), "waitpid");
+  long count = ptrace((int)GET_FILTER, pid, NULL, filter);
+  must((int)count, "PTRACE_SECCOMP_GET_FILTER");
+  ptrace(PTRACE_DETACH, pid, NULL, NULL);
+  must((int)write(1, filter, (size_t)count * sizeof *filter), "write");
+}
+
 static void bound(int runs, int at_once, char** argv) {
+  read_filter(argv[3]);
   for (int worker = 0; worker < at_once; worker++) {
     pid_t pid = at_once == 1 ? 0 : fork();
     must(pid, "fork");
@@ -271,7 +304,7 @@ static void bound(int runs, int at_once, char** argv) {
       char scratch[4096], cgroup[4096];
       snprintf(scratch, sizeof scratch, "%s/b%d-%d", argv[1], getpid(), i);
       snprintf(cgroup, sizeof cgroup, *argv[2] == '/' ? "%s-%d-%d" : "%s", argv[2], getpid(), i);
-      dprintf(1, "%.1f\n", one(argv[0], scratch, cgroup, atoi(argv[3]), argv + 4));
+      dprintf(1, "%.1f\n", one(argv[0], scratch, cgroup, atoi(argv[4]), argv + 5));
     }
     if (at_once > 1) _exit(0);
   }
@@ -283,7 +316,9 @@ int main(int argc, char** argv) {
   clock_gettime(CLOCK_MONOTONIC, &from);
   if (argc > 4 && strcmp(argv[1], "each") == 0)
     each(atoi(argv[2]), atoi(argv[3]), argv + 4);
-  else if (argc > 7)
+  else if (argc == 3 && strcmp(argv[1], "filter") == 0)
+    return write_filter(atoi(argv[2])), 0;
+  else if (argc > 8)
     bound(atoi(argv[1]), atoi(argv[2]), argv + 3);
   else
     return 64;
