@@ -14,7 +14,7 @@ export interface ThrottledDevice extends Device {
 
 /** Every part is optional: at creation absent means unlimited, in an update unchanged. */
 export interface OciLimits {
-  /** Bytes, -1 = no limit. `swap` is memory and swap together; without it there is no swap. */
+  /** Bytes, -1 = no limit. `swap` is memory and swap together; without it there is none, as far as the host counts swap. */
   readonly memory?: {
     readonly limit?: number;
     readonly swap?: number;
@@ -69,8 +69,8 @@ export function resourcesOf(limits: Limits, devices: 'none' | 'all'): OciResourc
 }
 
 function memoryOf({ memoryBytes, memorySwapBytes, memorySwappiness }: Limits): Pick<OciResources, 'memory'> {
-  // Without a word about swap there is none, so that a limit on memory is one.
-  const limit = memoryBytes > 0 ? { limit: memoryBytes, swap: memorySwapBytes ?? memoryBytes } : {};
+  const swap = memorySwapBytes === undefined ? {} : { swap: memorySwapBytes };
+  const limit = memoryBytes > 0 ? { limit: memoryBytes, ...swap } : {};
   const swappiness = memorySwappiness === undefined ? {} : { swappiness: memorySwappiness };
   const memory = { ...limit, ...swappiness };
   return Object.keys(memory).length === 0 ? {} : { memory };

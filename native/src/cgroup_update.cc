@@ -116,7 +116,8 @@ void Apply(const CgroupSetting& wanted, std::vector<Undo>& undo) {
   try {
     WriteSmallFile(setting.Path(), setting.value);
   } catch (const SysError& e) {
-    if (setting.mode == CgroupSetting::Mode::kOptional) return;
+    const bool is_lacking = e.error() == ENOENT || e.error() == EOPNOTSUPP;
+    if (setting.mode == CgroupSetting::Mode::kOptional && is_lacking) return;
     throw SysError{e.error(), e.syscall(), setting.Path(), "setting a limit", "asked for: " + setting.value};
   }
   undo.push_back({setting.Path(), Restorable(setting, before)});

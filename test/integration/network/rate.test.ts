@@ -7,11 +7,13 @@ import { type Host, Segment, type Talker } from './segment.ts';
 const ADDRESS = '10.88.1.2';
 const PORT = 9_000;
 const BITS = 20_000_000;
-/** Longer than it takes to measure twice: the first look is before the bucket has run empty. */
-const FLOOD_MS = '30000';
+/** Longer than it takes to measure as often as may be: the first look is before the bucket has run empty. */
+const FLOOD_MS = '60000';
 const BUCKET_MS = '1000';
 const MEASURED_MS = '2000';
 const TOLERANCE = 0.05;
+/** On a busy machine the sender may stand still for longer than the queue lasts, but not each time. */
+const LOOKS_MAX = 5;
 
 let segment: Segment;
 let host: Host;
@@ -39,31 +41,36 @@ async function attached(name: string, rate?: NetworkRate): Promise<{ container: 
   return { container, taskId };
 }
 
-/** Bits a second that a link receives and sends, once the bucket has run empty. */
-async function measured(meter: (ms: string) => Talker): Promise<{ readonly received: number; readonly sent: number }> {
-  await meter(BUCKET_MS).line();
-  const [received = '', sent = ''] = (await meter(MEASURED_MS).line()).split(' ');
-  return { received: Number(received), sent: Number(sent) };
+/** Bits a second of one way through a link. */
+type Look = () => Promise<number>;
+
+/** What a meter has seen of one way. */
+async function bits(meter: Talker, way: 'received' | 'sent'): Promise<number> {
+  const [received, sent] = (await meter.line()).split(' ').map(Number);
+  return (way === 'received' ? received : sent) ?? Number.NaN;
 }
 
-function expectRate(bits: number): void {
-  expect(bits).toBeGreaterThan(BITS * (1 - TOLERANCE));
-  expect(bits).toBeLessThan(BITS * (1 + TOLERANCE));
+/** Never more than the rate, and all of it as soon as there is enough to send. */
+async function expectRate(looks: readonly Look[]): Promise<void> {
+  for (let count = 1; ; count += 1) {
+    const found = await Promise.all(looks.map((look) => look()));
+    expect(Math.max(...found)).toBeLessThan(BITS * (1 + TOLERANCE));
+    if (Math.min(...found) > BITS * (1 - TOLERANCE)) return;
+    expect(count, `looks, the last ${found.join(' and ')} bit/s`).toBeLessThan(LOOKS_MAX);
+  }
 }
 
-describe('the network rate of a container', () => {
+describe('the network rate of a container', { timeout: 60_000 }, () => {
   it('holds what it sends, seen from inside and outside', async () => {
     const { container, taskId } = await attached('sender', { egressBits: BITS, ingressBits: 0 });
     const sink = segment.talk('h2', 'swallow', 'sink', `${PORT}`);
     expect(await sink.line()).toBe('ready');
     const flood = segment.talkFrom(container, 'flood', '10.77.0.2', `${PORT}`, FLOOD_MS);
     expect(await flood.line()).toBe('sending');
-    const [inside, outside] = await Promise.all([
-      measured((ms) => segment.talkFrom(container, 'meter', 'eth0', ms)),
-      measured((ms) => segment.talk('h1', 'meter', linkName(taskId), ms)),
-    ]);
-    expectRate(inside.sent);
-    expectRate(outside.received);
+    const inside = (ms: string) => segment.talkFrom(container, 'meter', 'eth0', ms);
+    const outside = (ms: string) => segment.talk('h1', 'meter', linkName(taskId), ms);
+    await inside(BUCKET_MS).line();
+    await expectRate([() => bits(inside(MEASURED_MS), 'sent'), () => bits(outside(MEASURED_MS), 'received')]);
     await flood.end();
     await container.end();
     await host.call('detach', taskId);
@@ -75,12 +82,10 @@ describe('the network rate of a container', () => {
     expect(await sink.line()).toBe('ready');
     const flood = segment.talk('h2', 'flood', ADDRESS, `${PORT}`, FLOOD_MS);
     expect(await flood.line()).toBe('sending');
-    const [inside, outside] = await Promise.all([
-      measured((ms) => segment.talkFrom(container, 'meter', 'eth0', ms)),
-      measured((ms) => segment.talk('h1', 'meter', linkName(taskId), ms)),
-    ]);
-    expectRate(inside.received);
-    expectRate(outside.sent);
+    const inside = (ms: string) => segment.talkFrom(container, 'meter', 'eth0', ms);
+    const outside = (ms: string) => segment.talk('h1', 'meter', linkName(taskId), ms);
+    await inside(BUCKET_MS).line();
+    await expectRate([() => bits(inside(MEASURED_MS), 'received'), () => bits(outside(MEASURED_MS), 'sent')]);
     await flood.end();
     await container.end();
     await host.call('detach', taskId);

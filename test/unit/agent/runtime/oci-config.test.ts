@@ -87,7 +87,7 @@ describe('limits', () => {
     const limits = { nanoCpus: 1.5e9, memoryBytes: 1 << 20, pids: 7 };
     expect(ociConfig(request({ limits })).linux.resources).toMatchObject({
       cpu: { quota: 150_000, period: 100_000 },
-      memory: { limit: 1 << 20, swap: 1 << 20 },
+      memory: { limit: 1 << 20 },
       pids: { limit: 7 },
     });
   });
