@@ -6,8 +6,8 @@ import { OciWorld } from '../../support/oci-world.ts';
 const { EPERM } = constants.errno;
 const NULL = ['c', '1', '3'] as const;
 const ZERO = ['c', '1', '5'] as const;
-/** /dev/port: a device that no container has. */
-const PORT = ['c', '1', '4'] as const;
+/** FUSE: a device that no container has, and that needs no privilege to be opened. */
+const FUSE = ['c', '10', '229'] as const;
 
 let oci: OciWorld;
 beforeAll(() => {
@@ -22,30 +22,31 @@ async function opened(rules: readonly object[], node: readonly string[]): Promis
 }
 
 const everything = (allow: boolean) => ({ allow, access: 'rwm' });
-const memory = (allow: boolean, minor: number, access: string) => ({ allow, type: 'c', major: 1, minor, access });
+const zero = (allow: boolean, access: string) => ({ allow, type: 'c', major: 1, minor: 5, access });
+const fuse = { allow: true, type: 'c', major: 10, minor: 229, access: 'rw' };
 
 describe('a list of devices', () => {
   it('that denies everything leaves those which every container has', async () => {
     expect(await opened([everything(false)], NULL)).toBe(0);
-    expect(await opened([everything(false)], PORT)).toBe(EPERM);
+    expect(await opened([everything(false)], FUSE)).toBe(EPERM);
   });
 
   it('opens what it names and nothing beside it', async () => {
-    const rules = [everything(false), memory(true, 4, 'rw')];
-    expect(await opened(rules, PORT)).not.toBe(EPERM);
-    expect(await opened(rules, ['c', '1', '1'])).toBe(EPERM);
+    const rules = [everything(false), fuse];
+    expect(await opened(rules, FUSE)).not.toBe(EPERM);
+    expect(await opened(rules, ['c', '10', '237'])).toBe(EPERM);
   });
 
   it('that allows everything closes what it names and nothing beside it', async () => {
-    const rules = [everything(true), memory(false, 5, 'r')];
+    const rules = [everything(true), zero(false, 'r')];
     expect(await opened(rules, ZERO)).toBe(EPERM);
     expect(await opened(rules, NULL)).toBe(0);
   });
 
   it('is read in order: the last word on a device holds', async () => {
-    const closed = [everything(true), memory(false, 5, 'rw')];
-    expect(await opened([...closed, memory(true, 5, 'r')], ZERO)).toBe(0);
-    expect(await opened([...closed, memory(true, 5, 'w')], ZERO)).toBe(EPERM);
-    expect(await opened([everything(false), memory(true, 4, 'rw'), everything(false)], PORT)).toBe(EPERM);
+    const closed = [everything(true), zero(false, 'rw')];
+    expect(await opened([...closed, zero(true, 'r')], ZERO)).toBe(0);
+    expect(await opened([...closed, zero(true, 'w')], ZERO)).toBe(EPERM);
+    expect(await opened([everything(false), fuse, everything(false)], FUSE)).toBe(EPERM);
   });
 });
