@@ -74,7 +74,7 @@ describe('CPU time', () => {
       if (throttled > 10 && Math.min(own, counted) > least && Math.max(own, counted) < most) return;
       seen.push(look);
     }
-    expect(seen).toEqual([]);
+    throw new Error(`not within 5 %: ${JSON.stringify(seen)}`);
   });
 });
 

@@ -138,9 +138,10 @@ describe('statistics', () => {
     const { cpu, memory, pids } = await world.runtime.stats(container.id);
     expect(cpu.usageNanos).toBeGreaterThan(2.5e8);
     expect(cpu.userNanos).toBeGreaterThan(0);
-    // v1 counts the parts by ticks and the whole exactly.
-    expect((cpu.userNanos + cpu.systemNanos) / cpu.usageNanos).toBeGreaterThan(0.5);
-    expect((cpu.userNanos + cpu.systemNanos) / cpu.usageNanos).toBeLessThan(1.5);
+    // v1 counts the parts by ticks, which an emulated processor loses, and the whole exactly.
+    const parts = (cpu.userNanos + cpu.systemNanos) / cpu.usageNanos;
+    expect(parts).toBeGreaterThan(0.1);
+    expect(parts).toBeLessThan(1.9);
     expect(cpu.throttledPeriods).toBeGreaterThan(0);
     expect(cpu.throttledNanos).toBeGreaterThan(0);
     expect(memory.workingSetBytes).toBeGreaterThan(0);
