@@ -214,6 +214,9 @@ const SUBJECTS = [
   'user_lookup',
 ];
 
+/** The same of covey-runtime. */
+const RUNTIME_SUBJECTS = ['arguments', 'record'].map((name) => join(here, 'runtime', `${name}.cc`));
+
 /** The C files of the shim that covey-runtime shares: how a hook is run. */
 const SHARED_WITH_RUNTIME = ['failure.c', 'hooks.c', 'plan.c', 'texts.c'];
 
@@ -259,10 +262,11 @@ function buildRuntime(force) {
 function buildUnits(force) {
   const sources = [
     ...SUBJECTS.map((name) => join(here, 'src', `${name}.cc`)),
+    ...RUNTIME_SUBJECTS,
     ...filesUnder(join(here, 'test'), ['.cc']),
   ];
   const others = [
-    ...filesUnder(join(here, 'src'), ['.h']),
+    ...['src', 'runtime', 'test'].flatMap((folder) => filesUnder(join(here, folder), ['.h'])),
     ...filesUnder(join(here, 'shim'), ['.h']),
     join(here, 'shim', 'plan.c'),
   ];
@@ -282,10 +286,11 @@ function buildUnits(force) {
 function buildFuzz(force) {
   const sources = [
     ...[...SUBJECTS, 'netlink'].map((name) => join(here, 'src', `${name}.cc`)),
+    ...RUNTIME_SUBJECTS,
     ...filesUnder(join(here, 'fuzz'), ['.cc']),
   ];
   const parts = ['plan', 'request', 'log_line'].map((name) => join(here, 'shim', `${name}.c`));
-  const headers = ['src', 'shim', 'fuzz'].flatMap((folder) => filesUnder(join(here, folder), ['.h']));
+  const headers = ['src', 'shim', 'runtime', 'fuzz'].flatMap((folder) => filesUnder(join(here, folder), ['.h']));
   const product = join(output, 'native-fuzz');
   if (!force && isFresh(product, [...sources, ...parts, ...headers])) return false;
   const one = join(output, 'fuzz-all.cc');

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "../runtime/arguments.h"
 #include "../shim/plan.h"
 #include "../src/sys_error.h"
 #include "target.h"
@@ -51,13 +52,13 @@ int WalkPlan(const char* at, const char* end) {
 const Target& Chosen() {
   static const Target& chosen = []() -> const Target& {
     const char* name = getenv("COVEY_FUZZ");
-    for (const auto* targets : {&kOciTargets, &kHostTargets}) {
+    for (const auto* targets : {&kOciTargets, &kHostTargets, &kRuntimeTargets}) {
       for (const Target& target : *targets) {
         if (name != nullptr && strcmp(name, target.name) == 0) return target;
       }
     }
     fprintf(stderr, "COVEY_FUZZ must be one of:\n");
-    for (const auto* targets : {&kOciTargets, &kHostTargets}) {
+    for (const auto* targets : {&kOciTargets, &kHostTargets, &kRuntimeTargets}) {
       for (const Target& target : *targets) fprintf(stderr, "%s\n", target.name);
     }
     exit(2);
@@ -67,12 +68,20 @@ const Target& Chosen() {
 
 }  // namespace covey_fuzz
 
+/** Before anything runs: a name that is none is no finding, and leaves no file. */
+extern "C" int LLVMFuzzerInitialize(int*, char***) {
+  covey_fuzz::Chosen();
+  return 0;
+}
+
 // Any other exception is uncaught and ends the run: a parser that throws it has met what it did not think of.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   try {
     covey_fuzz::Chosen().run(std::string(reinterpret_cast<const char*>(bytes), size));
   } catch (const covey::InvalidInput& e) {
     covey_fuzz::Must(!e.field().empty(), "a refusal names the field");
+  } catch (const covey::UsageError& e) {
+    covey_fuzz::Must(*e.what() != '\0', "a refusal has its words");
   } catch (const covey::SysError& e) {
     covey_fuzz::Must(e.error() != 0, "a failure has its errno");
   }

@@ -5,6 +5,7 @@
 #include "../src/cgroup.h"
 #include "../src/cgroup_stats.h"
 #include "../src/container.h"
+#include "../src/exec_stream.h"
 #include "../src/netlink.h"
 #include "../src/shim_process.h"
 #include "target.h"
@@ -43,6 +44,20 @@ void Answer(const std::string& input) {
   Must(covey::ParseExecAnswer(input).output.size() <= input.size(), "the output is a part of the answer");
 }
 
+/** The end of a streamed command, as its helper tells it. */
+void ExecEnd(const std::string& input) { covey::ExitCodeIn(input); }
+
+void UidMap(const std::string& input) {
+  for (const uint32_t uid : {0u, 1000u, UINT32_MAX}) covey::HostUidIn(input, uid);
+}
+
+void AddressBlock(const std::string& input) {
+  const covey::Prefix prefix = covey::ParsePrefix("address", input);
+  Must(prefix.length <= 32, "a prefix has at most 32 bits");
+  const std::string again = covey::AddressText(prefix.address) + "/" + std::to_string(prefix.length);
+  Must(covey::ParsePrefix("address", again).address == prefix.address, "an address is read as it is written");
+}
+
 void ShimAnswer(const std::string& input) {
   for (const std::string& word : covey::Understand(input)) {
     covey::PidIn(word);
@@ -73,8 +88,10 @@ void LogLine(const std::string& input) {
 }  // namespace
 
 const std::vector<Target> kHostTargets = {
-    {"mountinfo", MountInfo},    {"statistics", Statistics}, {"netlink", Netlink},  {"exec-answer", Answer},
-    {"shim-answer", ShimAnswer}, {"request", Request},       {"log-line", LogLine},
+    {"mountinfo", MountInfo},        {"statistics", Statistics},  {"netlink", Netlink},
+    {"address-block", AddressBlock}, {"uid-map", UidMap},         {"exec-answer", Answer},
+    {"exec-end", ExecEnd},           {"shim-answer", ShimAnswer}, {"request", Request},
+    {"log-line", LogLine},
 };
 
 }  // namespace covey_fuzz

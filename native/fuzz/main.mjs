@@ -1,7 +1,9 @@
-// `npm run fuzz [-- TARGET…] [--seconds N] [--inputs N]`: every parser of the native core, or some, under libFuzzer with ASan and UBSan.
+// `npm run fuzz [-- TARGET…] [--seconds N] [--inputs N] [--jobs N]`: every parser of the native core, or some, under
+// libFuzzer with ASan and UBSan, N of them side by side.
 // Inputs that reach new code stay in native/build/fuzz/TARGET, so that the next run starts where this one ended; a
 // finding is kept there as crash-…, and its bytes belong into a unit test. The last line is `N passed, N failed`.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -18,11 +20,15 @@ const INPUT_SECONDS = 10;
 
 const { values: flags, positionals } = parseArgs({
   allowPositionals: true,
-  options: { seconds: { type: 'string', default: '60' }, inputs: { type: 'string', default: '-1' } },
+  options: {
+    seconds: { type: 'string', default: '60' },
+    inputs: { type: 'string', default: '-1' },
+    jobs: { type: 'string', default: '1' },
+  },
 });
-const seconds = Number(flags.seconds);
-if (!Number.isInteger(seconds) || seconds < 1) {
-  console.error(`--seconds ${flags.seconds} is not a whole number from 1`);
+for (const name of ['seconds', 'jobs']) {
+  if (/^[1-9]\d{0,8}$/.test(flags[name])) continue;
+  console.error(`--${name} ${flags[name]} is not a whole number from 1`);
   process.exit(2);
 }
 
@@ -32,26 +38,38 @@ function targets() {
   return [...stderr.matchAll(/^([a-z-]+)$/gm)].map((match) => match[1]);
 }
 
-/** Gives undefined when nothing was found, else what libFuzzer said. */
-function fuzz(target) {
-  const corpus = join(native, 'build', 'fuzz', target);
-  mkdirSync(corpus, { recursive: true });
+/** The fuzzer's status and what it said. */
+async function run(target, corpus) {
   const seeds = join(here, 'corpus', target);
-  const dictionary = join(here, 'oci.dict');
-  const { status, stderr } = spawnSync(
+  const fuzzer = spawn(
     program,
     [
       ...[corpus, ...(existsSync(seeds) ? [seeds] : [])],
-      ...[`-max_total_time=${seconds}`, `-runs=${flags.inputs}`, `-max_len=${INPUT_MAX}`, `-rss_limit_mb=${MEMORY_MB}`],
-      ...[`-timeout=${INPUT_SECONDS}`, `-dict=${dictionary}`, `-artifact_prefix=${corpus}/`],
-      ...['-print_final_stats=1', '-verbosity=1'],
+      ...[`-max_total_time=${flags.seconds}`, `-runs=${flags.inputs}`, `-max_len=${INPUT_MAX}`],
+      ...[`-rss_limit_mb=${MEMORY_MB}`, `-timeout=${INPUT_SECONDS}`, `-dict=${join(here, 'oci.dict')}`],
+      ...[`-artifact_prefix=${corpus}/`, '-print_final_stats=1', '-verbosity=1'],
     ],
-    { encoding: 'utf8', maxBuffer: 256 << 20, env: { ...process.env, COVEY_FUZZ: target } },
+    { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, COVEY_FUZZ: target } },
   );
-  const runs = /stat::number_of_executed_units:\s+(\d+)/.exec(stderr)?.[1] ?? '0';
-  const covered = [...stderr.matchAll(/cov: (\d+)/g)].at(-1)?.[1] ?? '0';
-  console.log(`${status === 0 ? 'ok' : 'not ok'} - ${target}: ${runs} inputs, ${covered} edges`);
-  return status === 0 ? undefined : stderr.slice(-4_000);
+  let said = '';
+  fuzzer.stderr.on('data', (chunk) => {
+    said += chunk;
+  });
+  const [status] = await once(fuzzer, 'close');
+  return { status, said };
+}
+
+/** Whether nothing was found; tells the numbers, and else what libFuzzer said. */
+async function fuzz(target) {
+  const corpus = join(native, 'build', 'fuzz', target);
+  mkdirSync(corpus, { recursive: true });
+  const { status, said } = await run(target, corpus);
+  const runs = /stat::number_of_executed_units:\s+(\d+)/.exec(said)?.[1] ?? '0';
+  const rate = /stat::average_exec_per_sec:\s+(\d+)/.exec(said)?.[1] ?? '0';
+  const covered = [...said.matchAll(/cov: (\d+)/g)].at(-1)?.[1] ?? '0';
+  console.log(`${status === 0 ? 'ok' : 'not ok'} - ${target}: ${runs} inputs, ${rate}/s, ${covered} edges`);
+  if (status !== 0) console.log(said.slice(-4_000));
+  return status === 0;
 }
 
 const build = spawnSync(process.execPath, [join(native, 'build.mjs'), '--only', 'fuzz'], { stdio: 'inherit' });
@@ -64,11 +82,12 @@ if (unknown.length > 0) {
 }
 let failed = 0;
 const chosen = positionals.length > 0 ? positionals : known;
-for (const target of chosen) {
-  const finding = fuzz(target);
-  if (finding === undefined) continue;
-  failed += 1;
-  console.log(finding);
+const waiting = [...chosen];
+async function work() {
+  for (let target = waiting.shift(); target !== undefined; target = waiting.shift()) {
+    if (!(await fuzz(target))) failed += 1;
+  }
 }
+await Promise.all(Array.from({ length: Number(flags.jobs) }, work));
 console.log(`${chosen.length - failed} passed, ${failed} failed`);
 process.exit(failed === 0 ? 0 : 1);

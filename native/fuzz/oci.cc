@@ -8,6 +8,8 @@
 #include "../src/device_rules.h"
 #include "../src/id_maps.h"
 #include "../src/mount_options.h"
+#include "../src/oci_hooks.h"
+#include "../src/oci_leave.h"
 #include "../src/oci_plan.h"
 #include "../src/sys_error.h"
 #include "../src/syscall_filter.h"
@@ -61,6 +63,35 @@ void Exec(const std::string& input) {
   MustBeWhole(covey::PlanExec(input, options, Layout(input.size() % 2 == 0)));
 }
 
+/** As covey-runtime makes them. */
+void Leave(const std::string& input) {
+  const nlohmann::json config = Json(input);
+  covey::CreateOptions options;
+  options.id = "fuzz";
+  options.state_dir = "/nowhere/fuzz";
+  options.leave =
+      covey::LeaveOptions{.kept = 2, .console = input.size() % 2 == 0, .states = {"{\"pid\":", "{\"pid\":"}};
+  MustBeWhole(covey::PlanParsed(config, options, Layout(input.size() % 3 == 0), "boot"));
+  for (const char* kind : {"poststart", "poststop"}) covey::HooksOf(config, kind);
+}
+
+void Join(const std::string& input) {
+  const std::vector<std::string> parts = Parts(input, 2);
+  const covey::JoinOptions options{.cgroup = "/covey/fuzz", .kept = 1, .console = input.size() % 2 == 0};
+  const nlohmann::json linux_part = parts[1].empty() ? nlohmann::json::object() : Json(parts[1]);
+  MustBeWhole(covey::PlanJoin(Json(parts[0]), linux_part, options, Layout(input.size() % 3 == 0)));
+}
+
+/** A command whose streams are its caller's. */
+void ExecStream(const std::string& input) {
+  covey::ExecOptions options;
+  options.cgroup = "/covey/fuzz";
+  options.privileged = input.size() % 2 == 0;
+  options.stream = covey::StreamWish{
+      .terminal = input.size() % 3 == 0, .detached = false, .rows = 24, .columns = 80, .owner_uid = 1};
+  MustBeWhole(covey::PlanExec(input, options, Layout(input.size() % 5 == 0)));
+}
+
 void PlanBytes(const std::string& input) { WalkPlan(input.data(), input.data() + input.size()); }
 
 void User(const std::string& input) {
@@ -111,11 +142,19 @@ void CgroupsPath(const std::string& input) {
 }  // namespace
 
 const std::vector<Target> kOciTargets = {
-    {"config", Config},   {"exec", Exec},
-    {"plan", PlanBytes},  {"user", User},
-    {"seccomp", Seccomp}, {"devices", Devices},
-    {"update", Update},   {"id-maps", IdMaps},
-    {"mounts", Mounts},   {"cgroups-path", CgroupsPath},
+    {"config", Config},
+    {"leave", Leave},
+    {"join", Join},
+    {"exec", Exec},
+    {"exec-stream", ExecStream},
+    {"plan", PlanBytes},
+    {"user", User},
+    {"seccomp", Seccomp},
+    {"devices", Devices},
+    {"update", Update},
+    {"id-maps", IdMaps},
+    {"mounts", Mounts},
+    {"cgroups-path", CgroupsPath},
 };
 
 }  // namespace covey_fuzz

@@ -1,4 +1,4 @@
-// What a fuzz target is. Each gets any bytes; it may refuse them by InvalidInput or SysError and by nothing else.
+// What a fuzz target is. Each gets any bytes; it may refuse them by InvalidInput, UsageError or SysError and by nothing else.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,7 @@ struct Target {
 
 extern const std::vector<Target> kOciTargets;
 extern const std::vector<Target> kHostTargets;
+extern const std::vector<Target> kRuntimeTargets;
 
 /** Ends the run with `what` when it does not hold; the fuzzer keeps the input. */
 void Must(bool holds, const char* what);

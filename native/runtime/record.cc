@@ -28,19 +28,35 @@ json ReadJson(const std::string& path) {
   return parsed;
 }
 
+/** A number as we write it. Throws json::exception for anything else. */
+uint64_t NumberIn(const json& object, const char* name) {
+  return object.at(name).get_ref<const json::number_unsigned_t&>();
+}
+
+pid_t PidIn(const json& object, const char* name) { return static_cast<pid_t>(NumberIn(object, name)); }
+
+/** Throws json::exception unless it is what `create` writes. */
+void CheckContainer(const json& container) {
+  for (const char* name : {"id", "bundle", "rootfs", "cgroup", "created", "bootId"}) {
+    container.at(name).get_ref<const std::string&>();
+  }
+  container.at("annotations").get_ref<const json::object_t&>();
+  for (const char* name : {"pid", "startTime"}) NumberIn(container.at("creator"), name);
+}
+
 bool Exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
 
 Status StatusOf(Record& record) {
   if (!Exists(record.folder + "/state.json")) {
-    const json& creator = record.container["creator"];
-    const bool lives = StartTimeOf(creator.value("pid", 0)) == creator.value("startTime", uint64_t{0}) &&
-                       record.container.value("bootId", "") == BootId();
+    const json& creator = record.container.at("creator");
+    const bool lives = StartTimeOf(PidIn(creator, "pid")) == NumberIn(creator, "startTime") &&
+                       record.container.at("bootId") == BootId();
     return lives ? Status::kCreating : Status::kStopped;
   }
   const json state = ReadJson(record.folder + "/state.json");
-  record.start_time = state.value("startTime", uint64_t{0});
-  const pid_t pid = state.value("pid", 0);
-  if (state.value("bootId", "") != BootId() || StartTimeOf(pid) != record.start_time) return Status::kStopped;
+  record.start_time = NumberIn(state, "startTime");
+  const pid_t pid = PidIn(state, "pid");
+  if (state.at("bootId") != BootId() || StartTimeOf(pid) != record.start_time) return Status::kStopped;
   record.pid = pid;
   if (IsCgroupPaused(record.cgroup())) return Status::kPaused;
   return Exists(record.folder + "/start") ? Status::kCreated : Status::kRunning;
@@ -108,7 +124,12 @@ Record ReadRecord(const std::string& root, const std::string& id) {
     if (e.error() != ENOENT) throw;
     throw UsageError("container \"" + id + "\" does not exist");
   }
-  record.status = StatusOf(record);
+  try {
+    CheckContainer(record.container);
+    record.status = StatusOf(record);
+  } catch (const json::exception&) {
+    throw SysError{EBADMSG, "parse", record.folder};
+  }
   return record;
 }
 

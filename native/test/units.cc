@@ -24,6 +24,7 @@
 #include "units_cut.h"
 #include "units_filters.h"
 #include "units_resources.h"
+#include "units_runtime.h"
 
 using covey::FindUser;
 using covey::InvalidInput;
@@ -323,6 +324,7 @@ int main(int count, char** arguments) {
     failures += units_cut::Failures();
     failures += units_filters::Failures(arguments[1]);
     failures += units_resources::Failures();
+    failures += units_runtime::Failures();
   } catch (...) {
     // A check that throws what it does not expect has failed like any other.
     puts("an exception that no check expects");
