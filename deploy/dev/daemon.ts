@@ -1,6 +1,7 @@
 /**
  * The process behind `cluster up`: brings the cluster up step by step, then supervises it and answers on a socket.
- * Started detached with the cluster's directory as its only argument; a second one for the same directory ends at once.
+ * Started detached with the cluster's directory and the seconds it may take; a second one for the same directory ends at
+ * once.
  */
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -20,8 +21,6 @@ import { statusOf } from './status.ts';
 import { agentFlags, managerFlags, onHost, program, Supervisor } from './supervisor.ts';
 import { plugIn } from './wires.ts';
 
-const STEP_MS = 120_000;
-
 class Daemon {
   readonly #layout: Layout;
   readonly #supervisor: Supervisor;
@@ -35,9 +34,9 @@ class Daemon {
   }
 
   /** From nothing, or from whatever a crash left, to a cluster whose nodes are all ready. */
-  async bringUp(): Promise<void> {
+  async bringUp(seconds: number): Promise<void> {
     const layout = this.#layout;
-    const signal = AbortSignal.timeout(STEP_MS);
+    const signal = AbortSignal.timeout(seconds * 1_000);
     const of = (kind: DevHost['kind']) => layout.hosts.filter((host) => host.kind === kind);
     this.#say('plugging in the hosts');
     plugIn(layout);
@@ -185,7 +184,7 @@ writeFileSync(join(layout.runDir, 'supervisor.pid'), `${process.pid}\n`);
 const daemon = new Daemon(layout);
 listen(socketOf(layout), daemon);
 process.on('SIGTERM', () => void daemon.answer({ verb: 'down' }));
-daemon.bringUp().catch((error: unknown) => {
+daemon.bringUp(Number(process.argv[3])).catch((error: unknown) => {
   console.error(error);
   daemon.fails(error);
 });

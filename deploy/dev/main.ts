@@ -17,12 +17,14 @@ import { pickSubnet } from './wires.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = dirname(dirname(dirname(here)));
-const UP_MS = 180_000;
-const DOOR_MS = 10_000;
+/** For all steps of `up`, unless told otherwise; the waiting for its daemon is half as long again. */
+const UP_SECONDS = 120;
+const UP_SECONDS_MAX = 3_600;
 
 const USAGE = `Usage: deploy/dev/cluster VERB [--dir D]
 
   up [--hosts N] [--managers N] [--detach]   start it; in the foreground, Ctrl-C stops it and keeps its state
+     [--timeout SECONDS]                     for slow machines; 120 when not told otherwise
   status [--format json]                     what runs where
   exec HOST -- CMD...                        inside that host's network namespace
   fail HOST agent|link|host                  take it away until \`heal\`
@@ -72,20 +74,22 @@ export function isUp(layout: Layout): boolean {
 }
 
 /** Starts the daemon unless it runs, and waits until every node is ready, telling each step. */
-export async function up(layout: Layout, tell: (step: string) => void): Promise<Status> {
+export async function up(layout: Layout, tell: (step: string) => void, seconds = UP_SECONDS): Promise<Status> {
+  // On a slow machine the daemon takes its time to say that it runs; as long as it lives it is waited for.
+  let hasEnded = () => true;
   if (!isUp(layout)) {
     const log = openSync(join(layout.dir, 'supervisor.log'), 'a', 0o600);
-    const child = spawn(process.execPath, [join(here, 'daemon.js'), layout.dir], {
+    const child = spawn(process.execPath, [join(here, 'daemon.js'), layout.dir, String(seconds)], {
       detached: true,
       stdio: ['ignore', log, log],
     });
     child.unref();
+    hasEnded = () => child.exitCode !== null || child.signalCode !== null;
   }
-  const deadline = Date.now() + UP_MS;
-  const doorBy = Date.now() + DOOR_MS;
+  const deadline = Date.now() + seconds * 1_500;
   for (let last = ''; ; await wait(100)) {
     const answer = await ask(layout, { verb: 'status' }).catch((error: unknown) => {
-      if (Date.now() > doorBy && !isUp(layout)) throw error;
+      if (hasEnded() && !isUp(layout)) throw error;
       return undefined;
     });
     if (answer?.failure !== undefined) {
@@ -99,7 +103,7 @@ export async function up(layout: Layout, tell: (step: string) => void): Promise<
     }
     if (answer?.ready === true && answer.status !== undefined) return answer.status;
     if (Date.now() > deadline) {
-      throw new ClusterError('unavailable', `the cluster is not ready after ${UP_MS / 1000} s (${last})`, {
+      throw new ClusterError('unavailable', `the cluster is not ready after ${seconds * 1.5} s (${last})`, {
         hint: `see ${layout.dir}/*.log`,
       });
     }
@@ -138,6 +142,7 @@ async function main(argv: readonly string[]): Promise<number> {
       dir: { type: 'string' },
       hosts: { type: 'string' },
       managers: { type: 'string' },
+      timeout: { type: 'string' },
       detach: { type: 'boolean' },
       format: { type: 'string' },
       help: { type: 'boolean' },
@@ -152,7 +157,8 @@ async function main(argv: readonly string[]): Promise<number> {
         count(values.hosts, 'hosts', HOSTS_MAX),
         count(values.managers, 'managers', MANAGERS_MAX),
       );
-      const status = await up(layout, (step) => console.error(step));
+      const seconds = count(values.timeout, 'timeout', UP_SECONDS_MAX);
+      const status = await up(layout, (step) => console.error(step), seconds);
       console.log(`export COVEY_CONTEXT=${status.context}`);
       if (values.detach !== true) await untilInterrupted(layout);
       return 0;

@@ -1,4 +1,5 @@
 // What comes from whoever describes a container: OCI configs, plans, image users, profiles.
+#include <algorithm>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -101,10 +102,19 @@ void User(const std::string& input) {
   Must(!user.home.empty(), "everybody has a home");
 }
 
+/** The shaped filter gives libseccomp's own answers, whatever the arguments. */
 void Seccomp(const std::string& input) {
-  const covey::SeccompFilter filter = covey::BuildSeccomp(Json(input));
-  Must(!filter.program.empty() && filter.program.size() % 8 == 0, "a filter is whole instructions");
-  for (const int number : {0, 1, 59, 101, 231, 435, -1}) covey::SeccompVerdict(filter, number);
+  const nlohmann::json profile = Json(input);
+  const covey::SeccompFilter filter = covey::BuildSeccomp(profile);
+  const covey::SeccompFilter own = covey::TranslateSeccomp(profile);
+  Must(!filter.program.empty() && filter.program.size() <= 4096, "the kernel takes the program");
+  uint64_t args[6] = {};
+  memcpy(args, input.data(), std::min(input.size(), sizeof args));
+  for (const int number : {0, 1, 9, 41, 56, 59, 101, 135, 231, 435, 500, 0x40000000, -1}) {
+    Must(covey::SeccompVerdict(filter, number) == covey::SeccompVerdict(own, number), "the same verdict");
+    Must(covey::SeccompVerdict(filter, number, args) == covey::SeccompVerdict(own, number, args),
+         "the same verdict on arguments");
+  }
 }
 
 void Devices(const std::string& input) {

@@ -6,11 +6,11 @@ import { join } from 'node:path';
 import { buildDemoImages } from '../../deploy/dev/images.ts';
 import type { Status } from '../../deploy/dev/status.ts';
 import { Screen } from './screen.ts';
-import { until } from './until.ts';
+import { PATIENCE, until } from './until.ts';
 
 const DOOR = 'deploy/dev/cluster';
 const CLI = 'dist/cli/main.js';
-const COMMAND_MS = 240_000;
+const COMMAND_MS = 240_000 * PATIENCE;
 
 /** What a command said, and how it ended. */
 export interface Said {

@@ -20,10 +20,11 @@ import type { Container, CreateRequest, Exit } from '../../agent/runtime/runtime
 import { type Clock, systemClock } from '../../common/clock.ts';
 import type { ContainerTemplate, Limits } from '../../common/model/service.ts';
 import { builtFile, native } from '../../native/index.ts';
+import { PATIENCE } from './until.ts';
 
 export const forever = new AbortController().signal;
 const POLL_MS = 5;
-const POLLS_MAX = 4_000;
+const POLLS_MAX = 4_000 * PATIENCE;
 
 /** What a test may say of a container; the rest is plain. */
 export interface Wanted {

@@ -2,6 +2,8 @@
 import { setTimeout as wait } from 'node:timers/promises';
 
 const LOOK_EVERY_MS = 50;
+/** How many times longer everything may take: more than once on an emulated processor (test/vm). */
+export const PATIENCE = Number(process.env.COVEY_TEST_PATIENCE ?? 1);
 
 /** Asks until the answer is neither undefined nor false. @throws naming `what` after `ms`, with the last error */
 export async function until<T>(
@@ -9,7 +11,7 @@ export async function until<T>(
   ms: number,
   ask: () => Promise<T | undefined | false> | T | undefined | false,
 ): Promise<T> {
-  const deadline = Date.now() + ms;
+  const deadline = Date.now() + ms * PATIENCE;
   for (let last: unknown; ; ) {
     try {
       const answer = await ask();

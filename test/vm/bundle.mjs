@@ -7,8 +7,8 @@ import { build } from 'esbuild';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = dirname(dirname(here));
-/** Beneath the package, because builtFile (native/index.ts) looks for the core from there upwards. */
-const OUT = join(root, 'native', 'build', 'vm');
+/** Beneath the package, because builtFile (native/index.ts) looks for the core from there upwards; two runs may go side by side. */
+export const OUT = join(root, 'native', 'build', `vm-${process.pid}`);
 
 /**
  * @param files test files, relative to the package

@@ -35,6 +35,11 @@ const XZ_MAGIC = Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]);
 const ELF_MAGIC = Buffer.from([0x7f, 0x45, 0x4c, 0x46]);
 /** As far as a machine may fill it. */
 const DISK_BYTES = 4 * 2 ** 30;
+/**
+ * The machine's time is counted in its instructions, one a nanosecond: it seems to have fast processors whose every second
+ * takes us many, so that leases and deadlines of real programs hold however busy the host is.
+ */
+const STEADY = ['-accel', 'tcg,thread=single,tb-size=512', '-icount', 'shift=0,sleep=on'];
 const MULTICAST = '230.0.0.1';
 
 /** Runs a program to its end. @throws with what it said when it fails */
@@ -137,7 +142,8 @@ function qemuArguments(wish) {
     wish.systemd && wish.cgroup !== 'v2' ? 'systemd.unified_cgroup_hierarchy=0' : '',
   ].join(' ');
   return [
-    ...['-M', 'q35', '-accel', 'tcg,thread=multi,tb-size=256', '-cpu', 'max', '-smp', '2'],
+    ...['-M', 'q35', '-cpu', 'max', '-smp', '2'],
+    ...(wish.steady ? STEADY : ['-accel', 'tcg,thread=multi,tb-size=256']),
     ...['-m', String(wish.memoryMb ?? 1024), '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
     ...['-kernel', join(CACHE, 'vmlinux'), '-initrd', join(CACHE, 'ramdisk.gz'), '-append', words],
     ...['-device', 'virtio-rng-pci'],
@@ -158,7 +164,7 @@ function qemuArguments(wish) {
  * Boots a machine, runs the job in it and powers it off; `onLine` gets each line that the job writes.
  *
  * @param wish `cgroup`: v2, v1 or hybrid; `job`: path of a shell script on the host, run as root; optional: `systemd`
- *   (it boots the machine), `memoryMb`, `lan` (port of a multicast segment that machines
+ *   (it boots the machine), `steady` (see STEADY), `memoryMb`, `lan` (port of a multicast segment that machines
  *   share), `address` and `mac` (last two digits) on it
  * @returns the job's exit status. @throws when the machine dies before the job has ended, or after `timeoutMs`
  */

@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url';
 import { startTests, type Test, type VitestRunner } from '@vitest/runner';
 
 /** A process starts twenty times slower than on the host, Node ten times. */
-const TIMEOUT_MS = 600_000;
+const TIMEOUT_MS = 1_200_000;
 
 class TapRunner implements VitestRunner {
   readonly config: VitestRunner['config'] = {
