@@ -22,6 +22,9 @@ export interface Held {
   readonly execs: Set<ExecSession>;
 }
 
+/** Of a container that nobody proves to be any more. */
+export const NOBODY = { pid: 0, startTime: 0, shimPid: 0, shimStartTime: 0, life: 'exited' } as const;
+
 /** As the contract says it. */
 export function containerOf(held: Held): Container {
   const { note, folder, identity, state, exit, runs } = held;

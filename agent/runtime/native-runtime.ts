@@ -14,7 +14,7 @@ import { isNativeError } from '../../native/error.ts';
 import { type Addon, builtFile } from '../../native/index.ts';
 import { ContainerFolder, type ContainerNote, folderIds } from './container-folder.ts';
 import type { ExecSession, OpenExecRequest, TerminalSize } from './exec.ts';
-import { containerOf, type Held, lost, taken } from './held.ts';
+import { containerOf, type Held, lost, NOBODY, taken } from './held.ts';
 import { type HostFacts, hostFacts } from './host-facts.ts';
 import { IdLedger } from './id-ledger.ts';
 import { logOptions } from './log-options.ts';
@@ -343,20 +343,15 @@ export class NativeRuntime implements Runtime {
       if (held.state === 'running' && (await this.#addon.cgroupPaused(note.cgroup))) held.state = 'paused';
       return;
     }
+    // Its agent died while it was being made: nothing has ever run in it.
+    if ((await folder.state()) === undefined) return await this.remove(id);
     // Nobody proves to be it any more: whatever is left of its processes is nobody's.
     await this.#addon.cgroupKill(note.cgroup);
     const exit = (await folder.exit()) ?? lost(note, this.#options.clock.now());
-    const gone: ContainerIdentity = {
-      pid: 0,
-      startTime: 0,
-      shimPid: 0,
-      shimStartTime: 0,
-      life: 'exited',
-      run: runs.run,
-    };
+    const identity = { ...NOBODY, run: runs.run };
     const ended = Promise.resolve(exit);
     const none = { watch: undefined, attendance: undefined, execs: new Set<ExecSession>() };
-    this.#held.set(id, { note, folder, identity: gone, state: 'exited', exit, runs, ended, ...none });
+    this.#held.set(id, { note, folder, identity, state: 'exited', exit, runs, ended, ...none });
   }
 
   /** Cgroups whose folder is gone: a crash between the two steps of `remove`. */

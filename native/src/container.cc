@@ -156,7 +156,8 @@ std::optional<Attendance> Meet(const std::string& state_dir, const char* verb) {
     const bool has_ended =
         e.error() == ENOENT || e.error() == ECONNRESET || e.error() == EPIPE || e.error() == EPROTO;
     if (!has_ended && e.error() != ECONNREFUSED) throw;
-    if (!OpenProcess(found.shim_pid, found.shim_start_time)) return std::nullopt;
+    // Its creation was undone meanwhile, or it is wholly gone.
+    if (!IdentityOnDisk(state_dir)) return std::nullopt;
     if (!has_ended) throw;
     found.life = "exited";
   }

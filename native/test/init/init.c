@@ -8,7 +8,7 @@
 //   lines COUNT BYTES      numbered lines to stdout, each padded to BYTES
 //   later COUNT BYTES      as lines, once it has got SIGTERM
 //   both COUNT             numbered lines to stdout and stderr in turn
-//   paced COUNT PER_SECOND numbered lines at that rate
+//   paced COUNT PER_SECOND numbered lines at that rate; SIGTERM ends it with a line `end` and how many there were
 //   text TEXT              writes TEXT without a newline
 //   bytes HEX              writes these bytes and a newline
 //   eat MIB                touches that much memory
@@ -123,20 +123,24 @@ static int both(int count) {
   return 0;
 }
 
+static volatile sig_atomic_t ended;
+static void end(int number) { ended = number; }
+
 static int paced(int count, int per_second) {
+  struct sigaction action = {.sa_handler = end, .sa_flags = SA_RESTART};
   struct timespec at;
+  int i = 0;
+  sigaction(SIGTERM, &action, NULL);
   clock_gettime(CLOCK_MONOTONIC, &at);
-  for (int i = 0; i < count; i++) {
+  for (; i != count && !ended; i++) {
     dprintf(1, "%d\n", i);
     at.tv_nsec += 1000000000 / per_second;
     if (at.tv_nsec >= 1000000000) at.tv_sec++, at.tv_nsec -= 1000000000;
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
   }
+  if (ended) dprintf(1, "end %d\n", i);
   return 0;
 }
-
-static volatile sig_atomic_t ended;
-static void end(int number) { ended = number; }
 
 int sleep_until_term(void) {
   struct sigaction action = {.sa_handler = end};

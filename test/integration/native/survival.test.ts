@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -116,6 +116,20 @@ it('sweeps what a crash has left: half-made folders and cgroups without one', as
   await native().cgroupEnsureParent(`${world.cgroupParent}/stray`);
   expect(await world.runtime.list(forever)).toEqual([]);
   expect(readdirSync(join(world.folder, 'state'))).toEqual([]);
+  expect(await native().cgroupList(world.cgroupParent)).toEqual([]);
+});
+
+it('sweeps a container whose agent died while it was being made: nothing has run in it', async () => {
+  const first = world.newRuntime();
+  const { id } = await first.create(world.request(['sleep']), forever);
+  first.close();
+  const folder = join(world.folder, 'state', id);
+  const shim = await native().containerIdentify(folder);
+  native().signal(shim?.shimPid ?? 0, shim?.shimStartTime ?? 0, SIGKILL);
+  await until(() => shimsAlive() === 0, 'its shim is gone');
+  rmSync(join(folder, 'state.json'));
+  expect(await world.runtime.list(forever)).toEqual([]);
+  expect(existsSync(folder)).toBe(false);
   expect(await native().cgroupList(world.cgroupParent)).toEqual([]);
 });
 
