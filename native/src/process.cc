@@ -72,7 +72,8 @@ Fd OpenProcess(pid_t pid, uint64_t start_time) {
   if (pid <= 0) return Fd{};
   Fd fd{static_cast<int>(syscall(SYS_pidfd_open, pid, 0))};
   if (!fd) {
-    if (errno == ESRCH || errno == EINVAL) return Fd{};
+    // EINVAL, and ENOENT since Linux 6.14: the number is a thread's by now.
+    if (errno == ESRCH || errno == EINVAL || errno == ENOENT) return Fd{};
     throw SysError{errno, "pidfd_open", std::to_string(pid)};
   }
   // Compared after opening: from here on the pid cannot be given to another process unnoticed.

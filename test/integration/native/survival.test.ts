@@ -101,6 +101,12 @@ it('loses no container process when a shim is killed: the container ends with it
   await until(() => !native().processAlive(container.pid, container.startTime), 'its first process is gone');
 });
 
+it('takes no thread for a process whose number it has got', () => {
+  const thread = Number(readdirSync('/proc/self/task').find((id) => id !== String(process.pid)));
+  expect(native().signal(thread, native().startTime(thread) ?? 0, SIGTERM)).toBe(false);
+  expect(native().processAlive(thread, 1)).toBe(false);
+});
+
 it('takes nobody for a container after a reboot', async () => {
   await orphan('sleep');
   const state = join(world.folder, 'state', 'kept', 'state.json');
