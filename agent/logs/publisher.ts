@@ -8,7 +8,7 @@ import type { RpcChannel } from '../../proto/rpc-channel.ts';
 import { noteOf } from '../container-request.ts';
 import type { LogEntry } from '../runtime/log-line.ts';
 import type { Container, Runtime } from '../runtime/runtime.ts';
-import { merge } from './merge.ts';
+import { merge, mergeByTime } from './merge.ts';
 import { lastLines, readLog, since } from './reader.ts';
 
 type Published = covey.v1.PublishedLog.$Properties;
@@ -70,7 +70,8 @@ export class LogPublisher {
     // Names the request at once, also when there is nothing to say for a while.
     yield { requestId, lines: [] };
     const tasks = (request.tasks ?? []).map((taskId) => this.#linesOf(taskId as TaskId, request, signal));
-    for await (const lines of merge(tasks)) yield { requestId, lines };
+    const merged = request.follow === true ? merge(tasks) : mergeByTime(tasks);
+    for await (const lines of merged) yield { requestId, lines };
   }
 
   async *#linesOf(

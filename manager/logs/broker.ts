@@ -1,6 +1,6 @@
 /**
  * The leader's log broker. In: what a user wants to read, and the lines that nodes publish. Out: one stream with the
- * lines of all matching tasks, and at its end what could not be reached. It keeps no line: what nobody reads yet holds up
+ * lines of all matching tasks, in the order of time unless they are followed, and at its end what could not be reached. It keeps no line: what nobody reads yet holds up
  * the node that sends it.
  */
 import type { Clock } from '../../common/clock.ts';
@@ -14,11 +14,13 @@ import { isNodeGone, nodeNameOf, serviceNameOf } from '../control/names.ts';
 import type { Store } from '../store/store.ts';
 import { Funnel } from './funnel.ts';
 import { behind, Marks } from './marks.ts';
+import type { Outlet, Writer } from './outlet.ts';
 import { type Choice, chosenTasks, joins } from './selection.ts';
+import { TimeOrder } from './time-order.ts';
 
 export type LogLine = covey.v1.LogLine.$Properties;
 
-/** Lines between nodes and one reader: a few screens, whatever their length (a line is at most 16 KiB). */
+/** Lines between nodes (what is not followed: one of them) and one reader: a few screens, of at most 16 KiB a line. */
 const LINES_MAX = 1_024;
 /** A node that has not begun to answer after so long is reported as not reached. */
 export const ANSWER_MS = 10_000;
@@ -43,6 +45,7 @@ interface Errand {
   readonly id: string;
   readonly nodeId: NodeId;
   readonly tasks: ReadonlySet<TaskId>;
+  readonly writer: Writer<LogLine>;
   /** False for a line that the reader has had from an earlier errand. */
   readonly isNew: (line: covey.v1.ILogLine) => boolean;
   state: 'asked' | 'answering' | 'done';
@@ -52,7 +55,7 @@ interface Errand {
 interface Reading {
   readonly wish: LogWish;
   readonly choice: Choice;
-  readonly funnel: Funnel<LogLine>;
+  readonly outlet: Outlet<LogLine>;
   readonly errands: Map<string, Errand>;
   /** Tasks asked for, or found impossible to ask for. */
   readonly seen: Set<TaskId>;
@@ -74,18 +77,17 @@ export class LogBroker {
 
   /**
    * The lines of all tasks that match, from whichever nodes; with `follow` until `signal`, and with tasks that appear
-   * later. Lines of one task are in order, those of different tasks are not.
+   * later. What is followed comes as it comes, in order for each task; all else in the order of time.
    * @throws ClusterError `not_found`, `invalid` for refs that name nothing or much
    */
   async *read(wish: LogWish, signal: AbortSignal): AsyncIterable<LogLine> {
     const choice = chosenTasks(this.#store.view, wish.refs);
     const stop = new AbortController();
     const ending = AbortSignal.any([signal, stop.signal]);
-    const funnel = new Funnel<LogLine>(LINES_MAX, ending);
     const reading: Reading = {
       wish,
       choice,
-      funnel,
+      outlet: wish.follow ? new Funnel(LINES_MAX, ending) : new TimeOrder(LINES_MAX, ending),
       errands: new Map(),
       seen: new Set(),
       missing: new Set(),
@@ -102,7 +104,7 @@ export class LogBroker {
       );
       if (wish.follow) this.#follow(reading, changes);
       else this.#finishIfDone(reading);
-      yield* funnel.read();
+      yield* reading.outlet.read();
       if (!signal.aborted) yield* lastWords(reading);
     } finally {
       stop.abort();
@@ -129,7 +131,7 @@ export class LogBroker {
           (line) => errand.tasks.has((line.taskId ?? '') as TaskId) && errand.isNew(line),
         );
         for (const { taskId, time } of own) reading.marks.pass((taskId ?? '') as TaskId, time ?? '');
-        if (!(await reading.funnel.put(own.map((line) => this.#described(line, nodeId))))) return;
+        if (!(await errand.writer.put(own.map((line) => this.#described(line, nodeId))))) return;
       }
       whole = true;
     } finally {
@@ -161,8 +163,8 @@ export class LogBroker {
       }
     };
     pump().then(
-      () => reading.funnel.end(),
-      () => reading.funnel.end(),
+      () => reading.outlet.end(),
+      () => reading.outlet.end(),
     );
   }
 
@@ -186,16 +188,17 @@ export class LogBroker {
   #ask(reading: Reading, nodeId: NodeId, own: readonly Task[], tail: number): void {
     const tasks = own.map(({ id }) => id);
     const { follow, since } = reading.wish;
-    const errand: Errand = { id: newId(), nodeId, tasks: new Set(tasks), isNew: () => true, state: 'asked' };
+    const id = newId();
     const isGone = own.some((task) => isNodeGone(this.#store.view, task));
-    if (isGone || !this.#send(nodeId, { logs: { id: errand.id, tasks, follow, tail, since } })) {
+    if (isGone || !this.#send(nodeId, { logs: { id, tasks, follow, tail, since } })) {
       for (const task of own) reading.missing.add(this.#unreached(task));
       return;
     }
-    this.#await(reading, errand);
+    this.#await(reading, { id, nodeId, tasks: new Set(tasks), isNew: () => true });
   }
 
-  #await(reading: Reading, errand: Errand): void {
+  #await(reading: Reading, asked: Pick<Errand, 'id' | 'nodeId' | 'tasks' | 'isNew'>): void {
+    const errand: Errand = { ...asked, writer: reading.outlet.writer(), state: 'asked' };
     reading.errands.set(errand.id, errand);
     this.#clock.after(ANSWER_MS, () => {
       if (errand.state === 'asked' && this.#readings.has(reading)) this.#settle(reading, errand, false);
@@ -204,6 +207,7 @@ export class LogBroker {
 
   #settle(reading: Reading, errand: Errand, whole: boolean): void {
     errand.state = 'done';
+    errand.writer.end();
     reading.errands.delete(errand.id);
     const { view } = this.#store;
     for (const id of errand.tasks) {
@@ -235,7 +239,7 @@ export class LogBroker {
     const mark = reading.marks.of(task.id);
     const isBehind = behind(mark);
     const isNew = (line: covey.v1.ILogLine): boolean => isBehind(line.time ?? '');
-    const errand: Errand = { id: newId(), nodeId, tasks: new Set([task.id]), isNew, state: 'asked' };
+    const errand = { id: newId(), nodeId, tasks: new Set([task.id]), isNew };
     const from = mark === undefined ? { since, tail } : { since: Date.parse(mark.time), tail: -1 };
     const request = { id: errand.id, tasks: [task.id], follow: true, ...from };
     if (this.#send(nodeId, { logs: request })) this.#await(reading, errand);
@@ -243,7 +247,7 @@ export class LogBroker {
   }
 
   #finishIfDone(reading: Reading): void {
-    if (reading.errands.size === 0) reading.funnel.end();
+    if (reading.errands.size === 0) reading.outlet.end();
   }
 
   #unreached(task: Task): string {

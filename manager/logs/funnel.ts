@@ -1,7 +1,11 @@
-/** Many writers, one reader, a bounded number of lines in between: a writer that is faster than the reader waits. */
+/**
+ * Many writers, one reader, everything as it comes, a bounded number of lines in between: a writer that is faster than the
+ * reader waits.
+ */
 import { type PromiseWithResolvers, Queue, withResolvers } from '../../common/iterate.ts';
+import type { Outlet, Writer } from './outlet.ts';
 
-export class Funnel<T> {
+export class Funnel<T> implements Outlet<T> {
   readonly #queue: Queue<T>;
   readonly #limit: number;
   #room: PromiseWithResolvers<void> | undefined;
@@ -17,23 +21,15 @@ export class Funnel<T> {
     return !this.#queue.ended;
   }
 
-  /** Resolves when there is room for more; false when the reader has gone. */
-  async put(items: readonly T[]): Promise<boolean> {
-    for (const item of items) this.#queue.push(item);
-    while (this.isOpen && this.#queue.length >= this.#limit) {
-      this.#room ??= withResolvers<void>();
-      await this.#room.promise;
-    }
-    return this.isOpen;
+  writer(): Writer<T> {
+    return { put: (items) => this.#put(items), end: () => undefined };
   }
 
-  /** No more items; the reader gets what waits. */
   end(): void {
     this.#queue.end();
     this.#admit();
   }
 
-  /** The one reader. Leaving it frees all writers. */
   async *read(): AsyncIterable<T> {
     try {
       for await (const item of this.#queue) {
@@ -44,6 +40,15 @@ export class Funnel<T> {
       this.#queue.end();
       this.#admit();
     }
+  }
+
+  async #put(items: readonly T[]): Promise<boolean> {
+    for (const item of items) this.#queue.push(item);
+    while (this.isOpen && this.#queue.length >= this.#limit) {
+      this.#room ??= withResolvers<void>();
+      await this.#room.promise;
+    }
+    return this.isOpen;
   }
 
   #admit(): void {

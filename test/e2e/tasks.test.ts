@@ -121,6 +121,8 @@ it('shows the last lines, since when, and with their times, of all its replicas'
     .split('\n')
     .map((line) => /\| (\S+) /.exec(line)?.[1] ?? '');
   expect(times.every((time) => Date.parse(time) >= Date.parse(since?.[1] ?? ''))).toBe(true);
+  expect(new Set(later.match(/@n[12]/g))).toEqual(new Set(['@n1', '@n2']));
+  expect(times).toEqual(times.toSorted());
   expect((await cluster.covey('service', 'logs', '--tail', 'many', 'lines')).code).toBe(2);
 });
 

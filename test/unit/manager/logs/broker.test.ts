@@ -3,6 +3,7 @@ import { Queue } from '../../../../common/iterate.ts';
 import type { NodeId } from '../../../../common/model/ids.ts';
 import { ANSWER_MS, LogBroker, RESUME_MS } from '../../../../manager/logs/broker.ts';
 import { Funnel } from '../../../../manager/logs/funnel.ts';
+import { TimeOrder } from '../../../../manager/logs/time-order.ts';
 import { covey } from '../../../../proto/messages.ts';
 import { type ClusterBuilder, cluster } from '../../../support/cluster-builder.ts';
 import { FakeClock, settle } from '../../../support/fake-clock.ts';
@@ -38,11 +39,15 @@ function rig(builder: ClusterBuilder, away: readonly string[] = []) {
       ended = true;
     });
   };
+  /** Texts may begin with their time and a space. */
   const publish = (index: number, task: string, texts: readonly string[]): Queue<covey.v1.PublishedLog> => {
     const request = sent[index];
     const messages = new Queue<covey.v1.PublishedLog>(10, stop.signal);
     broker.publish((request?.node ?? '') as NodeId, messages).catch(() => {});
-    const published = texts.map((text) => ({ taskId: task, stream: 'stdout', time: 't', text: Buffer.from(text) }));
+    const published = texts.map((each) => {
+      const [text = '', time = 't'] = each.split(' ').toReversed();
+      return { taskId: task, stream: 'stdout', time, text: Buffer.from(text) };
+    });
     const encoded = covey.v1.PublishedLog.encode({ requestId: request?.logs?.id ?? '', lines: published }).finish();
     messages.push(covey.v1.PublishedLog.decode(encoded));
     return messages;
@@ -71,6 +76,20 @@ describe('the log broker', () => {
     r.publish(1, 'web.2', ['b']).end();
     await settle();
     expect(r.lines).toEqual(['web.1@n1 a', 'web.2@n2 b']);
+    expect(r.ended()).toBe(true);
+  });
+
+  it('tells what is not followed in the order of time, whichever node answers first', async () => {
+    const r = rig(two());
+    r.read(['web']);
+    await settle();
+    const second = r.publish(1, 'web.2', ['2 b', '5 e']);
+    await settle();
+    expect(r.lines).toEqual([]);
+    r.publish(0, 'web.1', ['1 a', '3 c', '4 d']).end();
+    second.end();
+    await settle();
+    expect(r.lines.map((line) => line.at(-1)).join('')).toBe('abcde');
     expect(r.ended()).toBe(true);
   });
 
@@ -172,12 +191,54 @@ describe('the log broker', () => {
   });
 });
 
+describe('the order of time', () => {
+  it('lets a writer wait who is ahead of the reader, and no other', async () => {
+    const order = new TimeOrder<{ readonly time: string }>(2, stop.signal);
+    const writers = [order.writer(), order.writer()];
+    const written = [0, 0];
+    const write = async (which: number, count: number): Promise<void> => {
+      const writer = writers[which];
+      for (let i = 0; i < count && (await writer?.put([{ time: `${i}${which}` }])); i += 1) written[which] = i + 1;
+      writer?.end();
+    };
+    write(0, 9).catch(() => {});
+    await settle();
+    expect(written).toEqual([1, 0]);
+    write(1, 4).catch(() => {});
+    order.end();
+    const read: string[] = [];
+    for await (const { time } of order.read()) read.push(time);
+    expect(read).toEqual(['00', '01', '10', '11', '20', '21', '30', '31', '40', '50', '60', '70', '80']);
+    expect(written).toEqual([9, 4]);
+  });
+
+  it('frees its writers when the reader goes', async () => {
+    const order = new TimeOrder<{ readonly time: string }>(1, stop.signal);
+    const waits = order.writer().put([{ time: '1' }, { time: '2' }]);
+    const reader = order.read()[Symbol.asyncIterator]();
+    expect((await reader.next()).value).toEqual({ time: '1' });
+    await reader.return?.(undefined);
+    expect(await waits).toBe(false);
+    expect(await order.writer().put([{ time: '3' }])).toBe(false);
+  });
+
+  it('ends with its signal although a writer is silent', async () => {
+    const order = new TimeOrder<{ readonly time: string }>(1, stop.signal);
+    order.writer();
+    const next = order.read()[Symbol.asyncIterator]().next();
+    await settle();
+    stop.abort();
+    expect((await next).done).toBe(true);
+  });
+});
+
 describe('a funnel', () => {
   it('lets writers wait while the reader is behind', async () => {
     const funnel = new Funnel<number>(2, stop.signal);
     let written = 0;
+    const writer = funnel.writer();
     const write = async (): Promise<void> => {
-      for (let item = 0; item < 10 && (await funnel.put([item])); item += 1) written += 1;
+      for (let item = 0; item < 10 && (await writer.put([item])); item += 1) written += 1;
     };
     write().catch(() => {});
     await settle();
