@@ -158,13 +158,14 @@ void control_serve(struct shim* shim, int index) {
   }
 }
 
-void control_wait(struct shim* shim, int ms) {
+int control_wait(struct shim* shim, int ms) {
   struct pollfd polls[CLIENTS_MAX + 1];
   for (int i = 0; i < CLIENTS_MAX; i++) polls[i] = (struct pollfd){.fd = shim->clients[i], .events = POLLIN};
   polls[CLIENTS_MAX] = (struct pollfd){.fd = shim->listener, .events = POLLIN};
-  if (poll(polls, CLIENTS_MAX + 1, ms) <= 0) return;
+  if (poll(polls, CLIENTS_MAX + 1, ms) <= 0) return 0;
   for (int i = 0; i < CLIENTS_MAX; i++) {
     if (polls[i].revents) control_serve(shim, i);
   }
   if (polls[CLIENTS_MAX].revents) control_accept(shim);
+  return 1;
 }

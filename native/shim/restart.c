@@ -23,6 +23,8 @@
 #define PAST_RUNS_MAX 20
 // So often in a row it may fail to begin; then something of the host is wrong that waiting does not mend.
 #define BEGINS_MAX 5
+// More than an agent that died has left to be heard: a few words and its end on each connection.
+#define WORDS_MAX 64
 // Two records of two fields.
 #define EXTENSION_MAX 256
 
@@ -134,18 +136,24 @@ static int64_t delay_of(const struct restart* restart) {
   return grown > delay ? grown : delay;
 }
 
+/** What has come by now, the end of an agent too, is heard before anything is decided. */
+static void hear_all(struct shim* shim) {
+  for (int heard = 0; heard < WORDS_MAX && control_wait(shim, 0); heard++) continue;
+}
+
 static int is_somebodys(const struct restart* restart) { return restart->attending != 0 || restart->retired; }
 
 /** 1 = the time has come and nobody is there. */
 static int wait_unattended(struct shim* shim, int64_t ended) {
   const struct restart* restart = &shim->restart;
-  while (!is_somebodys(restart)) {
+  for (;;) {
+    hear_all(shim);
+    if (is_somebodys(restart)) return 0;
     int64_t held = restart->unattended_since + restart->hold_ms, ready = ended + delay_of(restart);
     int64_t left = (held > ready ? held : ready) - monotonic_ms();
     if (left <= 0) return 1;
     control_wait(shim, left > DELAY_MAX_MS ? DELAY_MAX_MS : (int)left);
   }
-  return 0;
 }
 
 /** A volatile overlay refuses its work folder a second time, in case the host has crashed. It has not: we are here.
@@ -212,6 +220,7 @@ int restart_again(struct shim* shim, int succeeded, struct failure* failure) {
   struct restart* restart = &shim->restart;
   int64_t ended = monotonic_ms();
   if (restart->condition == RESTART_NONE || shim->life == LIFE_CREATED) return 0;
+  hear_all(shim);
   if (restart->condition == RESTART_ON_FAILURE && succeeded) return 0;
   if (is_somebodys(restart) || is_spent(restart, ended) || restart->failed == BEGINS_MAX) return 0;
   restart->quick = ended - restart->run_since >= STEADY_MS ? 0 : restart->quick + 1;

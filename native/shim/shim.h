@@ -96,8 +96,8 @@ int control_open(struct shim* shim, struct failure* failure);
 /** Takes a new client. */
 void control_accept(struct shim* shim);
 
-/** Answers for `ms` at most, or until something was answered; between two runs. */
-void control_wait(struct shim* shim, int ms);
+/** Answers for `ms` at most, or until something was answered (then 1); between two runs. */
+int control_wait(struct shim* shim, int ms);
 
 /** Answers one request of a client, or forgets the client. */
 void control_serve(struct shim* shim, int index);

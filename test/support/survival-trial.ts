@@ -4,7 +4,7 @@
  */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -128,8 +128,14 @@ export class SurvivalConduct {
       child.kill('SIGKILL');
       isComplete = true;
       await exited;
+      await until('what the agent was about to start is it no more', PATIENCE_MS, () => !this.#isAgentThere());
       this.#judge.gaps.push({ from: Date.now(), to: Number.POSITIVE_INFINITY });
     }
+  }
+
+  /** Also while a child of it has yet to begin its own program, and holds all that the agent held. */
+  #isAgentThere(): boolean {
+    return readdirSync('/proc').some((pid) => /^\d+$/.test(pid) && commandOf(pid).includes(this.#requestsPath));
   }
 
   /** True when the agent is complete. */
@@ -279,5 +285,14 @@ export class SurvivalConduct {
     const base = { ...this.#world.request(args[role], { template: { log } }), id: `${role}-${i}${SURVIVAL_MARK}` };
     const restart = { condition: 'any', delayMs: 0, maxAttempts: 0, windowMs: 0, used: 0, holdMs: 0 } as const;
     return { role, code, request: role === 'phoenix' ? { ...base, restart } : base };
+  }
+}
+
+/** Empty for a process that has just ended. */
+function commandOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return '';
   }
 }

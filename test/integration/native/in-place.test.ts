@@ -1,14 +1,18 @@
 /** What a shim does when its container ends while no agent is there. */
-import { existsSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { Container, RestartInPlace } from '../../../agent/runtime/runtime.ts';
 import { native } from '../../../native/index.ts';
 import { forever, NativeWorld, outputOf, until } from '../../support/native-world.ts';
 import { IN_USER_NAMESPACE, OciWorld } from '../../support/oci-world.ts';
 
-const { SIGTERM } = constants.signals;
+const { SIGCONT, SIGSTOP, SIGTERM } = constants.signals;
+const AGENT = fileURLToPath(new URL('../../support/survivor-agent.ts', import.meta.url));
 const AT_ONCE: RestartInPlace = { condition: 'any', delayMs: 0, maxAttempts: 0, windowMs: 0, used: 0, holdMs: 0 };
 
 let world: NativeWorld;
@@ -44,6 +48,12 @@ async function left(args: readonly string[], restart: Partial<RestartInPlace> = 
   return container;
 }
 
+/** Whether one of its threads waits for a message. */
+function isHearing(pid: number | undefined): boolean {
+  const threads = readdirSync(`/proc/${pid}/task`);
+  return threads.some((id) => readFileSync(`/proc/${pid}/task/${id}/wchan`, 'utf8').includes('skb_wait'));
+}
+
 async function found(): Promise<Container> {
   const [container] = await world.runtime.list(forever);
   return container ?? expect.fail('no container');
@@ -69,6 +79,22 @@ it('runs a container again in its own place: network, writable layer, cgroup and
   await until(() => outputOf(second) === 'ready\nready\n', 'both runs are in the log');
   expect((await world.runtime.stats(second.id)).pids.count).toBe(1);
   expect(await world.runtime.stop(second.id, { stopSignal: '', graceMs: 10_000 }, forever)).toMatchObject({ code: 0 });
+});
+
+it('is not kept from it by an agent that died before it was heard', async () => {
+  const container = await left(['after', '50', '5'], { delayMs: 4_000 });
+  await until(() => existsSync(fileOf(container, 'exit.json')), 'the shim waits');
+  const { shimPid, shimStartTime } = stateOf(container);
+  native().signal(shimPid, shimStartTime, SIGSTOP);
+  const requests = join(world.folder, 'requests.json');
+  writeFileSync(requests, '[]');
+  const args = ['--import', 'tsx', AGENT, join(world.folder, 'state'), world.cgroupParent, requests];
+  const agent = spawn(process.execPath, args, { stdio: ['pipe', 'ignore', 'inherit'] });
+  await until(() => isHearing(agent.pid), 'the agent has asked and waits for the answer');
+  agent.kill('SIGKILL');
+  await once(agent, 'exit');
+  native().signal(shimPid, shimStartTime, SIGCONT);
+  await until(() => runOf(container) === 2, 'it runs again');
 });
 
 it('leaves the exit to the agent that is there', async () => {
