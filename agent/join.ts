@@ -6,6 +6,7 @@
  * connection would leak the secret: with verification off, nothing checks the server before the call goes out.
  */
 
+import { once } from 'node:events';
 import { setTimeout as wait } from 'node:timers/promises';
 import { connect, type DetailedPeerCertificate } from 'node:tls';
 import { ClusterError, messageOf } from '../common/errors.ts';
@@ -81,11 +82,7 @@ async function chainOf(address: string, signal: AbortSignal): Promise<readonly U
   const done = new AbortController();
   try {
     return await Promise.race([
-      new Promise<readonly Uint8Array[]>((resolve, reject) => {
-        socket.once('secureConnect', () => resolve(unroll(socket.getPeerCertificate(true))));
-        socket.once('error', reject);
-        signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-      }),
+      once(socket, 'secureConnect', { signal }).then(() => unroll(socket.getPeerCertificate(true))),
       wait(DIAL_MS, undefined, { signal: done.signal }).then(() => {
         throw new Error(`no answer within ${DIAL_MS / 1000} s`);
       }),

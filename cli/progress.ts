@@ -1,5 +1,6 @@
 /** Follows one service on one stream until it stands: live on a terminal, a line a change elsewhere. */
 
+import { systemClock } from '../common/clock.ts';
 import { formatDuration } from '../common/units.ts';
 import type { covey } from '../proto/messages.ts';
 import type { ControlClient } from './client.ts';
@@ -40,10 +41,11 @@ export async function follow(control: ControlClient, service: Followed, options:
   const stop = new AbortController();
   const onInterrupt = () => stop.abort('interrupted');
   process.once('SIGINT', onInterrupt);
-  const timer =
-    options.timeoutMs === undefined ? undefined : setTimeout(() => stop.abort('deadline'), options.timeoutMs);
+  const { timeoutMs } = options;
+  const cancelDeadline =
+    timeoutMs === undefined ? undefined : systemClock.after(timeoutMs, () => stop.abort('deadline'));
   const screen = options.quiet ? undefined : new Screen(process.stdout.isTTY === true);
-  let stuck: NodeJS.Timeout | undefined;
+  let cancelStuck: (() => void) | undefined;
   let last: Picture | undefined;
   try {
     for await (const picture of control.watchProgress(
@@ -51,8 +53,8 @@ export async function follow(control: ControlClient, service: Followed, options:
       { signal: stop.signal },
     )) {
       last = picture;
-      clearTimeout(stuck);
-      if (cannotMove(picture)) stuck = setTimeout(() => stop.abort('stuck'), UNPLACEABLE_MS);
+      cancelStuck?.();
+      if (cannotMove(picture)) cancelStuck = systemClock.after(UNPLACEABLE_MS, () => stop.abort('stuck'));
       screen?.show(picture);
       if (picture.verdict !== 0) return conclude(picture, service, screen);
     }
@@ -63,8 +65,8 @@ export async function follow(control: ControlClient, service: Followed, options:
     screen?.end();
     return giveUp(stop.signal.reason as GivenUp, last, service, options);
   } finally {
-    clearTimeout(stuck);
-    clearTimeout(timer);
+    cancelStuck?.();
+    cancelDeadline?.();
     process.off('SIGINT', onInterrupt);
   }
 }

@@ -1,5 +1,6 @@
 /** `covey cluster …`. */
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
@@ -62,12 +63,9 @@ async function initCluster(flags: Readonly<Record<string, string>>): Promise<voi
   else if ((await run('systemctl', ['enable', '--now', 'covey-manager.service'])) !== 0) process.exitCode = EXIT.error;
 }
 
-function run(command: string, args: readonly string[]): Promise<number> {
-  const child = spawn(command, args, { stdio: 'inherit' });
-  return new Promise((done, fail) => {
-    child.once('error', fail);
-    child.once('exit', (code) => done(code ?? EXIT.error));
-  });
+async function run(command: string, args: readonly string[]): Promise<number> {
+  const [code] = (await once(spawn(command, args, { stdio: 'inherit' }), 'exit')) as [number | null];
+  return code ?? EXIT.error;
 }
 
 async function showToken(flags: { rotate?: boolean; quiet?: boolean }): Promise<void> {

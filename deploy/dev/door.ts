@@ -42,28 +42,21 @@ export function readLayout(dir: string): Layout {
 }
 
 /** Asks the daemon. @throws ClusterError `unavailable` when none runs */
-export function ask(layout: Layout, question: Ask): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(socketOf(layout));
-    let text = '';
+export async function ask(layout: Layout, question: Ask): Promise<Answer> {
+  const socket = connect(socketOf(layout));
+  let text = '';
+  try {
     socket.setEncoding('utf8');
     socket.once('connect', () => socket.write(`${JSON.stringify(question)}\n`));
-    socket.on('data', (chunk) => {
-      text += chunk;
+    for await (const chunk of socket) text += chunk;
+  } catch (cause) {
+    throw new ClusterError('unavailable', `the cluster in ${layout.dir} is not running`, {
+      hint: 'start it with `cluster up`',
+      cause,
     });
-    socket.once('error', (cause) => {
-      reject(
-        new ClusterError('unavailable', `the cluster in ${layout.dir} is not running`, {
-          hint: 'start it with `cluster up`',
-          cause,
-        }),
-      );
-    });
-    socket.once('close', () => {
-      if (text === '') return reject(new ClusterError('unavailable', `the cluster in ${layout.dir} is not running`));
-      const answer = JSON.parse(text) as Answer;
-      if (answer.ok) resolve(answer);
-      else reject(new ClusterError('invalid', answer.error ?? 'refused'));
-    });
-  });
+  }
+  if (text === '') throw new ClusterError('unavailable', `the cluster in ${layout.dir} is not running`);
+  const answer = JSON.parse(text) as Answer;
+  if (answer.ok) return answer;
+  throw new ClusterError('invalid', answer.error ?? 'refused');
 }

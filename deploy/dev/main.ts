@@ -1,11 +1,14 @@
 /** `deploy/dev/cluster`: a cluster of hosts on one machine, from the command line. */
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { ClusterError, explain, toClusterError } from '../../common/errors.ts';
+import { aborted } from '../../common/iterate.ts';
+import { stopSignal } from '../../common/stop-signal.ts';
 import { VERSION } from '../../common/version.ts';
 import { ask, readLayout } from './door.ts';
 import { HOSTS_MAX, type Layout, layOut, MANAGERS_MAX, tagOf } from './layout.ts';
@@ -206,25 +209,21 @@ async function printStatus(dir: string, format: string | undefined): Promise<num
   return 0;
 }
 
-function execOn(dir: string, name: string | undefined, command: readonly string[]): Promise<number> {
+async function execOn(dir: string, name: string | undefined, command: readonly string[]): Promise<number> {
   const host = readLayout(dir).hosts.find((one) => one.name === name);
   if (host === undefined) throw new ClusterError('not_found', `no host "${name ?? ''}" in ${dir}`);
-  if (command.length === 0) return Promise.resolve(usage('exec needs a command after --'));
+  if (command.length === 0) return usage('exec needs a command after --');
   const child = spawn('nsenter', [`--net=/run/netns/${host.netns}`, '--', ...command], { stdio: 'inherit' });
-  return new Promise((done, fail) => {
-    child.once('error', fail);
-    child.once('exit', (code, signal) => done(code ?? (signal === null ? 1 : 128)));
-  });
+  const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
+  return code ?? (signal === null ? 1 : 128);
 }
 
 async function untilInterrupted(layout: Layout): Promise<void> {
   console.error('running; Ctrl-C stops it and keeps its state');
-  await new Promise((done) => {
-    process.once('SIGINT', done);
-    process.once('SIGTERM', done);
-    // A timer keeps the process alive until then.
-    setInterval(() => {}, 60_000);
-  });
+  const stop = stopSignal();
+  // A timer keeps the process alive until then.
+  setInterval(() => {}, 60_000);
+  await aborted(stop);
   await down(layout);
 }
 

@@ -1,10 +1,12 @@
 /** The main job on one machine: a cluster, a web service on it, and what to try next. Behind `npm start`. */
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { ClusterError, explain, toClusterError } from '../../common/errors.ts';
+import { withResolvers } from '../../common/iterate.ts';
 import { VERSION } from '../../common/version.ts';
 import { withControl } from './client.ts';
 import { readLayout } from './door.ts';
@@ -111,20 +113,18 @@ async function discardOlder(dir: string): Promise<void> {
   await clean(dir);
 }
 
-function covey(env: NodeJS.ProcessEnv, ...args: string[]): Promise<number> {
+async function covey(env: NodeJS.ProcessEnv, ...args: string[]): Promise<number> {
   const child = spawn(process.execPath, [cli, ...args], { stdio: 'inherit', env });
-  return new Promise((done, fail) => {
-    child.once('error', fail);
-    child.once('exit', (code) => done(code ?? 1));
-  });
+  const [code] = (await once(child, 'exit')) as [number | null];
+  return code ?? 1;
 }
 
 function interruption(): Promise<'interrupted'> {
-  return new Promise((done) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => done('interrupted'));
-    // Keeps the process alive while nothing else does.
-    setInterval(() => {}, 60_000);
-  });
+  const interrupted = withResolvers<'interrupted'>();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => interrupted.resolve('interrupted'));
+  // Keeps the process alive while nothing else does.
+  setInterval(() => {}, 60_000);
+  return interrupted.promise;
 }
 
 function say(text: string): number {

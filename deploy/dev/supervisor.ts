@@ -3,9 +3,11 @@
  * started again when it ends, unless a fault was asked for. All children die with the supervisor; containers do not.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { systemClock } from '../../common/clock.ts';
 import { ClusterError } from '../../common/errors.ts';
 import type { DevHost, Layout } from './layout.ts';
 import { ETCD_PORT, PORT } from './layout.ts';
@@ -15,6 +17,8 @@ import { setCable, tearOut } from './wires.ts';
 /** Restarts wait so long at first, twice as long after each quick end, at most RESTART_MAX_MS. */
 const RESTART_MIN_MS = 100;
 const RESTART_MAX_MS = 2_000;
+/** A program that has not ended by then never will. */
+const KILL_AFTER_MS = 10_000;
 /** A process that ran for so long has started well. */
 const STEADY_MS = 5_000;
 
@@ -190,9 +194,9 @@ export class Supervisor {
       kept.child = undefined;
       if (this.#closing || !kept.wanted) return;
       if (Date.now() - startedAt > STEADY_MS) kept.delayMs = RESTART_MIN_MS;
-      setTimeout(() => {
+      systemClock.after(kept.delayMs, () => {
         if (kept.wanted && kept.child === undefined && !this.#closing) this.#start(kept);
-      }, kept.delayMs);
+      });
       kept.delayMs = Math.min(kept.delayMs * 2, RESTART_MAX_MS);
     };
     child.once('exit', ended);
@@ -201,13 +205,10 @@ export class Supervisor {
 }
 
 /** SIGTERM, and SIGKILL when that does not end it. */
-function end(child: ChildProcess): Promise<void> {
-  return new Promise((resolve) => {
-    const cut = setTimeout(() => child.kill('SIGKILL'), 10_000);
-    child.once('exit', () => {
-      clearTimeout(cut);
-      resolve();
-    });
-    child.kill('SIGTERM');
-  });
+async function end(child: ChildProcess): Promise<void> {
+  const cancel = systemClock.after(KILL_AFTER_MS, () => child.kill('SIGKILL'));
+  const exit = once(child, 'exit');
+  child.kill('SIGTERM');
+  await exit;
+  cancel();
 }
