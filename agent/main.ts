@@ -73,9 +73,9 @@ async function run(config: AgentConfig): Promise<void> {
     clock: systemClock,
     log,
   });
-  tellSystemd('READY=1', log);
+  await tellSystemd('READY=1', log);
   await aborted(AbortSignal.any([stop, agent.failed]));
-  tellSystemd('STOPPING=1', log);
+  await tellSystemd('STOPPING=1', log);
   log.info('stopping; containers go on');
   await agent.close();
   runtime.close();
@@ -157,11 +157,11 @@ async function readStandardInput(): Promise<string> {
   return text.trim();
 }
 
-function tellSystemd(message: string, log: Log): void {
+async function tellSystemd(message: string, log: Log): Promise<void> {
   const socket = process.env.NOTIFY_SOCKET;
   if (socket === undefined || socket === '') return;
   try {
-    native().notify(socket, message);
+    await native().notify(socket, message);
   } catch (cause) {
     log.warn({ cause, message }, 'systemd was not told');
   }

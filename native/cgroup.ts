@@ -81,8 +81,6 @@ export interface CgroupStats {
 export interface CgroupAddon {
   /** Makes a cgroup that containers can live in, with its parents. Idempotent. */
   cgroupEnsureParent(path: string): Promise<void>;
-  /** Moves this whole process there, in every hierarchy; makes it when missing. */
-  cgroupEnter(path: string): void;
   /** SIGKILL to everything in it and below it, also to what stands still. */
   cgroupKill(path: string): Promise<void>;
   /** Resolves when every process in it stands still; rejects with ETIMEDOUT, all running again, when one does not in 10 s. */

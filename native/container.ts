@@ -9,9 +9,9 @@ export interface ContainerCreateOptions {
   readonly overlayMode: 'auto' | 'fsconfig' | 'mount';
   /** The writable layer is never synced; it does not outlive a crash of the host. */
   readonly volatile: boolean;
-  /** The newest file; one that has grown to `logMaxBytes` becomes `.00000001`, `.00000002`, … In a folder without older ones. */
   /** The first process stays as an init: it reaps, hands on signals, and ends as the command does. */
   readonly reaper: boolean;
+  /** The newest file; one that has grown to `logMaxBytes` becomes `.00000001`, `.00000002`, … In a folder without older ones. */
   readonly logPath: string;
   readonly logMaxBytes: number;
   /** Kept, the newest included; from 1. */
@@ -118,5 +118,5 @@ export interface ContainerAddon {
   /** `name|uid[:group|gid]` by the image's own /etc/passwd and /etc/group; layers topmost first. */
   resolveUser(layers: readonly string[], user: string): Promise<ImageUser>;
   /** Starts a process that only sleeps until SIGTERM, to keep a systemd scope alive; gives its pid. */
-  holdScope(shimPath: string): number;
+  holdScope(shimPath: string): Promise<number>;
 }

@@ -2,8 +2,9 @@
  * The kernel's door: the one list of native functions and the only importer of the .node file.
  *
  * Comes in: plain values, converted by src/bind_<subject>.cc. Goes out: plain values with every property set (absent =
- * null), and errors as in error.ts. It never decides anything and never forks Node. One interface per subject in
- * <subject>.ts; a new subject adds its interface to `Addon` and its line to src/addon.cc.
+ * null), and errors as in error.ts. It never decides anything and never forks Node; what may take longer than a
+ * millisecond runs off the main thread and gives a promise. One interface per subject in <subject>.ts; a new subject adds
+ * its interface to `Subjects` and its line to src/addon.cc.
  */
 
 import { existsSync } from 'node:fs';
@@ -18,8 +19,61 @@ import type { LayerAddon } from './layer.ts';
 import type { NetworkAddon } from './network.ts';
 import type { ProcessAddon } from './process.ts';
 
-/** Every function of the addon. */
-export interface Addon extends ProcessAddon, ContainerAddon, ExecAddon, CgroupAddon, NetworkAddon, LayerAddon {}
+interface Subjects extends CgroupAddon, ContainerAddon, ExecAddon, LayerAddon, NetworkAddon, ProcessAddon {}
+
+/**
+ * Every function, in the order in which the addon registers them: src/bind_*.cc by name, each from top to bottom. What is
+ * not here cannot be called, and an addon with other functions is not loaded.
+ */
+export const FUNCTIONS = [
+  'cgroupEnsureParent',
+  'cgroupKill',
+  'cgroupPause',
+  'cgroupResume',
+  'cgroupPaused',
+  'cgroupUpdate',
+  'cgroupRemove',
+  'cgroupList',
+  'cgroupStats',
+  'cgroupFolder',
+  'containerCreate',
+  'containerStart',
+  'containerAttend',
+  'containerIdentify',
+  'containerExec',
+  'watchProcess',
+  'resolveUser',
+  'holdScope',
+  'containerExecStream',
+  'containerResize',
+  'waitingBytes',
+  'makeFolder',
+  'makeLimitedFolders',
+  'makeSpreadFolder',
+  'layerApply',
+  'removeTree',
+  'syncFileSystem',
+  'attachVeth',
+  'deleteLink',
+  'links',
+  'routes',
+  'changeRoutes',
+  'rules',
+  'changeRules',
+  'runNft',
+  'nftGeneration',
+  'countConnections',
+  'forgetConnections',
+  'forgetAddresses',
+  'forgetBlock',
+  'bootId',
+  'startTime',
+  'processAlive',
+  'signal',
+  'notify',
+] as const satisfies readonly (keyof Subjects)[];
+
+export type Addon = Pick<Subjects, (typeof FUNCTIONS)[number]>;
 
 let loaded: Addon | undefined;
 
@@ -53,12 +107,31 @@ export function packageFile(path: string): string {
 
 function load(): Addon {
   const path = builtFile(join('Release', 'covey.node'));
+  let addon: Addon;
   try {
-    return createRequire(import.meta.url)(path) as Addon;
+    addon = createRequire(import.meta.url)(path);
   } catch (cause) {
     throw new ClusterError('unavailable', `native core: ${path} cannot be loaded`, {
       hint: 'it was built for another Node or C library; run: node native/build.mjs --force',
       cause,
     });
   }
+  return listed(addon, path);
+}
+
+/** `addon` if it has the functions of the list and no others. @throws ClusterError `unavailable` saying what differs */
+export function listed(addon: Addon, path: string): Addon {
+  const found = Object.keys(addon);
+  const isSame = FUNCTIONS.length === found.length && FUNCTIONS.every((name, place) => found[place] === name);
+  if (isSame) return addon;
+  throw new ClusterError('unavailable', `native core: ${path} is of another version: ${differenceOf(found)}`, {
+    hint: 'run: node native/build.mjs',
+  });
+}
+
+function differenceOf(found: readonly string[]): string {
+  const missing = FUNCTIONS.filter((name) => !found.includes(name));
+  const more = found.filter((name) => !FUNCTIONS.some((own) => own === name));
+  if (missing.length + more.length === 0) return 'its functions are in another order';
+  return [...missing.map((name) => `lacks ${name}`), ...more.map((name) => `has ${name}`)].join(', ');
 }

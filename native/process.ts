@@ -11,8 +11,6 @@ export interface ProcessAddon {
   processAlive(pid: number, startTime: number): boolean;
   /** Sends a signal by pidfd; false when the process is gone. */
   signal(pid: number, startTime: number, signal: number): boolean;
-  /** sd_notify(3): `socket` is the value of NOTIFY_SOCKET, `message` for instance `READY=1`. */
-  notify(socket: string, message: string): void;
-  /** Sets the hostname of this process' own UTS namespace. */
-  setHostname(name: string): void;
+  /** sd_notify(3): `socket` is the value of NOTIFY_SOCKET, `message` for instance `READY=1`. Waits 10 s for a full one. */
+  notify(socket: string, message: string): Promise<void>;
 }

@@ -47,7 +47,7 @@ export async function cgroupParent(options: CgroupParentOptions): Promise<string
 async function scope(options: CgroupParentOptions): Promise<string> {
   const found = await controlGroupOf(options);
   if (found !== '') return found;
-  const holder = options.addon.holdScope(options.shimPath);
+  const holder = await options.addon.holdScope(options.shimPath);
   try {
     // busctl's words: method signature, name, mode, four properties, no auxiliary units.
     const properties = ['4', 'PIDs', 'au', '1', String(holder), 'Delegate', 'b', 'true', 'Slice', 's', SLICE];

@@ -4,29 +4,30 @@
 
 namespace covey {
 
-// One line per subject here and one in kSubjects; the function is defined in bind_<subject>.cc.
-void RegisterContainer(Napi::Env env, Napi::Object exports);
-void RegisterCgroup(Napi::Env env, Napi::Object exports);
-void RegisterExec(Napi::Env env, Napi::Object exports);
-void RegisterNetwork(Napi::Env env, Napi::Object exports);
-void RegisterLayer(Napi::Env env, Napi::Object exports);
-void RegisterProcess(Napi::Env env, Napi::Object exports);
+// One line per subject here and one in kSubjects, in the order of the files; the function is defined in
+// bind_<subject>.cc. FUNCTIONS in native/index.ts is the same list.
+void RegisterCgroup(Napi::Object exports);
+void RegisterContainer(Napi::Object exports);
+void RegisterExec(Napi::Object exports);
+void RegisterLayer(Napi::Object exports);
+void RegisterNetwork(Napi::Object exports);
+void RegisterProcess(Napi::Object exports);
 
 namespace {
 
-using Register = void (*)(Napi::Env, Napi::Object);
+using Register = void (*)(Napi::Object);
 constexpr Register kSubjects[] = {
-    RegisterContainer, RegisterExec, RegisterCgroup, RegisterNetwork, RegisterLayer, RegisterProcess,
+    RegisterCgroup, RegisterContainer, RegisterExec, RegisterLayer, RegisterNetwork, RegisterProcess,
 };
 
-Napi::Object Init(Napi::Env env, Napi::Object exports) {
-  for (Register subject : kSubjects) subject(env, exports);
+Napi::Object Init(Napi::Object exports) {
+  for (Register subject : kSubjects) subject(exports);
   return exports;
 }
 
 }  // namespace
 }  // namespace covey
 
-static Napi::Object InitAddon(Napi::Env env, Napi::Object exports) { return covey::Init(env, exports); }
+static Napi::Object InitAddon(Napi::Env, Napi::Object exports) { return covey::Init(exports); }
 
 NODE_API_MODULE(covey, InitAddon)

@@ -51,8 +51,8 @@ class AsyncTask final : public Napi::AsyncWorker {
       } else {
         deferred_.Resolve(convert_(Env(), std::move(*result_)));
       }
-    } catch (const Napi::Error& e) {
-      deferred_.Reject(e.Value());
+    } catch (...) {
+      deferred_.Reject(JsError(Env(), std::current_exception()).Value());
     }
   }
 
@@ -67,7 +67,7 @@ class AsyncTask final : public Napi::AsyncWorker {
 /**
  * Runs `work` on a thread of libuv's pool, then `convert(env, result)` on the main thread; the promise
  * rejects with the JavaScript form of what `work` threw. `work` must not touch napi and must end: the pool
- * has four threads, so waiting for a container or a client belongs to the watcher (watcher.h), not here.
+ * has four threads, so waiting for a container or a client belongs to Poll (poll.h), not here.
  */
 template <typename Work, typename Convert>
 Napi::Promise Async(Napi::Env env, Work work, Convert convert) {

@@ -107,13 +107,6 @@ Napi::Value CgroupRemove(const Napi::CallbackInfo& info) {
   return Async(info.Env(), [path = PathOf(info[0])] { RemoveCgroup(path); });
 }
 
-Napi::Value CgroupEnter(const Napi::CallbackInfo& info) {
-  return Sync(info.Env(), [&]() -> Napi::Value {
-    EnterCgroup(PathOf(info[0]));
-    return info.Env().Undefined();
-  });
-}
-
 Napi::Value CgroupList(const Napi::CallbackInfo& info) {
   return Async(
       info.Env(), [path = PathOf(info[0])] { return ListCgroups(path); },
@@ -125,10 +118,8 @@ Napi::Value CgroupList(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value CgroupFolder(const Napi::CallbackInfo& info) {
-  return Sync(info.Env(), [&]() -> Napi::Value {
-    const std::string folder = HostCgroups().FolderOf(PathOf(info[0]), PathOf(info[1]));
-    return folder.empty() ? info.Env().Null() : Napi::String::New(info.Env(), folder).As<Napi::Value>();
-  });
+  const std::string folder = HostCgroups().FolderOf(PathOf(info[0]), PathOf(info[1]));
+  return folder.empty() ? info.Env().Null() : Napi::String::New(info.Env(), folder).As<Napi::Value>();
 }
 
 Napi::Value CgroupStatsOf(const Napi::CallbackInfo& info) {
@@ -157,21 +148,17 @@ Napi::Value CgroupPaused(const Napi::CallbackInfo& info) {
 
 }  // namespace
 
-void RegisterCgroup(Napi::Env env, Napi::Object exports) {
-  const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
-    exports.Set(name, Napi::Function::New(env, function, name));
-  };
-  add("cgroupEnsureParent", CgroupEnsureParent);
-  add("cgroupEnter", CgroupEnter);
-  add("cgroupKill", CgroupKill);
-  add("cgroupPause", CgroupPause);
-  add("cgroupResume", CgroupResume);
-  add("cgroupPaused", CgroupPaused);
-  add("cgroupUpdate", CgroupUpdate);
-  add("cgroupRemove", CgroupRemove);
-  add("cgroupList", CgroupList);
-  add("cgroupStats", CgroupStatsOf);
-  add("cgroupFolder", CgroupFolder);
+void RegisterCgroup(Napi::Object exports) {
+  Export<CgroupEnsureParent>(exports, "cgroupEnsureParent");
+  Export<CgroupKill>(exports, "cgroupKill");
+  Export<CgroupPause>(exports, "cgroupPause");
+  Export<CgroupResume>(exports, "cgroupResume");
+  Export<CgroupPaused>(exports, "cgroupPaused");
+  Export<CgroupUpdate>(exports, "cgroupUpdate");
+  Export<CgroupRemove>(exports, "cgroupRemove");
+  Export<CgroupList>(exports, "cgroupList");
+  Export<CgroupStatsOf>(exports, "cgroupStats");
+  Export<CgroupFolder>(exports, "cgroupFolder");
 }
 
 }  // namespace covey

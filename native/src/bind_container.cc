@@ -113,17 +113,15 @@ std::map<Identity, std::shared_ptr<Fd>>& Doors() {
 }
 
 Napi::Value ContainerCreate(const Napi::CallbackInfo& info) {
-  return Sync(info.Env(), [&]() -> Napi::Value {
-    return Async(
-        info.Env(),
-        [config = Text(info[0]), options = OptionsFrom(info[1].As<Napi::Object>())] {
-          return CreateContainer(config, options);
-        },
-        [](Napi::Env env, const ContainerIdentity& made) {
-          Doors()[{made.shim_pid, made.shim_start_time}] = made.door;
-          return IdentityToJs(env, made);
-        });
-  });
+  return Async(
+      info.Env(),
+      [config = Text(info[0]), options = OptionsFrom(info[1].As<Napi::Object>())] {
+        return CreateContainer(config, options);
+      },
+      [](Napi::Env env, const ContainerIdentity& made) {
+        Doors()[{made.shim_pid, made.shim_start_time}] = made.door;
+        return IdentityToJs(env, made);
+      });
 }
 
 Napi::Value ContainerStart(const Napi::CallbackInfo& info) {
@@ -184,36 +182,34 @@ void WatchDoor(Napi::Env env, const Identity& shim, const std::shared_ptr<Watch>
 /** { ended: Promise<boolean>, cancel(): void }; ended is false when cancelled. */
 Napi::Value WatchProcess(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  return Sync(env, [&]() -> Napi::Value {
-    const pid_t pid = info[0].As<Napi::Number>().Int32Value();
-    const auto deferred = Napi::Promise::Deferred::New(env);
-    Napi::Object out = Napi::Object::New(env);
-    out.Set("ended", deferred.Promise());
-    // Shared with `cancel`, which may be called at any time.
-    auto watch = std::make_shared<Watch>();
-    const uint64_t start_time = Whole(info[1]);
-    Fd fd = OpenProcess(pid, start_time);
-    if (!fd) {
+  const pid_t pid = info[0].As<Napi::Number>().Int32Value();
+  const auto deferred = Napi::Promise::Deferred::New(env);
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("ended", deferred.Promise());
+  // Shared with `cancel`, which may be called at any time.
+  auto watch = std::make_shared<Watch>();
+  const uint64_t start_time = Whole(info[1]);
+  Fd fd = OpenProcess(pid, start_time);
+  if (!fd) {
+    Reap(pid, false);
+    Doors().erase({pid, start_time});
+    watch->Tell(env, deferred, true);
+  } else {
+    watch->process = Poll::Start(env, std::move(fd), [watch, deferred, pid, raw = napi_env(env)](int) {
       Reap(pid, false);
-      Doors().erase({pid, start_time});
-      watch->Tell(env, deferred, true);
-    } else {
-      watch->process = Poll::Start(env, std::move(fd), [watch, deferred, pid, raw = napi_env(env)](int) {
-        Reap(pid, false);
-        watch->process = nullptr;
-        watch->Tell(raw, deferred, true);
-        return false;
-      });
-      WatchDoor(env, {pid, start_time}, watch, deferred);
-    }
-    out.Set("cancel", Napi::Function::New(env, [watch, deferred](const Napi::CallbackInfo& call) {
-              if (watch->process != nullptr) watch->process->Stop();
-              if (watch->door != nullptr) watch->door->Stop();
-              watch->process = watch->door = nullptr;
-              watch->Tell(call.Env(), deferred, false);
-            }));
-    return out;
-  });
+      watch->process = nullptr;
+      watch->Tell(raw, deferred, true);
+      return false;
+    });
+    WatchDoor(env, {pid, start_time}, watch, deferred);
+  }
+  out.Set("cancel", Napi::Function::New(env, [watch, deferred](const Napi::CallbackInfo& call) {
+            if (watch->process != nullptr) watch->process->Stop();
+            if (watch->door != nullptr) watch->door->Stop();
+            watch->process = watch->door = nullptr;
+            watch->Tell(call.Env(), deferred, false);
+          }));
+  return out;
 }
 
 Napi::Value ExecToJs(Napi::Env env, const ExecResult& result) {
@@ -228,13 +224,12 @@ Napi::Value ExecToJs(Napi::Env env, const ExecResult& result) {
 void AwaitAnswer(Napi::Env env, ExecHandle handle, const Napi::Promise::Deferred& deferred) {
   auto text = std::make_shared<std::string>();
   const pid_t helper = handle.helper;
-  Poll::Start(env, std::move(handle.answer), [text, helper, deferred, raw = napi_env(env)](int fd) {
+  WaitForHelper(env, std::move(handle.answer), helper, [text, helper, deferred, raw = napi_env(env)](int fd) {
     char chunk[16384];
     ssize_t n = 0;
     while ((n = read(fd, chunk, sizeof chunk)) > 0) text->append(chunk, static_cast<size_t>(n));
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return true;
-    // The helper has closed its end as its last act, so this does not wait.
-    Reap(helper, true);
+    ReapOnLoop(raw, helper);
     try {
       deferred.Resolve(ExecToJs(raw, ParseExecAnswer(*text)));
     } catch (...) {
@@ -246,24 +241,21 @@ void AwaitAnswer(Napi::Env env, ExecHandle handle, const Napi::Promise::Deferred
 
 Napi::Value ContainerExec(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  return Sync(env, [&]() -> Napi::Value {
-    const auto options = info[3].As<Napi::Object>();
-    ExecOptions exec;
-    exec.cgroup = Text(options.Get("cgroup"));
-    exec.timeout_ms = Whole(options.Get("timeoutMs"));
-    exec.output_max = Whole(options.Get("outputMaxBytes"));
-    auto started = [pid = info[0].As<Napi::Number>().Int32Value(), ticks = Whole(info[1]),
-                    config = Text(info[2]), exec, shim = Text(options.Get("shimPath"))] {
-      return StartExec(pid, ticks, config, exec, shim);
-    };
-    // A promise of a promise: the first ends when the helper runs, the second when it has answered. The second is made
-    // where it is given out: the handle of a promise is good in the scope of its making only, and one from the call
-    // above would by now stand for whatever has taken its slot.
-    return Async(env, started, [](Napi::Env e, ExecHandle handle) -> Napi::Value {
-      const auto deferred = Napi::Promise::Deferred::New(e);
-      AwaitAnswer(e, std::move(handle), deferred);
-      return deferred.Promise();
-    });
+  const auto options = info[3].As<Napi::Object>();
+  ExecOptions exec;
+  exec.cgroup = Text(options.Get("cgroup"));
+  exec.timeout_ms = Whole(options.Get("timeoutMs"));
+  exec.output_max = Whole(options.Get("outputMaxBytes"));
+  auto started = [pid = info[0].As<Napi::Number>().Int32Value(), ticks = Whole(info[1]),
+                  config = Text(info[2]), exec,
+                  shim = Text(options.Get("shimPath"))] { return StartExec(pid, ticks, config, exec, shim); };
+  // A promise of a promise: the first ends when the helper runs, the second when it has answered. The second is made
+  // where it is given out: the handle of a promise is good in the scope of its making only, and one from the call
+  // above would by now stand for whatever has taken its slot.
+  return Async(env, started, [](Napi::Env e, ExecHandle handle) -> Napi::Value {
+    const auto deferred = Napi::Promise::Deferred::New(e);
+    AwaitAnswer(e, std::move(handle), deferred);
+    return deferred.Promise();
   });
 }
 
@@ -285,24 +277,22 @@ Napi::Value ResolveUser(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value HoldScope(const Napi::CallbackInfo& info) {
-  return Sync(info.Env(),
-              [&]() -> Napi::Value { return Napi::Number::New(info.Env(), SpawnHolder(Text(info[0]))); });
+  return Async(
+      info.Env(), [shim = Text(info[0])] { return SpawnHolder(shim); },
+      [](Napi::Env env, pid_t holder) -> Napi::Value { return Napi::Number::New(env, holder); });
 }
 
 }  // namespace
 
-void RegisterContainer(Napi::Env env, Napi::Object exports) {
-  const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
-    exports.Set(name, Napi::Function::New(env, function, name));
-  };
-  add("containerCreate", ContainerCreate);
-  add("containerStart", ContainerStart);
-  add("containerAttend", ContainerAttend);
-  add("containerIdentify", ContainerIdentify);
-  add("containerExec", ContainerExec);
-  add("watchProcess", WatchProcess);
-  add("resolveUser", ResolveUser);
-  add("holdScope", HoldScope);
+void RegisterContainer(Napi::Object exports) {
+  Export<ContainerCreate>(exports, "containerCreate");
+  Export<ContainerStart>(exports, "containerStart");
+  Export<ContainerAttend>(exports, "containerAttend");
+  Export<ContainerIdentify>(exports, "containerIdentify");
+  Export<ContainerExec>(exports, "containerExec");
+  Export<WatchProcess>(exports, "watchProcess");
+  Export<ResolveUser>(exports, "resolveUser");
+  Export<HoldScope>(exports, "holdScope");
 }
 
 }  // namespace covey

@@ -38,26 +38,25 @@ Napi::Value Given(Napi::Env env, Fd& fd) {
 using LiveDoor = std::shared_ptr<int>;
 
 /** Waits on Node's loop for what the helper says last. */
-Napi::Promise AwaitEnd(Napi::Env env, ExecStream stream, const LiveDoor& live) {
+Napi::Promise AwaitEnd(Napi::Env env, ExecStream& stream, const LiveDoor& live) {
   const auto deferred = Napi::Promise::Deferred::New(env);
   auto said = std::make_shared<std::string>(std::move(stream.said));
   *live = stream.door.get();
-  Poll::Start(env, std::move(stream.door),
-              [said, live, deferred, helper = stream.helper, raw = napi_env(env)](int fd) {
-                char chunk[256];
-                ssize_t n = 0;
-                while ((n = read(fd, chunk, sizeof chunk)) > 0) said->append(chunk, static_cast<size_t>(n));
-                if (n < 0 && (errno == EAGAIN || errno == EINTR)) return true;
-                *live = -1;
-                // The helper has closed its end as its last act, so this does not wait.
-                Reap(helper, true);
-                try {
-                  deferred.Resolve(Napi::Number::New(raw, ExitCodeIn(*said)));
-                } catch (...) {
-                  deferred.Reject(JsError(raw, std::current_exception()).Value());
-                }
-                return false;
-              });
+  WaitForHelper(env, std::move(stream.door), stream.helper,
+                [said, live, deferred, helper = stream.helper, raw = napi_env(env)](int fd) {
+                  char chunk[256];
+                  ssize_t n = 0;
+                  while ((n = read(fd, chunk, sizeof chunk)) > 0) said->append(chunk, static_cast<size_t>(n));
+                  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return true;
+                  *live = -1;
+                  ReapOnLoop(raw, helper);
+                  try {
+                    deferred.Resolve(Napi::Number::New(raw, ExitCodeIn(*said)));
+                  } catch (...) {
+                    deferred.Reject(JsError(raw, std::current_exception()).Value());
+                  }
+                  return false;
+                });
   return deferred.Promise();
 }
 
@@ -88,55 +87,50 @@ void AddOrders(Napi::Env env, Napi::Object out, const LiveDoor& live) {
 Napi::Value StreamToJs(Napi::Env env, ExecStream stream) {
   Napi::Object out = Napi::Object::New(env);
   const auto live = std::make_shared<int>(-1);
+  // First, because it may fail; what follows gives descriptors away.
+  out.Set("ended", AwaitEnd(env, stream, live));
   out.Set("pid", Napi::Number::New(env, stream.pid));
   out.Set("stdin", Given(env, stream.in));
   out.Set("stdout", Given(env, stream.out));
   out.Set("stderr", Given(env, stream.err));
   out.Set("terminal", Given(env, stream.terminal));
-  out.Set("ended", AwaitEnd(env, std::move(stream), live));
   AddOrders(env, out, live);
   return out;
 }
 
 Napi::Value ContainerExecStream(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  return Sync(env, [&]() -> Napi::Value {
-    const auto from = info[3].As<Napi::Object>();
-    ExecOptions options;
-    options.cgroup = Text(from.Get("cgroup"));
-    options.privileged = Flag(from.Get("privileged"));
-    options.stream = StreamWish{.terminal = Flag(from.Get("terminal")),
-                                .detached = Flag(from.Get("detached")),
-                                .rows = Cells(from.Get("rows"), "rows"),
-                                .columns = Cells(from.Get("columns"), "columns")};
-    auto start = [pid = info[0].As<Napi::Number>().Int32Value(), ticks = Whole(info[1]),
-                  process = Text(info[2]), options, has_stdin = Flag(from.Get("stdin")),
-                  shim = Text(from.Get("shimPath"))] {
-      return StartExecStream(pid, ticks, process, options, has_stdin, shim);
-    };
-    return Async(env, start, [](Napi::Env e, ExecStream stream) { return StreamToJs(e, std::move(stream)); });
-  });
+  const auto from = info[3].As<Napi::Object>();
+  ExecOptions options;
+  options.cgroup = Text(from.Get("cgroup"));
+  options.privileged = Flag(from.Get("privileged"));
+  options.stream = StreamWish{.terminal = Flag(from.Get("terminal")),
+                              .detached = Flag(from.Get("detached")),
+                              .rows = Cells(from.Get("rows"), "rows"),
+                              .columns = Cells(from.Get("columns"), "columns")};
+  auto start = [pid = info[0].As<Napi::Number>().Int32Value(), ticks = Whole(info[1]),
+                process = Text(info[2]), options, has_stdin = Flag(from.Get("stdin")),
+                shim = Text(from.Get("shimPath"))] {
+    return StartExecStream(pid, ticks, process, options, has_stdin, shim);
+  };
+  return Async(env, start, [](Napi::Env e, ExecStream stream) { return StreamToJs(e, std::move(stream)); });
 }
 
 Napi::Value ContainerResize(const Napi::CallbackInfo& info) {
-  return Sync(info.Env(), [&]() -> Napi::Value {
-    return Async(info.Env(), [dir = Text(info[0]), rows = Cells(info[1], "rows"),
-                              columns = Cells(info[2], "columns")] { ResizeContainer(dir, rows, columns); });
-  });
+  return Async(info.Env(), [dir = Text(info[0]), rows = Cells(info[1], "rows"),
+                            columns = Cells(info[2], "columns")] { ResizeContainer(dir, rows, columns); });
 }
 
 Napi::Value WaitingBytesOf(const Napi::CallbackInfo& info) {
-  return Sync(info.Env(), [&]() -> Napi::Value {
-    return Napi::Number::New(info.Env(), WaitingBytes(info[0].As<Napi::Number>().Int32Value()));
-  });
+  return Napi::Number::New(info.Env(), WaitingBytes(info[0].As<Napi::Number>().Int32Value()));
 }
 
 }  // namespace
 
-void RegisterExec(Napi::Env env, Napi::Object exports) {
-  exports.Set("containerExecStream", Napi::Function::New(env, ContainerExecStream, "containerExecStream"));
-  exports.Set("containerResize", Napi::Function::New(env, ContainerResize, "containerResize"));
-  exports.Set("waitingBytes", Napi::Function::New(env, WaitingBytesOf, "waitingBytes"));
+void RegisterExec(Napi::Object exports) {
+  Export<ContainerExecStream>(exports, "containerExecStream");
+  Export<ContainerResize>(exports, "containerResize");
+  Export<WaitingBytesOf>(exports, "waitingBytes");
 }
 
 }  // namespace covey

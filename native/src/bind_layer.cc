@@ -55,20 +55,18 @@ LayerOp OpOf(const Napi::Object& from) {
 }
 
 Napi::Value Apply(const Napi::CallbackInfo& info) {
-  return Sync(info.Env(), [&]() -> Napi::Value {
-    const int root = info[0].As<Napi::Number>().Int32Value();
-    const auto list = info[1].As<Napi::Array>();
-    auto ops = std::make_shared<std::vector<LayerOp>>();
-    ops->reserve(list.Length());
-    for (uint32_t at = 0; at < list.Length(); at++) {
-      Napi::HandleScope scope(info.Env());
-      ops->push_back(OpOf(list.Get(at).As<Napi::Object>()));
-    }
-    // The ops point into the bodies' memory, so the list is kept until the thread is done with them.
-    return Async(
-        info.Env(), [root, ops] { ApplyLayer(root, *ops); },
-        [kept = Napi::Persistent(list)](Napi::Env env) { return env.Undefined(); });
-  });
+  const int root = info[0].As<Napi::Number>().Int32Value();
+  const auto list = info[1].As<Napi::Array>();
+  auto ops = std::make_shared<std::vector<LayerOp>>();
+  ops->reserve(list.Length());
+  for (uint32_t at = 0; at < list.Length(); at++) {
+    Napi::HandleScope scope(info.Env());
+    ops->push_back(OpOf(list.Get(at).As<Napi::Object>()));
+  }
+  // The ops point into the bodies' memory, so the list is kept until the thread is done with them.
+  return Async(
+      info.Env(), [root, ops] { ApplyLayer(root, *ops); },
+      [kept = Napi::Persistent(list)](Napi::Env env) { return env.Undefined(); });
 }
 
 Napi::Value Remove(const Napi::CallbackInfo& info) {
@@ -88,13 +86,11 @@ NewFile FileOf(const Napi::Object& from) {
 }
 
 Napi::Value Make(const Napi::CallbackInfo& info) {
-  return Sync(info.Env(), [&]() -> Napi::Value {
-    std::vector<NewFile> files;
-    const auto list = info[1].As<Napi::Array>();
-    for (uint32_t at = 0; at < list.Length(); at++) files.push_back(FileOf(list.Get(at).As<Napi::Object>()));
-    return Async(info.Env(),
-                 [path = info[0].As<Napi::String>().Utf8Value(), files] { MakeFolder(path, files); });
-  });
+  std::vector<NewFile> files;
+  const auto list = info[1].As<Napi::Array>();
+  for (uint32_t at = 0; at < list.Length(); at++) files.push_back(FileOf(list.Get(at).As<Napi::Object>()));
+  return Async(info.Env(),
+               [path = info[0].As<Napi::String>().Utf8Value(), files] { MakeFolder(path, files); });
 }
 
 Napi::Value MakeLimited(const Napi::CallbackInfo& info) {
@@ -114,13 +110,13 @@ Napi::Value MakeSpread(const Napi::CallbackInfo& info) {
 
 }  // namespace
 
-void RegisterLayer(Napi::Env env, Napi::Object exports) {
-  exports.Set("layerApply", Napi::Function::New(env, Apply, "layerApply"));
-  exports.Set("makeFolder", Napi::Function::New(env, Make, "makeFolder"));
-  exports.Set("makeLimitedFolders", Napi::Function::New(env, MakeLimited, "makeLimitedFolders"));
-  exports.Set("makeSpreadFolder", Napi::Function::New(env, MakeSpread, "makeSpreadFolder"));
-  exports.Set("removeTree", Napi::Function::New(env, Remove, "removeTree"));
-  exports.Set("syncFileSystem", Napi::Function::New(env, SyncFs, "syncFileSystem"));
+void RegisterLayer(Napi::Object exports) {
+  Export<Make>(exports, "makeFolder");
+  Export<MakeLimited>(exports, "makeLimitedFolders");
+  Export<MakeSpread>(exports, "makeSpreadFolder");
+  Export<Apply>(exports, "layerApply");
+  Export<Remove>(exports, "removeTree");
+  Export<SyncFs>(exports, "syncFileSystem");
 }
 
 }  // namespace covey

@@ -215,20 +215,20 @@ Napi::Value ForgetTheBlock(const Napi::CallbackInfo& info) {
 
 }  // namespace
 
-void RegisterNetwork(Napi::Env env, Napi::Object exports) {
-  exports.Set("attachVeth", Napi::Function::New(env, AttachVethTo, "attachVeth"));
-  exports.Set("deleteLink", Napi::Function::New(env, DeleteLinkNamed, "deleteLink"));
-  exports.Set("links", Napi::Function::New(env, ListLinks, "links"));
-  exports.Set("routes", Napi::Function::New(env, ListRoutes, "routes"));
-  exports.Set("changeRoutes", Napi::Function::New(env, SetRoutes, "changeRoutes"));
-  exports.Set("rules", Napi::Function::New(env, ListRules, "rules"));
-  exports.Set("changeRules", Napi::Function::New(env, SetRules, "changeRules"));
-  exports.Set("runNft", Napi::Function::New(env, RunScript, "runNft"));
-  exports.Set("nftGeneration", Napi::Function::New(env, Generation, "nftGeneration"));
-  exports.Set("countConnections", Napi::Function::New(env, CountOpen, "countConnections"));
-  exports.Set("forgetAddresses", Napi::Function::New(env, ForgetTheseAddresses, "forgetAddresses"));
-  exports.Set("forgetBlock", Napi::Function::New(env, ForgetTheBlock, "forgetBlock"));
-  exports.Set("forgetConnections", Napi::Function::New(env, Forget, "forgetConnections"));
+void RegisterNetwork(Napi::Object exports) {
+  Export<AttachVethTo>(exports, "attachVeth");
+  Export<DeleteLinkNamed>(exports, "deleteLink");
+  Export<ListLinks>(exports, "links");
+  Export<ListRoutes>(exports, "routes");
+  Export<SetRoutes>(exports, "changeRoutes");
+  Export<ListRules>(exports, "rules");
+  Export<SetRules>(exports, "changeRules");
+  Export<RunScript>(exports, "runNft");
+  Export<Generation>(exports, "nftGeneration");
+  Export<CountOpen>(exports, "countConnections");
+  Export<Forget>(exports, "forgetConnections");
+  Export<ForgetTheseAddresses>(exports, "forgetAddresses");
+  Export<ForgetTheBlock>(exports, "forgetBlock");
 }
 
 }  // namespace covey

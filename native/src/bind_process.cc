@@ -12,11 +12,9 @@ Napi::Value BootIdOf(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value StartTime(const Napi::CallbackInfo& info) {
-  return Sync(info.Env(), [&]() -> Napi::Value {
-    const auto ticks = StartTimeOf(info[0].As<Napi::Number>().Int32Value());
-    if (!ticks) return info.Env().Null();
-    return Napi::Number::New(info.Env(), static_cast<double>(*ticks));
-  });
+  const auto ticks = StartTimeOf(info[0].As<Napi::Number>().Int32Value());
+  if (!ticks) return info.Env().Null();
+  return Napi::Number::New(info.Env(), static_cast<double>(*ticks));
 }
 
 uint64_t TicksAt(const Napi::CallbackInfo& info, size_t index) {
@@ -24,44 +22,30 @@ uint64_t TicksAt(const Napi::CallbackInfo& info, size_t index) {
 }
 
 Napi::Value ProcessAlive(const Napi::CallbackInfo& info) {
-  return Sync(info.Env(), [&]() -> Napi::Value {
-    const bool alive =
-        static_cast<bool>(OpenProcess(info[0].As<Napi::Number>().Int32Value(), TicksAt(info, 1)));
-    return Napi::Boolean::New(info.Env(), alive);
-  });
+  const bool alive =
+      static_cast<bool>(OpenProcess(info[0].As<Napi::Number>().Int32Value(), TicksAt(info, 1)));
+  return Napi::Boolean::New(info.Env(), alive);
 }
 
 Napi::Value Signal(const Napi::CallbackInfo& info) {
-  return Sync(info.Env(), [&]() -> Napi::Value {
-    const bool sent = SignalProcess(info[0].As<Napi::Number>().Int32Value(), TicksAt(info, 1),
-                                    info[2].As<Napi::Number>().Int32Value());
-    return Napi::Boolean::New(info.Env(), sent);
-  });
+  const bool sent = SignalProcess(info[0].As<Napi::Number>().Int32Value(), TicksAt(info, 1),
+                                  info[2].As<Napi::Number>().Int32Value());
+  return Napi::Boolean::New(info.Env(), sent);
 }
 
 Napi::Value NotifyService(const Napi::CallbackInfo& info) {
-  return Sync(info.Env(), [&]() -> Napi::Value {
-    Notify(info[0].As<Napi::String>().Utf8Value(), info[1].As<Napi::String>().Utf8Value());
-    return info.Env().Undefined();
-  });
-}
-
-Napi::Value SetHostnameTo(const Napi::CallbackInfo& info) {
-  return Sync(info.Env(), [&]() -> Napi::Value {
-    SetHostname(info[0].As<Napi::String>().Utf8Value());
-    return info.Env().Undefined();
-  });
+  return Async(info.Env(), [socket = info[0].As<Napi::String>().Utf8Value(),
+                            message = info[1].As<Napi::String>().Utf8Value()] { Notify(socket, message); });
 }
 
 }  // namespace
 
-void RegisterProcess(Napi::Env env, Napi::Object exports) {
-  exports.Set("bootId", Napi::Function::New(env, BootIdOf, "bootId"));
-  exports.Set("startTime", Napi::Function::New(env, StartTime, "startTime"));
-  exports.Set("processAlive", Napi::Function::New(env, ProcessAlive, "processAlive"));
-  exports.Set("signal", Napi::Function::New(env, Signal, "signal"));
-  exports.Set("notify", Napi::Function::New(env, NotifyService, "notify"));
-  exports.Set("setHostname", Napi::Function::New(env, SetHostnameTo, "setHostname"));
+void RegisterProcess(Napi::Object exports) {
+  Export<BootIdOf>(exports, "bootId");
+  Export<StartTime>(exports, "startTime");
+  Export<ProcessAlive>(exports, "processAlive");
+  Export<Signal>(exports, "signal");
+  Export<NotifyService>(exports, "notify");
 }
 
 }  // namespace covey

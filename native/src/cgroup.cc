@@ -161,11 +161,4 @@ std::vector<std::string> ListCgroups(const std::string& path) {
   return {names.begin(), names.end()};
 }
 
-void EnterCgroup(const std::string& path) {
-  EnsureCgroupParent(path);
-  for (const std::string& folder : HostCgroups().FoldersOf(path)) {
-    WriteSmallFile(folder + "/cgroup.procs", "0");
-  }
-}
-
 }  // namespace covey

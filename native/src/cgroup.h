@@ -66,7 +66,4 @@ void RemoveCgroup(const std::string& path);
 /** Names of the cgroups directly below `path`, from all hierarchies, each once. */
 std::vector<std::string> ListCgroups(const std::string& path);
 
-/** Enters the cgroup with the calling process, all of its threads, in every hierarchy; makes it when missing. */
-void EnterCgroup(const std::string& path);
-
 }  // namespace covey

@@ -24,7 +24,7 @@ void ThawBelow(const std::string& folder) {
 }
 
 std::string FreezerFolder(const std::string& path) {
-  const std::string folder = HostCgroups().FolderOf("freezer", path);
+  std::string folder = HostCgroups().FolderOf("freezer", path);
   if (folder.empty()) {
     throw SysError{EOPNOTSUPP, "write", path, "pausing", "this host has no cgroup controller \"freezer\""};
   }

@@ -79,7 +79,7 @@ void CheckUse(const json& memory, const CgroupLayout& layout, const std::string&
 
 /** The text that brings a file back to what it said before, for files that do not take what they show. */
 std::string Restorable(const CgroupSetting& setting, const std::string& before) {
-  const std::string first = before.substr(0, before.find('\n'));
+  std::string first = before.substr(0, before.find('\n'));
   // These say "DEVICE …" a line; the device's own line is wanted, and no line means no limit.
   const bool in_words = setting.file == "io.max" || setting.file == "rdma.max";
   const bool by_device = in_words || setting.file == "net_prio.ifpriomap" ||

@@ -55,9 +55,12 @@ std::vector<std::string> Ask(int fd, const std::string& request) {
 
 }  // namespace
 
-void Reap(pid_t pid, bool wait) {
-  if (pid <= 0) return;
-  while (waitpid(pid, nullptr, wait ? 0 : WNOHANG) < 0 && errno == EINTR) continue;
+bool Reap(pid_t pid, bool wait) {
+  if (pid <= 0) return true;
+  pid_t reaped = 0;
+  do reaped = waitpid(pid, nullptr, wait ? 0 : WNOHANG);
+  while (reaped < 0 && errno == EINTR);
+  return reaped != 0;
 }
 
 ContainerIdentity CreateContainer(const std::string& config, const CreateOptions& options) {

@@ -85,8 +85,11 @@ ExecHandle StartExec(pid_t pid, uint64_t start_time, const std::string& config, 
 /** What the helper has answered, read to its end. Throws SysError with the step that failed. */
 ExecResult ParseExecAnswer(const std::string& text);
 
-/** Takes the exit status of a child of ours, so that it is no zombie; a stranger's pid is no matter. */
-void Reap(pid_t pid, bool wait);
+/**
+ * Takes the exit status of a child of ours, so that it is no zombie; a stranger's pid is no matter. False when it is still
+ * there: it lives, and `wait` was not asked for.
+ */
+bool Reap(pid_t pid, bool wait);
 
 /** Starts `covey-shim --hold`, which keeps a cgroup scope alive, and gives its pid. */
 pid_t SpawnHolder(const std::string& shim_path);

@@ -66,6 +66,16 @@ uint32_t UserOf(const std::string& config) {
   return static_cast<uint32_t>(NumberOr(ObjectOr(ObjectOr(parsed, "process"), "user"), "uid", 0));
 }
 
+/** Throws SysError ESRCH when there is no such process. */
+std::string UidMapOf(pid_t pid) {
+  try {
+    return ReadSmallFile("/proc/" + std::to_string(pid) + "/uid_map");
+  } catch (const SysError& e) {
+    if (e.error() != ENOENT && e.error() != ESRCH) throw;
+    throw SysError{ESRCH, "pidfd_open", std::to_string(pid)};
+  }
+}
+
 void SendOrder(int door, const stream_order& order) {
   if (send(door, &order, sizeof order, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) return;
   if (errno != EPIPE && errno != ECONNRESET) throw SysError{errno, "send", "covey-shim"};
@@ -94,8 +104,7 @@ ExecStream StartExecStream(pid_t pid, uint64_t start_time, const std::string& co
     stream.out = std::move(out.ours);
     stream.err = std::move(err.ours);
   }
-  options.stream->owner_uid =
-      HostUidIn(ReadSmallFile("/proc/" + std::to_string(pid) + "/uid_map"), UserOf(config));
+  options.stream->owner_uid = HostUidIn(UidMapOf(pid), UserOf(config));
   ExecHandle handle = StartExec(pid, start_time, config, options, shim_path, stdio);
   stream.door = std::move(handle.answer);
   stream.helper = handle.helper;

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -24,15 +25,19 @@ std::string Sentence(const SysError& e) {
   return text;
 }
 
-Napi::Error Make(Napi::Env env, const SysError& e) {
+Napi::Error Furnished(Napi::Error error, const SysError& e) {
+  const Napi::Env env = error.Env();
   const char* name = strerrorname_np(e.error());
-  Napi::Error error = Napi::Error::New(env, Sentence(e));
   error.Set("code", Napi::String::New(env, name ? name : "EUNKNOWN"));
   error.Set("errno", Napi::Number::New(env, -e.error()));
   error.Set("syscall", Napi::String::New(env, e.syscall()));
   error.Set("path", TextOrNull(env, e.path()));
   error.Set("step", TextOrNull(env, e.step()));
   return error;
+}
+
+Napi::Error Make(Napi::Env env, const SysError& e) {
+  return Furnished(Napi::Error::New(env, Sentence(e)), e);
 }
 
 }  // namespace
@@ -43,17 +48,17 @@ Napi::Error JsError(Napi::Env env, std::exception_ptr failure) {
   } catch (const SysError& e) {
     return Make(env, e);
   } catch (const InvalidInput& e) {
-    Napi::Error error = Napi::Error::New(env, e.field() + ": " + e.what());
-    error.Set("code", Napi::String::New(env, "EINVAL"));
-    error.Set("errno", Napi::Number::New(env, -EINVAL));
-    error.Set("syscall", Napi::String::New(env, "validate"));
-    error.Set("path", Napi::String::New(env, e.field()));
-    error.Set("step", env.Null());
-    return error;
+    return Furnished(Napi::Error::New(env, e.field() + ": " + e.what()),
+                     SysError{EINVAL, "validate", e.field()});
+  } catch (const Napi::Error& e) {
+    // A value of another type than the border's: "A string was expected".
+    return Furnished(e, SysError{EINVAL, "convert"});
+  } catch (const std::bad_alloc&) {
+    return Make(env, SysError{ENOMEM, "malloc"});
   } catch (const std::exception& e) {
-    return Napi::Error::New(env, e.what());
+    return Make(env, SysError{ENOTRECOVERABLE, "covey", "", "", e.what()});
   } catch (...) {
-    return Napi::Error::New(env, "unknown native failure");
+    return Make(env, SysError{ENOTRECOVERABLE, "covey"});
   }
 }
 

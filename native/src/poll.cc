@@ -1,7 +1,12 @@
 #include "poll.h"
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <csignal>
 #include <utility>
 
+#include "container.h"
 #include "sys_error.h"
 
 namespace covey {
@@ -35,6 +40,30 @@ void Poll::OnEvent(uv_poll_t* handle, int, int) {
   const Napi::HandleScope handles(self->env_);
   const Napi::CallbackScope scope(self->env_, self->context_);
   if (!self->ready_(self->fd_.get())) self->Stop();
+}
+
+void WaitForHelper(Napi::Env env, Fd door, pid_t helper, std::function<bool(int fd)> ready) {
+  try {
+    Poll::Start(env, std::move(door), std::move(ready));
+  } catch (...) {
+    kill(helper, SIGKILL);
+    Reap(helper, true);
+    throw;
+  }
+}
+
+void ReapOnLoop(Napi::Env env, pid_t child) {
+  if (Reap(child, false)) return;
+  Fd ended{static_cast<int>(syscall(SYS_pidfd_open, child, 0))};
+  // Without a descriptor to spare, better late than never.
+  if (!ended) {
+    Reap(child, true);
+    return;
+  }
+  WaitForHelper(env, std::move(ended), child, [child](int) {
+    Reap(child, false);
+    return false;
+  });
 }
 
 }  // namespace covey

@@ -32,4 +32,13 @@ class Poll {
   std::function<bool(int fd)> ready_;
 };
 
+/**
+ * The same for a helper of ours and what it says, which ends with it. When the wait cannot begin, the helper is killed
+ * before SysError is thrown.
+ */
+void WaitForHelper(Napi::Env env, Fd door, pid_t helper, std::function<bool(int fd)> ready);
+
+/** Reaps a child that has said its last and is about to end; what it takes to die is not waited for here. */
+void ReapOnLoop(Napi::Env env, pid_t child);
+
 }  // namespace covey

@@ -17,7 +17,9 @@
 namespace covey {
 namespace {
 constexpr size_t kSmallFileMax = 1 << 20;
-}
+/** A service manager that reads nothing must not hold one of the pool's threads for good. */
+constexpr timeval kNotifyPatience{10, 0};
+}  // namespace
 
 std::string ReadSmallFile(const std::string& path) {
   Fd fd{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
@@ -99,15 +101,12 @@ void Notify(const std::string& socket_path, const std::string& message) {
   if (address.sun_path[0] == '@') address.sun_path[0] = '\0';
   Fd fd{socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
   if (!fd) throw SysError{errno, "socket"};
+  setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &kNotifyPatience, sizeof kNotifyPatience);
   const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + socket_path.size());
   if (sendto(fd.get(), message.data(), message.size(), MSG_NOSIGNAL,
              reinterpret_cast<const sockaddr*>(&address), length) < 0) {
     throw SysError{errno, "sendto", socket_path};
   }
-}
-
-void SetHostname(const std::string& name) {
-  if (sethostname(name.data(), name.size()) != 0) throw SysError{errno, "sethostname", name};
 }
 
 }  // namespace covey

@@ -30,9 +30,6 @@ bool SignalProcess(pid_t pid, uint64_t start_time, int signal);
 /** Sends `message` to the service manager. Source: sd_notify(3); a leading @ means the abstract namespace. */
 void Notify(const std::string& socket_path, const std::string& message);
 
-/** Sets the hostname of the current UTS namespace. Source: sethostname(2). */
-void SetHostname(const std::string& name);
-
 /** The whole of a small file of the kernel's (at most 1 MiB). Throws SysError. */
 std::string ReadSmallFile(const std::string& path);
 

@@ -4,7 +4,9 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
+#include <sys/poll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +18,9 @@
 
 namespace covey {
 namespace {
+
+/** What a shim gets for ending by itself, undoing what it has made. */
+constexpr int kLastWordsMs = 1000;
 
 /** A sealed copy of the program in memory; -1 when this host gives none, and the file itself must do. */
 int SealedCopy(const std::string& path) {
@@ -152,12 +157,14 @@ std::vector<std::string> Understand(const std::string& text) {
 uint64_t TicksIn(const std::string& text) { return strtoull(text.c_str(), nullptr, 10); }
 
 int EndShim(pid_t shim) {
+  const Fd alive{static_cast<int>(syscall(SYS_pidfd_open, shim, 0))};
+  pollfd end{alive.get(), POLLIN, 0};
+  int ends = 0;
+  do ends = poll(&end, 1, kLastWordsMs);
+  while (ends < 0 && errno == EINTR);
+  const bool is_ours = ends == 0 && kill(shim, SIGKILL) == 0;
   int status = 0;
-  bool is_ours = false;
-  for (int round = 0; waitpid(shim, &status, WNOHANG) == 0; round++) {
-    if (round == 200) is_ours = kill(shim, SIGKILL) == 0;
-    usleep(5000);
-  }
+  while (waitpid(shim, &status, 0) < 0 && errno == EINTR) continue;
   return WIFSIGNALED(status) && !is_ours ? WTERMSIG(status) : 0;
 }
 

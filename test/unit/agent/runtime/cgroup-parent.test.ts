@@ -21,7 +21,7 @@ function host(hasSystemd: boolean, shown: string[], calls: string[]): CgroupPare
       ensured.push(path);
     },
     cgroupFolder: () => folder,
-    holdScope: () => 4_711,
+    holdScope: async () => 4_711,
   };
   return {
     configured: '/covey',
