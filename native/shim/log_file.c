@@ -25,7 +25,7 @@ int log_file_open(struct log_file* file, const char* path, uint64_t size_max, un
   if (length >= sizeof folder || strlen(slash + 1) >= sizeof file->name) return errno = ENAMETOOLONG, -1;
   memcpy(folder, path, length);
   folder[length] = '\0';
-  strcpy(file->name, slash + 1);
+  snprintf(file->name, sizeof file->name, "%s", slash + 1);
   file->size_max = size_max;
   file->files = files;
   file->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -38,7 +38,7 @@ static void forget(const struct log_file* file, unsigned number) {
   snprintf(name, sizeof name, "%s.%08u", file->name, number);
   unlinkat(file->folder, name, 0);
   // In this order: the agent that has just put the compressed one in place finds the plain one gone and removes both.
-  strcat(name, ".gz");
+  snprintf(name, sizeof name, "%s.%08u.gz", file->name, number);
   unlinkat(file->folder, name, 0);
 }
 

@@ -82,7 +82,8 @@ static size_t escape(char* out, unsigned char c) {
     out[1] = pair[1];
     return 2;
   }
-  memcpy(out, "\\u00", 4);
+  static const char start[4] = {'\\', 'u', '0', '0'};
+  memcpy(out, start, sizeof start);
   out[4] = digits[c >> 4];
   out[5] = digits[c & 15];
   return ESCAPED_MAX;
