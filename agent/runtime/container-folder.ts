@@ -48,11 +48,12 @@ export class ContainerFolder {
   /**
    * Makes the folder with all that is ours in it, the note last. Rejects with EEXIST when there is one. The environment
    * may hold secrets: config and note are for root only.
+   * @param config  an OciConfig as JSON
    */
-  async make(addon: LayerAddon, note: ContainerNote, config: OciConfig, files: readonly PlacedFile[]): Promise<void> {
+  async make(addon: LayerAddon, note: ContainerNote, config: string, files: readonly PlacedFile[]): Promise<void> {
     await addon.makeFolder(this.path, [
       ...files.map(({ content }, number) => ({ path: fileName(number), content, mode: 0o644 })),
-      { path: 'config.json', content: JSON.stringify(config), mode: 0o600 },
+      { path: 'config.json', content: config, mode: 0o600 },
       { path: 'container.json', content: JSON.stringify({ version: VERSION, ...note }), mode: 0o600 },
     ]);
   }

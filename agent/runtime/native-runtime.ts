@@ -13,6 +13,7 @@ import type { ContainerIdentity, ProcessWatch } from '../../native/container.ts'
 import { isNativeError } from '../../native/error.ts';
 import { type Addon, builtFile } from '../../native/index.ts';
 import { ContainerFolder, type ContainerNote, folderIds } from './container-folder.ts';
+import { endSoon } from './ending.ts';
 import type { ExecSession, OpenExecRequest, TerminalSize } from './exec.ts';
 import { containerOf, type Held, lost, NOBODY, taken } from './held.ts';
 import { type HostFacts, hostFacts } from './host-facts.ts';
@@ -193,9 +194,8 @@ export class NativeRuntime implements Runtime {
     const held = this.#held.get(id);
     const folder = held?.folder ?? new ContainerFolder(this.#options.stateDir, id);
     const identity = held?.identity ?? (await this.#addon.containerIdentify(folder.path));
-    // The shim first: it would go on to write a log and a record that nobody will read. Its first process dies with it.
-    if (identity !== null) this.#addon.signal(identity.shimPid, identity.shimStartTime, constants.signals.SIGKILL);
     try {
+      if (identity !== null) await endSoon(this.#addon, this.#options.clock, identity);
       await this.#addon.cgroupRemove(`${this.#options.cgroupParent}/${id}`);
       await Promise.allSettled([...(held?.execs ?? [])].map((session) => session.ended));
       if (identity !== null) await this.#addon.watchProcess(identity.shimPid, identity.shimStartTime).ended;
@@ -229,23 +229,24 @@ export class NativeRuntime implements Runtime {
   }
 
   async #make(request: CreateRequest): Promise<Held> {
-    const { id, image } = request;
+    const { id, image, labels } = request;
     const folder = new ContainerFolder(this.#options.stateDir, id);
     const cgroup = `${this.#options.cgroupParent}/${id}`;
     const layers = image.layers.toReversed();
     const log = logSettings(request.template.log);
-    const createdAt = this.#options.clock.now();
-    let note: ContainerNote = { id, cgroup, createdAt, labels: request.labels, compressesLog: log.compress };
+    let note: ContainerNote = { id, cgroup, createdAt: this.#options.clock.now(), labels, compressesLog: log.compress };
     let config: OciConfig;
+    let text: string;
     try {
       await this.#prepared();
       const ids = await this.#ids.take(id, request.template);
       note = { ...note, ...ids };
       const user = await this.#userOf(request, layers);
       this.#host ??= hostFacts();
-      const files = folder.mountsOf(request.files);
-      config = ociConfig({ ...request, ...ids, user, cgroup, files, host: this.#host });
-      await folder.make(this.#addon, note, config, request.files);
+      const own = { user, cgroup, files: folder.mountsOf(request.files), host: this.#host };
+      config = ociConfig({ ...request, ...ids, ...own });
+      text = JSON.stringify(config);
+      await folder.make(this.#addon, note, text, request.files);
     } catch (cause) {
       await this.#ids.free(id);
       if (isNativeError(cause) && cause.code === 'EEXIST') throw taken(id);
@@ -253,7 +254,7 @@ export class NativeRuntime implements Runtime {
     }
     try {
       await limitStorage(this.#addon, folder.path, config, request.limits);
-      const identity = await this.#addon.containerCreate(JSON.stringify(config), {
+      const identity = await this.#addon.containerCreate(text, {
         id,
         stateDir: folder.path,
         layers,

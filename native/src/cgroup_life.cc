@@ -66,6 +66,8 @@ void KillCgroup(const std::string& path) {
     // so what dies at once is not frozen.
     if (round >= kUnfrozenRounds) TryWriteFile(folder + "/freezer.state", "FROZEN");
     const int count = KillBelow(folder);
+    // Nobody there: nobody waits to be thawed, unless that is how we have seen it.
+    if (count == 0 && round < kUnfrozenRounds) return;
     ThawBelow(folder);
     if (count == 0) return;
     PauseBriefly();

@@ -9,11 +9,13 @@ import { NativeRuntime } from '../../agent/runtime/native-runtime.ts';
 import type { Container, CreateRequest } from '../../agent/runtime/runtime.ts';
 import { systemClock } from '../../common/clock.ts';
 import type { TaskId } from '../../common/model/ids.ts';
-import { builtFile, native } from '../../native/index.ts';
+import { type Addon, builtFile, native } from '../../native/index.ts';
 import { cpuSecondsOf, pssKib } from './processes.ts';
 
 export interface HostMeasures {
   readonly alone: readonly number[];
+  /** Of each of those, what the core's own calls did not take. */
+  readonly added: readonly number[];
   readonly together: readonly number[];
   readonly list: readonly number[];
   readonly idlePercent: readonly number[];
@@ -35,8 +37,26 @@ const GONE_WITHIN_MS = 60_000;
 const stateDir = join(folder, 'containers');
 const layer = join(folder, 'layer');
 const faults: string[] = [];
-const runtime = new NativeRuntime({ stateDir, cgroupParent, clock: systemClock, addon: native() });
+/** In the core's own calls, so far. */
+let coreMs = 0;
+const runtime = new NativeRuntime({ stateDir, cgroupParent, clock: systemClock, addon: timed(native()) });
 const network = new NativeNetwork(native(), folder);
+
+function timed(addon: Addon): Addon {
+  const measured = async <T>(call: () => Promise<T>): Promise<T> => {
+    const from = performance.now();
+    try {
+      return await call();
+    } finally {
+      coreMs += performance.now() - from;
+    }
+  };
+  return {
+    ...addon,
+    containerCreate: (...args) => measured(() => addon.containerCreate(...args)),
+    containerStart: (...args) => measured(() => addon.containerStart(...args)),
+  };
+}
 
 function requestOf(number: number): CreateRequest {
   return {
@@ -125,14 +145,17 @@ async function checkRunning(count: number): Promise<void> {
   if (running !== count) faults.push(`${running} of ${count} containers run`);
 }
 
-async function alone(count: number): Promise<readonly number[]> {
+async function alone(count: number): Promise<Pick<HostMeasures, 'alone' | 'added'>> {
   const ms: number[] = [];
+  const added: number[] = [];
   for (const number of range(0, count)) {
-    const from = performance.now();
+    const [from, coreBefore] = [performance.now(), coreMs];
     await start(number);
-    ms.push(performance.now() - from);
+    const tookMs = performance.now() - from;
+    ms.push(tookMs);
+    added.push(tookMs - (coreMs - coreBefore));
   }
-  return ms;
+  return { alone: ms, added };
 }
 
 async function lists(): Promise<readonly number[]> {
@@ -198,7 +221,7 @@ async function measure(count: number): Promise<HostMeasures> {
     ports: [],
     attached: [],
   });
-  const first = await alone(count);
+  const one = await alone(count);
   await checkRunning(count);
   const shims = shimsOf(count);
   const list = await lists();
@@ -208,7 +231,7 @@ async function measure(count: number): Promise<HostMeasures> {
   const rates = await together(count);
   await checkRunning(count);
   removed.push(await removeAll(range(0, count)));
-  return { alone: first, together: rates, list, idlePercent, pss, removed, many: await many(Number(manyText)), faults };
+  return { ...one, together: rates, list, idlePercent, pss, removed, many: await many(Number(manyText)), faults };
 }
 
 try {

@@ -55,11 +55,12 @@ async function measured(args: readonly string[], signal: AbortSignal): Promise<H
 }
 
 function figuresOf(measures: HostMeasures, containers: number, crowd: number): readonly Figure[] {
-  const { alone, together, list, idlePercent, pss, removed, many, faults } = measures;
+  const { alone, added, together, list, idlePercent, pss, removed, many, faults } = measures;
   const most = (value: number) => ({ kind: 'at most', value }) as const;
   const crowded = crowd === MANY;
   return [
     { name: 'start with network, one after another', unit: 'ms', samples: alone, aim: most(8), faults },
+    { name: 'of it the agent: files, network', unit: 'ms', samples: added, aim: most(5), faults },
     {
       name: 'starts with network, 8 at once',
       unit: 'starts/s',
