@@ -40,7 +40,7 @@ std::string Absolute(const std::string& base, const std::string& path) {
 CgroupName CgroupWanted(const json& config, const std::string& id, bool by_systemd) {
   std::string text = TextOr(ObjectOr(config, "linux"), "cgroupsPath", "");
   if (text.empty()) text = by_systemd ? ":covey-runtime:" + id : "/covey-runtime-" + id;
-  const CgroupName name = ParseCgroupsPath(text, "/", id);
+  CgroupName name = ParseCgroupsPath(text, "/", id);
   if (by_systemd && name.unit.scope.empty())
     throw InvalidInput("linux.cgroupsPath", "must be SLICE:PREFIX:NAME with --systemd-cgroup");
   return name;
