@@ -1,7 +1,9 @@
 /** Commands in containers of the native core: captured ones for health checks, streaming ones for users. */
+import { ClusterError } from '../../common/errors.ts';
 import type { Addon } from '../../native/index.ts';
 import type { ExecSession, OpenExecRequest } from './exec.ts';
 import { NativeExecSession } from './exec-session.ts';
+import type { Held } from './held.ts';
 import { execConfig, type OciConfig, userConfig } from './oci-config.ts';
 import type { ExecRequest, ExecResult } from './runtime.ts';
 import { execError, runtimeError } from './runtime-error.ts';
@@ -40,8 +42,7 @@ export async function runExec(
   }
 }
 
-/** Starts a user's command. @throws ClusterError as `Runtime.openExec` */
-export async function startExec(
+async function startExec(
   addon: Addon,
   place: ExecPlace,
   request: OpenExecRequest,
@@ -74,4 +75,37 @@ export async function startExec(
     signal.throwIfAborted();
     throw execError(cause, id);
   }
+}
+
+/** A container in which a user's command is to run. */
+export interface ExecIn {
+  readonly held: Held;
+  /** False once its removal has begun. */
+  readonly isHeld: () => boolean;
+  readonly place: () => Promise<ExecPlace>;
+}
+
+/** Starts a user's command and keeps it with its container. @throws ClusterError as `Runtime.openExec` */
+export async function openExecIn(
+  addon: Addon,
+  { held, isHeld, place }: ExecIn,
+  request: OpenExecRequest,
+  signal: AbortSignal,
+): Promise<ExecSession> {
+  const { note, identity, execs } = held;
+  let session: ExecSession;
+  try {
+    session = await startExec(addon, await place(), request, signal);
+  } catch (cause) {
+    // In a container that is being taken apart anything may fail.
+    const isGone = !isHeld() || !addon.processAlive(identity.pid, identity.startTime);
+    if (signal.aborted || !isGone) throw cause;
+    throw new ClusterError('conflict', `container ${note.id} has ended`, { cause });
+  }
+  // Removed meanwhile: its removal has not waited for this one.
+  if (!isHeld()) session.kill();
+  const forget = (): boolean => execs.delete(session);
+  execs.add(session);
+  session.ended.then(forget, forget);
+  return session;
 }

@@ -19,7 +19,7 @@ import { containerOf, type Held, lost, NOBODY, taken } from './held.ts';
 import { type HostFacts, hostFacts } from './host-facts.ts';
 import { IdLedger } from './id-ledger.ts';
 import { logOptions } from './log-options.ts';
-import { type ExecPlace, runExec, startExec } from './native-exec.ts';
+import { type ExecPlace, openExecIn, runExec } from './native-exec.ts';
 import { type OciConfig, ociConfig, type ResolvedUser } from './oci-config.ts';
 import { FIRST_RUN, runsIn } from './past-runs.ts';
 import type {
@@ -64,6 +64,8 @@ export class NativeRuntime implements Runtime {
   readonly #held = new Map<string, Held>();
   /** Ids whose folder is being made; `list` must not take them for leftovers. */
   readonly #making = new Set<string>();
+  /** Ids that `remove` is at. */
+  readonly #leaving = new Set<string>();
   /** The folders of the disk and of the cgroups that everything lies in. */
   #ready: Promise<void> | undefined;
   #host: HostFacts | undefined;
@@ -169,14 +171,9 @@ export class NativeRuntime implements Runtime {
 
   async openExec(id: string, request: OpenExecRequest, signal: AbortSignal): Promise<ExecSession> {
     signal.throwIfAborted();
-    const { execs } = this.#inState(id, 'running');
-    const session = await startExec(this.#addon, await this.#placeOf(id), request, signal);
-    // Removed meanwhile: its removal has not waited for this one.
-    if (!this.#held.has(id)) session.kill();
-    const forget = (): boolean => execs.delete(session);
-    execs.add(session);
-    session.ended.then(forget, forget);
-    return session;
+    const held = this.#inState(id, 'running');
+    const isHeld = (): boolean => this.#held.get(id) === held && !this.#leaving.has(id);
+    return openExecIn(this.#addon, { held, isHeld, place: () => this.#placeOf(id) }, request, signal);
   }
 
   async resize(id: string, { rows, columns }: TerminalSize): Promise<void> {
@@ -194,6 +191,7 @@ export class NativeRuntime implements Runtime {
     const held = this.#held.get(id);
     const folder = held?.folder ?? new ContainerFolder(this.#options.stateDir, id);
     const identity = held?.identity ?? (await this.#addon.containerIdentify(folder.path));
+    this.#leaving.add(id);
     try {
       if (identity !== null) await endSoon(this.#addon, this.#options.clock, identity);
       await this.#addon.cgroupRemove(`${this.#options.cgroupParent}/${id}`);
@@ -201,10 +199,12 @@ export class NativeRuntime implements Runtime {
       if (identity !== null) await this.#addon.watchProcess(identity.shimPid, identity.shimStartTime).ended;
       await folder.remove(this.#addon);
       await this.#ids.free(id);
+      this.#held.delete(id);
     } catch (cause) {
       throw runtimeError(cause, `container ${id}`);
+    } finally {
+      this.#leaving.delete(id);
     }
-    this.#held.delete(id);
   }
 
   async list(signal: AbortSignal): Promise<readonly Container[]> {

@@ -116,11 +116,27 @@ static int place(const struct run* run, struct failure* failure) {
   return failed(failure, "closing", "close_range", "");
 }
 
+/**
+ * From now on the command dies with its helper. Only after becoming the user, which takes that back; a helper that died
+ * before has nobody left to tell of the command.
+ */
+static int bind_to_helper(const struct run* run, struct failure* failure) {
+  static const char step[] = "binding the command to its helper";
+  struct pollfd helper = {.fd = run->door[1]};
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0)
+    return failed(failure, step, "prctl", "PR_SET_PDEATHSIG");
+  if (poll(&helper, 1, 0) > 0 && helper.revents & POLLERR) return failed_as(failure, ESRCH, step, "poll", "");
+  return 0;
+}
+
 static _Noreturn void child(struct run* run) {
   static struct program program;
   struct failure failure = {.error = 0};
   struct plan_record record;
   setsid();
+  // The helper's ends: the caller hears of its death at once, and with no reader left our end of the pipe tells us.
+  close(DOOR);
+  close(run->door[0]);
   if (fault_at("exec.child", &failure) != 0) child_gives_up(run, &failure);
   for (unsigned i = 0; i < run->task_count; i++) {
     if (write(run->tasks[i], "0", 1) == 1) continue;
@@ -128,6 +144,8 @@ static _Noreturn void child(struct run* run) {
     child_gives_up(run, &failure);
   }
   if (namespaces_enter_last(TARGET, run->own_user, &failure) != 0) child_gives_up(run, &failure);
+  // Another user namespace makes a process what fs.suid_dumpable says.
+  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   for (struct plan plan = run->plan; plan_next(&plan, &record) == 1;) {
     if (record.op == PLAN_LABEL && attribute_label(run->proc, &record, &failure) != 0)
       child_gives_up(run, &failure);
@@ -139,7 +157,8 @@ static _Noreturn void child(struct run* run) {
   if (stream_enter(&run->stream, program.uid, &failure) != 0) child_gives_up(run, &failure);
   if (close_the_hosts(run, &failure) != 0) child_gives_up(run, &failure);
   if (become(&program, 0, &failure) != 0 || place(run, &failure) != 0) child_gives_up(run, &failure);
-  prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  if (bind_to_helper(run, &failure) != 0) child_gives_up(run, &failure);
+  if (fault_at("exec.ready", &failure) != 0) child_gives_up(run, &failure);
   program_run(&program, run->door[1], &failure);
   child_gives_up(run, &failure);
 }

@@ -95,6 +95,8 @@ static int set_user(const struct program* p, struct failure* failure) {
     return failed(failure, step, "setgroups", who);
   if (setresgid(p->gid, p->gid, p->gid) != 0) return failed(failure, step, "setresgid", who);
   if (setresuid(p->uid, p->uid, p->uid) != 0) return failed(failure, step, "setresuid", who);
+  // New ids make a process what fs.suid_dumpable says; one with the host's memory is nobody's to trace.
+  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return failed(failure, step, "prctl", "PR_SET_DUMPABLE");
   return 0;
 }
 

@@ -17,7 +17,7 @@
 //   open PATH              exit 0 when it can be opened for writing, else errno
 //   read PATH | stat PATH  prints it
 //   mknod MAJOR MINOR      makes and opens a block device; exit errno
-// More in limits.c, attack.c and attack_mounts.c.
+// More in limits.c and the files called attack.
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -36,6 +36,7 @@
 
 #include "attack.h"
 #include "attack_exe.h"
+#include "attack_join.h"
 #include "attack_mounts.h"
 #include "limits.h"
 
@@ -249,5 +250,6 @@ int main(int argc, char** argv) {
   if (code < 0) code = limits_verb(argc, argv);
   if (code < 0) code = attack_mounts(argc, argv);
   if (code < 0) code = attack_exe(argc, argv);
+  if (code < 0) code = attack_join(argc, argv);
   return code < 0 ? 64 : code;
 }

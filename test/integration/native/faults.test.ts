@@ -23,7 +23,7 @@ const INIT = ['init.born', 'init.placed'];
 const START = ['start.asked', 'start.sent', 'start.heard'];
 const EXIT = ['exit.seen', 'exit.reaped', 'exit.drained'];
 const EXEC = ['exec.settings', 'exec.joined', 'exec.cloned', 'exec.running', 'exec.ended'];
-const OTHERS = ['create.answer', 'init.step', 'init.go', 'exit.recorded', 'exit.told', 'exec.child'];
+const OTHERS = ['create.answer', 'init.step', 'init.go', 'exit.recorded', 'exit.told', 'exec.child', 'exec.ready'];
 
 let world: NativeWorld;
 let made = 0;
@@ -173,16 +173,19 @@ describe('a command in a container', () => {
     expect(await run(id, 'none:die')).toMatchObject({ exitCode: 3, timedOut: false });
   });
 
-  it('ends with the signal of the process that died before its exec', async () => {
+  it.each(['exec.child', 'exec.ready'])('ends with the signal of the process that died at %s', async (point) => {
     const { id } = await started(['sleep']);
-    expect(await run(id, 'exec.child:die')).toMatchObject({ exitCode: 128 + constants.signals.SIGKILL });
+    expect(await run(id, `${point}:die`)).toMatchObject({ exitCode: 128 + constants.signals.SIGKILL });
   });
 
-  it.each(['exec.settings', 'exec.joined', 'exec.child'])('tells the cause of a failure at %s', async (point) => {
-    const { id } = await started(['sleep']);
-    await expect(run(id, `${point}:errno:${constants.errno.EMFILE}`)).rejects.toMatchObject({
-      code: 'exhausted',
-      cause: { code: 'EMFILE', path: point },
-    });
-  });
+  it.each(['exec.settings', 'exec.joined', 'exec.child', 'exec.ready'])(
+    'tells the cause of a failure at %s',
+    async (point) => {
+      const { id } = await started(['sleep']);
+      await expect(run(id, `${point}:errno:${constants.errno.EMFILE}`)).rejects.toMatchObject({
+        code: 'exhausted',
+        cause: { code: 'EMFILE', path: point },
+      });
+    },
+  );
 });
