@@ -10,6 +10,7 @@ import { benchAgent } from './agent.ts';
 import { BenchCluster, HOSTS } from './bench-cluster.ts';
 import { benchCreate } from './create.ts';
 import { benchDeath } from './death.ts';
+import { benchExec } from './exec.ts';
 import { type Entry, entries, head, lines, type Report } from './figure.ts';
 import { benchIdle } from './idle.ts';
 import { benchLoadBalancer } from './lb.ts';
@@ -42,6 +43,7 @@ const BENCHES: readonly Bench[] = [
   },
   { name: 'idle', title: 'a cluster with nothing to do', needs: 'cluster', run: benchIdle },
   { name: 'ls', title: 'a question asked by the CLI', needs: 'cluster', run: benchList },
+  { name: 'exec', title: 'a command in a container', needs: 'cluster', run: benchExec },
   { name: 'create', title: 'from service create to all replicas running', needs: 'cluster', run: benchCreate },
   { name: 'death', title: 'from kill -9 of a container', needs: 'cluster', run: benchDeath },
 ];

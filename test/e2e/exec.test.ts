@@ -205,6 +205,26 @@ describe('on a terminal', () => {
   });
 });
 
+describe('a service with --tty', () => {
+  it('runs on a terminal, and its logs tell what that shows', async () => {
+    const script = 'tty; echo to-stdout; echo to-stderr >&2; exec sleep 1000000';
+    const flags = ['--detach', '--name', 'screen', '--tty', '--stop-grace-period', '100ms'];
+    await cluster.must('service', 'create', ...flags, 'shell:1', 'sh', '-c', script);
+    const { out } = await until('its log is whole', 20_000, async () => {
+      const said = await cluster.covey('service', 'logs', 'screen');
+      return said.out.includes('to-stderr') && said;
+    });
+    const shown = out.split('\n').map((line) => line.replace(/^.*\| /, ''));
+    expect(shown).toEqual(['/dev/pts/0\r', 'to-stdout\r', 'to-stderr\r', '']);
+    const said = await cluster.covey('exec', 'screen.1', 'sh', '-c', 'echo typed-in > /dev/pts/0');
+    expect(said).toMatchObject({ code: 0, err: '' });
+    await until('it is in the log', 20_000, async () => {
+      return (await cluster.covey('service', 'logs', 'screen')).out.includes('| typed-in\r\n');
+    });
+    await cluster.must('service', 'rm', 'screen');
+  });
+});
+
 describe('who goes on the way', () => {
   it('is named, and nothing of the command is left: the leading manager, under a terminal and under pipes', async () => {
     const screen = cluster.onTerminal(24, 80, 'exec', '-it', 'box.1', 'sleep', '7778');
