@@ -48,7 +48,7 @@ describe.each(KINDS)('%s', (name, kind) => {
     }
   });
 
-  it.each(['fsconfig', 'mount'] as const)(
+  it.each(['auto', 'mount'] as const)(
     'a layer that redirects its folders and files to others is not followed, mounted by %s',
     async (overlayMode) => {
       const lower = join(world.world.folder, `private ${name} ${overlayMode}`);

@@ -165,9 +165,9 @@ it('removes a container that was run again like any other', async () => {
 });
 
 it.each([
-  ['fsconfig', {}],
+  ['auto', {}],
   ['mount', {}],
-  ['fsconfig', IN_USER_NAMESPACE],
+  ['auto', IN_USER_NAMESPACE],
   ['mount', IN_USER_NAMESPACE],
 ] as const)('runs again with layers mounted by %s, in the user namespace it had (%#)', async (overlayMode, linux) => {
   const oci = new OciWorld();

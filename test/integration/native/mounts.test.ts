@@ -145,7 +145,7 @@ describe.each([
       writeFileSync(join(layer, 'which'), String(i));
       layers.unshift(layer);
     }
-    for (const overlayMode of ['fsconfig', 'mount'] as const) {
+    for (const overlayMode of ['auto', 'mount'] as const) {
       const { output } = await world.ran(['read', '/which'], { ...kind, options: { layers, overlayMode } });
       expect(output, overlayMode).toBe('499\n');
     }
@@ -155,15 +155,12 @@ describe.each([
 });
 
 describe('the root of layers', () => {
-  it.each(['fsconfig', 'mount'] as const)(
-    'is written to the disk at leisure, by choice; mounted by %s',
-    async (mode) => {
-      const rootOf = async (isVolatile: boolean) =>
-        / \/ \/ .* - overlay (.*)/.exec(await tableOf({ options: { overlayMode: mode, volatile: isVolatile } }))?.[1];
-      expect(await rootOf(true)).toMatch(/[,=]volatile\b/);
-      expect(await rootOf(false)).not.toMatch(/volatile/);
-    },
-  );
+  it.each(['auto', 'mount'] as const)('is written to the disk at leisure, by choice; mounted by %s', async (mode) => {
+    const rootOf = async (isVolatile: boolean) =>
+      / \/ \/ .* - overlay (.*)/.exec(await tableOf({ options: { overlayMode: mode, volatile: isVolatile } }))?.[1];
+    expect(await rootOf(true)).toMatch(/[,=]volatile\b/);
+    expect(await rootOf(false)).not.toMatch(/volatile/);
+  });
 
   it('follows no redirection and no metadata of an image', async () => {
     const table = await tableOf({});
