@@ -24,8 +24,6 @@
 #include "sys.h"
 #include "terminal.h"
 
-#define KEYCTL_JOIN_SESSION_KEYRING_ 1
-
 static _Noreturn void give_up(int door, const struct failure* failure) {
   if (write(door, failure, sizeof *failure) < 0) _exit(126);
   _exit(127);
@@ -76,13 +74,6 @@ static int become_root(struct failure* failure) {
   if (setresgid(0, 0, 0) != 0) return failed(failure, step, "setresgid", "0");
   if (setresuid(0, 0, 0) != 0) return failed(failure, step, "setresuid", "0");
   return 0;
-}
-
-/** Without one of its own the container would share the host's. Kernels without keys have nothing to share. */
-static int make_keyring(struct failure* failure) {
-  if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING_, NULL) >= 0 || errno == ENOSYS || errno == EDQUOT)
-    return 0;
-  return failed(failure, "making a keyring", "keyctl", "");
 }
 
 /** Through the host's /proc, which the pivot leaves behind. */
@@ -184,7 +175,6 @@ void init_main(struct init_start start) {
   if (run_plan(&start, &program, &terminal, &failure) != 0) give_up(start.door, &failure);
   if (namespaces_join_mount(start.plan, &failure) != 0) give_up(start.door, &failure);
   if (start.mapped && become_root(&failure) != 0) give_up(start.door, &failure);
-  if (make_keyring(&failure) != 0) give_up(start.door, &failure);
   if (terminal.master >= 0 && terminal_enter(&terminal, program.uid, &failure) != 0)
     give_up(start.door, &failure);
   if (close_the_hosts(&start, &terminal, &failure) != 0) give_up(start.door, &failure);

@@ -17,6 +17,8 @@
 #include "sys.h"
 #include "texts.h"
 
+#define KEYCTL_JOIN_SESSION_KEYRING_ 1
+
 // Of the kernel's own choosing when PATH is not set. Source: execvp(3), Docker's default.
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -172,8 +174,15 @@ static int find_command(struct program* p, struct failure* failure) {
   return failed_as(failure, error, step, "execve", name);
 }
 
+/** Without one of its own a process would share its caller's, the host's. Kernels without keys have nothing to share. */
+static int make_keyring(struct failure* failure) {
+  if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING_, NULL) >= 0 || errno == ENOSYS) return 0;
+  return failed(failure, "making a keyring", "keyctl", "");
+}
+
 int become(struct program* p, int make_cwd, struct failure* failure) {
   const char* cwd = p->cwd && *p->cwd ? p->cwd : "/";
+  if (make_keyring(failure) != 0) return -1;
   if (make_cwd && cwd_make(cwd, failure) != 0) return -1;
   if (drop_bounding(p->bounding, failure) != 0) return -1;
   if (set_user(p, failure) != 0) return -1;

@@ -24,7 +24,7 @@ struct program {
 int program_step(struct program* program, const struct plan_record* record, struct failure* failure);
 
 /**
- * Becomes that user with those capabilities in that folder, and finds the command; `program_run` is all that is left.
+ * Becomes that user with those capabilities in that folder with a session keyring of its own, and finds the command; `program_run` is all that is left.
  * Nothing of the host's may be open any more (descriptors.h): folder and command are the image's words.
  */
 int become(struct program* program, int make_cwd, struct failure* failure);

@@ -10,6 +10,7 @@
 //   xattr PATH NAME VALUE  gives a file that attribute; exit errno
 //   key hold NAME          keeps a key in the caller's user keyring until it is ended; prints "ready" first
 //   key find NAME          looks for it in all keyrings it can name; exit errno
+//   key session -          prints the number of its session keyring
 #include "attack_mounts.h"
 
 #include <errno.h>
@@ -27,6 +28,8 @@
 
 #define RENAME_EXCHANGE_ 2
 #define KEY_USER_KEYRING (-4)
+#define KEY_SESSION_KEYRING (-3)
+#define KEYCTL_GET_KEYRING_ID_ 0
 #define KEYCTL_UNLINK_ 9
 #define KEYCTL_SEARCH_ 10
 
@@ -114,6 +117,17 @@ static int find_key(const char* name) {
   return ENOENT;
 }
 
+static int session_keyring(void) {
+  long ring = syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID_, KEY_SESSION_KEYRING, 0);
+  printf("%ld\n", ring);
+  return ring < 0 ? errno : 0;
+}
+
+static int key(const char* verb, const char* name) {
+  if (!strcmp(verb, "session")) return session_keyring();
+  return !strcmp(verb, "hold") ? hold_key(name) : find_key(name);
+}
+
 int attack_mounts(int argc, char** argv) {
   const char* verb = argc > 1 ? argv[1] : "";
   if (!strcmp(verb, "swap") && argc > 3) return swap(argv[2], argv[3]);
@@ -124,7 +138,6 @@ int attack_mounts(int argc, char** argv) {
   if (!strcmp(verb, "xattr") && argc > 4)
     return setxattr(argv[2], argv[3], argv[4], strlen(argv[4]), 0) == 0 ? 0 : errno;
   if (!strcmp(verb, "node") && argc > 2) return open(argv[2], O_RDONLY) < 0 ? errno : 0;
-  if (!strcmp(verb, "key") && argc > 3)
-    return !strcmp(argv[2], "hold") ? hold_key(argv[3]) : find_key(argv[3]);
+  if (!strcmp(verb, "key") && argc > 3) return key(argv[2], argv[3]);
   return -1;
 }

@@ -166,6 +166,19 @@ describe('in a user namespace', () => {
 });
 
 describe('keys of the host', () => {
+  it('are in no session keyring of a container, nor of a command that is run in it', async () => {
+    const verb = ['key', 'session', '-'];
+    const ours = execFileSync(builtFile('test-init'), verb).toString();
+    expect(Number(ours)).toBeGreaterThan(0);
+    const container = await world.started(['sleep'], UNMAPPED);
+    const seen = [
+      (await world.ran(verb, UNMAPPED)).output,
+      (await world.exec(container, ['/bin/init', ...verb])).output.toString(),
+    ];
+    expect(new Set([ours, ...seen]).size).toBe(3);
+    for (const ring of seen) expect(Number(ring)).toBeGreaterThan(0);
+  });
+
   it('are not found in a user namespace, nor with the host’s ids under the usual filter', async () => {
     const name = `covey-test-${process.pid}`;
     const holder = await attacker('key', 'hold', name);
