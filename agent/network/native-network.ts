@@ -34,7 +34,12 @@ export class NativeNetwork implements Network {
   readonly #memoryPath: string;
   readonly #balance: Balance;
   readonly #attached = new Map<TaskId, Attachment>();
+  /** Whose links are being made: links and routes are ours already, their ports are not open yet. */
+  readonly #arriving = new Map<TaskId, { readonly attachment: Attachment; readonly settled: Promise<void> }>();
   readonly #stale: StaleAddresses;
+  readonly #leaving = new Set<TaskId>();
+  /** The turn in which they are taken out, before it has begun. */
+  #leave: Promise<ReadonlyMap<TaskId, string>> | undefined;
   #standing: Standing | undefined;
   #peers: readonly Peer[] = [];
   #numbers: MarkNumbers = {};
@@ -111,29 +116,13 @@ export class NativeNetwork implements Network {
     });
   }
 
-  attach(attachment: Attachment, pid: number): Promise<void> {
-    return this.#inTurn(`attach task ${attachment.taskId}`, async () => {
-      const { host, uplink } = this.#stand();
-      checkAttachment(attachment, host);
-      const { taskId, address } = attachment;
-      await this.#stale.settled(address);
-      await this.#addon.attachVeth({
-        name: linkName(taskId),
-        pid,
-        address,
-        gateway: GATEWAY,
-        mtu: uplink.mtu,
-        hostMac: GATEWAY_MAC,
-        containerMac: containerMac(address),
-        hostAddress: host.address,
-        protocol: ROUTE_PROTOCOL,
-        egressBits: attachment.rate?.egressBits ?? null,
-        ingressBits: attachment.rate?.ingressBits ?? null,
-      });
-      this.#attached.set(taskId, attachment);
-      this.#balance.readmit(taskId);
-      await this.#applyBalance();
-    });
+  async attach(attachment: Attachment, pid: number): Promise<void> {
+    const { taskId } = attachment;
+    const done = this.#attach(attachment, pid);
+    const settled = done.catch(() => undefined).finally(() => this.#arriving.delete(taskId));
+    this.#arriving.set(taskId, { attachment, settled });
+    await done;
+    await settled;
   }
 
   withdraw(taskId: TaskId): Promise<void> {
@@ -145,7 +134,11 @@ export class NativeNetwork implements Network {
   }
 
   async detach(taskId: TaskId): Promise<void> {
-    const address = await this.#inTurn(`detach task ${taskId}`, () => this.#takeOut(taskId));
+    await this.#arriving.get(taskId)?.settled;
+    this.#leaving.add(taskId);
+    // One turn for all that leave while it waits for its own: each would wait for the kernel's lock of all networks.
+    this.#leave ??= this.#inTurn('detach tasks', () => this.#takeOut());
+    const address = (await this.#leave).get(taskId);
     // Beside the turns, so that others need not wait for it; `attach` waits for its own address.
     if (address !== undefined) await this.#stale.forget(address);
   }
@@ -187,11 +180,13 @@ export class NativeNetwork implements Network {
   }
 
   async stop(): Promise<void> {
+    await this.#arrivals();
     await this.#tail;
   }
 
-  clean(): Promise<void> {
-    return this.#inTurn('clean the network up', async () => {
+  async clean(): Promise<void> {
+    await this.#arrivals();
+    return await this.#inTurn('clean the network up', async () => {
       this.#standing = undefined;
       this.#attached.clear();
       await this.#addon.runNft(REMOVE_TABLE, false);
@@ -207,26 +202,70 @@ export class NativeNetwork implements Network {
     });
   }
 
-  /** Gives the address that nobody has now. */
-  async #takeOut(taskId: TaskId): Promise<string | undefined> {
+  async #arrivals(): Promise<void> {
+    await Promise.all([...this.#arriving.values()].map(({ settled }) => settled));
+  }
+
+  /** The link is made beside the turns: several at once, as far as the kernel lets them. */
+  async #attach(attachment: Attachment, pid: number): Promise<void> {
+    const { taskId, address } = attachment;
+    const what = `attach task ${taskId}`;
+    const { host, uplink } = await this.#inTurn(what, async () => {
+      const standing = this.#stand();
+      checkAttachment(attachment, standing.host);
+      await this.#stale.settled(address);
+      return standing;
+    });
+    await toldAs(what, () =>
+      this.#addon.attachVeth({
+        name: linkName(taskId),
+        pid,
+        address,
+        gateway: GATEWAY,
+        mtu: uplink.mtu,
+        hostMac: GATEWAY_MAC,
+        containerMac: containerMac(address),
+        hostAddress: host.address,
+        protocol: ROUTE_PROTOCOL,
+        egressBits: attachment.rate?.egressBits ?? null,
+        ingressBits: attachment.rate?.ingressBits ?? null,
+      }),
+    );
+    await this.#inTurn(what, async () => {
+      this.#attached.set(taskId, attachment);
+      this.#balance.readmit(taskId);
+      await this.#applyBalance();
+    });
+  }
+
+  /** Attached, or about to be. */
+  #present(): readonly Attachment[] {
+    return [...this.#attached.values(), ...[...this.#arriving.values()].map(({ attachment }) => attachment)];
+  }
+
+  /** Takes out all that are leaving; gives the addresses that nobody has now. */
+  async #takeOut(): Promise<ReadonlyMap<TaskId, string>> {
+    const ids = [...this.#leaving];
+    this.#leaving.clear();
+    this.#leave = undefined;
     const { host } = this.#stand();
-    const attachment = this.#attached.get(taskId);
-    this.#attached.delete(taskId);
-    if (attachment === undefined) return undefined;
+    const gone = ids.flatMap((taskId) => this.#attached.get(taskId) ?? []);
+    for (const { taskId } of gone) this.#attached.delete(taskId);
+    if (gone.length === 0) return new Map();
     await this.#applyBalance();
-    const { address } = attachment;
-    const route = routesToLinks(host, [{ address, device: linkName(taskId) }]);
-    await this.#addon.changeRoutes(ROUTE_PROTOCOL, [], route);
-    // The link goes with the container's namespace, asynchronously; what is left of it falls to the audit.
-    // A successor may have the address already when a detach was tried again.
-    return [...this.#attached.values()].some((other) => other.address === address) ? undefined : address;
+    const links = gone.map(({ taskId, address }): LinkRoute => ({ address, device: linkName(taskId) }));
+    await this.#addon.changeRoutes(ROUTE_PROTOCOL, [], routesToLinks(host, links));
+    // The links go with the containers' namespaces, asynchronously; what is left of them falls to the audit.
+    // A successor may have an address already when a detach was tried again.
+    const taken = new Set(this.#present().map(({ address }) => address));
+    return new Map(gone.filter(({ address }) => !taken.has(address)).map(({ taskId, address }) => [taskId, address]));
   }
 
   /** Makes the kernel's routes and rules those that we need; what it had to change, a line each. */
   async #route(links: readonly Link[]): Promise<readonly string[]> {
     const { host, uplink } = this.#stand();
     const present = new Set(links.map((link) => link.name));
-    const linkRoutes = [...this.#attached.values()]
+    const linkRoutes = this.#present()
       .map(({ taskId, address }): LinkRoute => ({ address, device: linkName(taskId) }))
       .filter((route) => present.has(route.device));
     const toPeers = routesFor(host, uplink.name, this.#peers, this.#numbers);
@@ -251,7 +290,7 @@ export class NativeNetwork implements Network {
 
   /** The kernel removes a link with its container's namespace; only one that was nobody's at two audits needs us. */
   async #removeStrays(links: readonly Link[]): Promise<readonly string[]> {
-    const ours = new Set([...this.#attached.keys()].map(linkName));
+    const ours = new Set(this.#present().map(({ taskId }) => linkName(taskId)));
     const strays = links.map((link) => link.name).filter((name) => name.startsWith(LINK_PREFIX) && !ours.has(name));
     const seenBefore = strays.filter((name) => this.#strays.has(name));
     this.#strays = new Set(strays);
@@ -308,15 +347,17 @@ export class NativeNetwork implements Network {
   }
 
   #inTurn<T>(what: string, work: () => Promise<T>): Promise<T> {
-    const turn = this.#tail.then(async () => {
-      try {
-        return await work();
-      } catch (cause) {
-        if (cause instanceof ClusterError) throw cause;
-        throw new ClusterError('internal', `cannot ${what}: ${messageOf(cause)}`, { cause });
-      }
-    });
+    const turn = this.#tail.then(() => toldAs(what, work));
     this.#tail = turn.catch(() => undefined);
     return turn;
+  }
+}
+
+async function toldAs<T>(what: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    if (cause instanceof ClusterError) throw cause;
+    throw new ClusterError('internal', `cannot ${what}: ${messageOf(cause)}`, { cause });
   }
 }

@@ -89,6 +89,14 @@ NetlinkMessage LinkRoute(int index, uint32_t destination, uint8_t protocol, std:
   return message;
 }
 
+/**
+ * The one queue each way that a veth uses, said beforehand: left to itself the kernel makes one for each processor, and
+ * then waits for all readers (synchronize_net) with everybody's network locked, to use only the first.
+ */
+void PutOneQueue(NetlinkMessage& message) {
+  message.PutU32(IFLA_NUM_TX_QUEUES, 1).PutU32(IFLA_NUM_RX_QUEUES, 1);
+}
+
 NetlinkMessage CreatePair(const VethPlan& plan, const Fd& target) {
   const Mac host = ParseMac("hostMac", plan.host_mac);
   const Mac container = ParseMac("containerMac", plan.container_mac);
@@ -97,6 +105,7 @@ NetlinkMessage CreatePair(const VethPlan& plan, const Fd& target) {
       .PutText(IFLA_IFNAME, plan.name)
       .PutU32(IFLA_MTU, plan.mtu)
       .Put(IFLA_ADDRESS, host.data(), host.size());
+  PutOneQueue(message);
   const size_t kind = message.Nest(IFLA_LINKINFO);
   message.PutText(IFLA_INFO_KIND, "veth");
   const size_t data = message.Nest(IFLA_INFO_DATA);
@@ -106,6 +115,7 @@ NetlinkMessage CreatePair(const VethPlan& plan, const Fd& target) {
       .PutU32(IFLA_MTU, plan.mtu)
       .PutU32(IFLA_NET_NS_FD, static_cast<uint32_t>(target.get()))
       .Put(IFLA_ADDRESS, container.data(), container.size());
+  PutOneQueue(message);
   message.End(peer);
   message.End(data);
   message.End(kind);

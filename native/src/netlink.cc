@@ -6,9 +6,8 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
-#include <exception>
-#include <thread>
 
 #include "sys_error.h"
 
@@ -20,8 +19,10 @@ constexpr size_t kReceiveBytes = 64 << 10;
 /** Messages a system call; their acks must fit the receive buffer before the first is read. */
 constexpr size_t kBatchMax = 64;
 
-Fd OpenSocket(int protocol) {
-  Fd fd{socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)};
+Fd OpenSocket(int protocol) { return Fd{socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)}; }
+
+/** Binds a new socket, which belongs to the namespace it was opened in. */
+Fd Bound(Fd fd) {
   if (!fd) throw SysError{errno, "socket", "netlink"};
   sockaddr_nl self{};
   self.nl_family = AF_NETLINK;
@@ -125,7 +126,7 @@ std::vector<NetlinkValue> ReadAttributes(const void* start, size_t size, uint16_
   return values;
 }
 
-NetlinkSocket::NetlinkSocket(int protocol) : NetlinkSocket(OpenSocket(protocol)) {}
+NetlinkSocket::NetlinkSocket(int protocol) : NetlinkSocket(Bound(OpenSocket(protocol))) {}
 
 NetlinkSocket::NetlinkSocket(Fd fd) : fd_(std::move(fd)), buffer_(kReceiveBytes) {}
 
@@ -133,19 +134,15 @@ NetlinkSocket NetlinkSocket::InNamespaceOf(pid_t pid, int protocol) {
   const std::string path = "/proc/" + std::to_string(pid) + "/ns/net";
   Fd target{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (!target) throw SysError{errno, "open", path};
-  Fd opened;
-  std::exception_ptr failure;
-  // A thread of its own: one of the pool's that could not find its way back would do all later work in there.
-  std::thread([&] {
-    try {
-      if (setns(target.get(), CLONE_NEWNET) != 0) throw SysError{errno, "setns", path};
-      opened = OpenSocket(protocol);
-    } catch (...) {
-      failure = std::current_exception();
-    }
-  }).join();
-  if (failure) std::rethrow_exception(failure);
-  return NetlinkSocket{std::move(opened)};
+  const Fd home{open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)};
+  if (!home) throw SysError{errno, "open", "/proc/thread-self/ns/net"};
+  if (setns(target.get(), CLONE_NEWNET) != 0) throw SysError{errno, "setns", path};
+  Fd opened = OpenSocket(protocol);
+  const int error = errno;
+  // A thread that could not find its way back would do all later work in there: the host's own, in a container.
+  if (setns(home.get(), CLONE_NEWNET) != 0) std::abort();
+  errno = error;
+  return NetlinkSocket{Bound(std::move(opened))};
 }
 
 void NetlinkSocket::Send(const std::vector<uint8_t>& bytes) {

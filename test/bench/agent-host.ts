@@ -84,9 +84,9 @@ function requestOf(number: number): CreateRequest {
   };
 }
 
-/** 25 characters, as the scheduler's. */
+/** 25 characters, as the scheduler's; like those they differ from the first ones on, of which the link is named. */
 function taskIdOf(number: number): TaskId {
-  return `t${String(number).padStart(24, '0')}` as TaskId;
+  return `t${String(number).padStart(5, '0')}`.padEnd(25, '0') as TaskId;
 }
 
 function addressOf(number: number): string {
@@ -114,10 +114,13 @@ async function remove(number: number): Promise<void> {
   await network.detach(taskIdOf(number));
 }
 
+async function links(): Promise<number> {
+  return (await native().links()).filter(({ name }) => name.startsWith(LINK_PREFIX)).length;
+}
+
 /** Links, cgroups and folders: what is left of containers. */
 async function left(): Promise<number> {
-  const links = (await native().links()).filter(({ name }) => name.startsWith(LINK_PREFIX)).length;
-  return links + (await native().cgroupList(cgroupParent)).length + readdirSync(stateDir).length;
+  return (await links()) + (await native().cgroupList(cgroupParent)).length + readdirSync(stateDir).length;
 }
 
 /** Removes all, by force, and waits until the kernel has let go of every link. Seconds. */
@@ -143,6 +146,8 @@ function availableMib(): number {
 async function checkRunning(count: number): Promise<void> {
   const running = (await runtime.list(forever)).filter(({ state }) => state === 'running').length;
   if (running !== count) faults.push(`${running} of ${count} containers run`);
+  const linked = await links();
+  if (linked !== count) faults.push(`${linked} of ${count} containers have a link`);
 }
 
 async function alone(count: number): Promise<Pick<HostMeasures, 'alone' | 'added'>> {

@@ -228,11 +228,12 @@ async function coveyOnce(stage: Stage, id: string): Promise<number> {
   const from = performance.now();
   const { stateDir, identity } = await createCovey(stage, id, COMMAND);
   const watch = native().watchProcess(identity.shimPid, identity.shimStartTime);
-  await native().containerStart(stateDir);
+  const attendance = await native().containerStart(stateDir);
   await watch.ended;
   const { code } = JSON.parse(readFileSync(join(stateDir, 'exit.json'), 'utf8'));
   const tookMs = performance.now() - from;
   if (code !== EXIT_CODE) throw new Error(`covey: exit code ${code}`);
+  attendance.release();
   await native().cgroupRemove(`${stage.cgroup}/${id}`);
   return tookMs;
 }
@@ -258,10 +259,11 @@ async function shimPssKib(stage: Stage, round: number): Promise<number> {
 async function whileAsleep<T>(stage: Stage, id: string, look: (identity: ContainerIdentity) => T): Promise<T> {
   const { stateDir, identity } = await createCovey(stage, id, ['sleep']);
   const watch = native().watchProcess(identity.shimPid, identity.shimStartTime);
-  await native().containerStart(stateDir);
+  const attendance = await native().containerStart(stateDir);
   try {
     return look(identity);
   } finally {
+    attendance.release();
     await native().cgroupKill(`${stage.cgroup}/${id}`);
     await watch.ended;
   }

@@ -36,6 +36,11 @@ async function attached(name: string, address = ADDRESS): Promise<Talker> {
   return container;
 }
 
+/** The kernel takes it away some time after the container's namespace. */
+async function untilNoLink(taskId: TaskId): Promise<void> {
+  await expect.poll(() => host.exec('ip', '-brief', 'link'), { timeout: 20_000 }).not.toContain(linkName(taskId));
+}
+
 describe('the link of a container', () => {
   it('carries its address, a default route, the uplink MTU and no IPv6', async () => {
     segment.inside('h1', 'ip', 'link', 'set', 'eth0', 'mtu', '1400');
@@ -60,9 +65,7 @@ describe('the link of a container', () => {
     await second.end();
     await host.call('detach', attachment('runs').taskId);
     expect(host.exec('ip', 'route')).not.toContain(ADDRESS);
-    await expect
-      .poll(() => host.exec('ip', '-brief', 'link'), { timeout: 5_000 })
-      .not.toContain(linkName(attachment('runs').taskId));
+    await untilNoLink(attachment('runs').taskId);
   });
 
   it('that belongs to nobody is removed by the second audit', async () => {
@@ -84,6 +87,35 @@ describe('the link of a container', () => {
     expect(segment.ask('h2', ADDRESS, 80)).toEqual(['kept 10.77.0.2']);
     await container.end();
     await host.call('detach', attachment('kept').taskId);
+  });
+
+  it('is made beside others, while peers change, and each has its route and passes traffic', async () => {
+    const all = ['one', 'two', 'three', 'four', 'five'].map((name, i) => attachment(name, `10.88.1.${10 + i}`));
+    const containers = await Promise.all(all.map(({ taskId }) => segment.container(taskId, 80)));
+    const { peers } = host.state(segment.hosts);
+    await Promise.all([
+      ...all.map((each, i) => host.call('attach', each, containers[i]?.process.pid ?? 0)),
+      ...[peers, [], peers, [], peers].map((some) => host.call('applyPeers', some)),
+      host.call('audit'),
+    ]);
+    for (const { taskId, address } of all) {
+      expect(host.exec('ip', 'route', 'show', address)).toContain(`dev ${linkName(taskId)} `);
+      expect(segment.ask('h2', address, 80)).toEqual([`${taskId} 10.77.0.2`]);
+    }
+    expect(await host.call('audit')).toEqual([]);
+    for (const container of containers) await container.end();
+    for (const { taskId } of all) await host.call('detach', taskId);
+    for (const { taskId } of all) await untilNoLink(taskId);
+  });
+
+  it('is not left behind when its task is detached while it is made', async () => {
+    const container = await segment.container('hasty', 80);
+    const { taskId } = attachment('hasty');
+    const attach = host.call('attach', attachment('hasty'), container.process.pid ?? 0);
+    await Promise.all([attach, host.call('detach', taskId)]);
+    expect(host.exec('ip', 'route')).not.toContain(ADDRESS);
+    await container.end();
+    await untilNoLink(taskId);
   });
 
   it('is refused with the reason when the namespace is gone, and nothing is left', async () => {
