@@ -83,6 +83,8 @@ export interface CgroupAddon {
   cgroupEnsureParent(path: string): Promise<void>;
   /** SIGKILL to everything in it and below it, also to what stands still. */
   cgroupKill(path: string): Promise<void>;
+  /** Any signal to everything in it and below it, once: what is born meanwhile may miss it. SIGKILL misses nothing. */
+  cgroupSignal(path: string, signal: number): Promise<void>;
   /** Resolves when every process in it stands still; rejects with ETIMEDOUT, all running again, when one does not in 10 s. */
   cgroupPause(path: string): Promise<void>;
   cgroupResume(path: string): Promise<void>;

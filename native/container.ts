@@ -103,6 +103,8 @@ export interface ContainerAddon {
   ): Promise<{ readonly identity: ContainerIdentity; readonly attendance: Attendance } | null>;
   /** Who lives in `stateDir`, proved by boot id, start times and the shim's own word; null when nobody does. */
   containerIdentify(stateDir: string): Promise<ContainerIdentity | null>;
+  /** Refused with EOPNOTSUPP: there is no way back from a checkpoint here. */
+  containerCheckpoint(stateDir: string): Promise<never>;
   /** Runs one more command: the `process` of an OCI config, under the seccomp and personality of its `linux`. */
   containerExec(
     pid: number,

@@ -28,6 +28,7 @@ interface Subjects extends CgroupAddon, ContainerAddon, ExecAddon, LayerAddon, N
 export const FUNCTIONS = [
   'cgroupEnsureParent',
   'cgroupKill',
+  'cgroupSignal',
   'cgroupPause',
   'cgroupResume',
   'cgroupPaused',
@@ -40,6 +41,7 @@ export const FUNCTIONS = [
   'containerStart',
   'containerAttend',
   'containerIdentify',
+  'containerCheckpoint',
   'containerExec',
   'watchProcess',
   'resolveUser',

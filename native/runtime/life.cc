@@ -76,19 +76,6 @@ int SignalOf(const std::string& text) {
   return static_cast<int>(number);
 }
 
-/** Sends a signal to each process of a cgroup and below. */
-void SignalAll(const std::string& cgroup, int number) {
-  const std::string folder = HostCgroups().FolderOf("freezer", cgroup);
-  if (folder.empty() || access(folder.c_str(), F_OK) != 0) return;
-  for (const std::string& name : ListCgroups(cgroup)) SignalAll(cgroup + "/" + name, number);
-  const std::string listed = ReadSmallFile(folder + "/cgroup.procs");
-  for (size_t at = 0, end = 0; (end = listed.find('\n', at)) != std::string::npos; at = end + 1) {
-    const auto pid = static_cast<pid_t>(strtol(listed.c_str() + at, nullptr, 10));
-    if (pid > 1 && kill(pid, number) != 0 && errno != ESRCH)
-      throw SysError{errno, "kill", std::to_string(pid)};
-  }
-}
-
 /** Kills everything of a container and waits until its first process is gone. */
 void End(const Record& record) {
   const Fd first = OpenProcess(record.pid, record.start_time);
@@ -157,7 +144,7 @@ int Kill(const Runtime& runtime, const Arguments& arguments) {
   const Record record = ReadRecord(runtime.root, operands[0]);
   const int number = SignalOf(operands.size() > 1 ? operands[1] : arguments.Value("signal", "TERM"));
   if (arguments.Has("all")) {
-    SignalAll(record.cgroup(), number);
+    SignalCgroup(record.cgroup(), number);
     return 0;
   }
   if (record.status == Status::kStopped || record.status == Status::kCreating)

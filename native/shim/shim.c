@@ -12,12 +12,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -218,12 +220,25 @@ static int make_cgroups(struct shim* shim, struct failure* failure) {
   return open_cgroup_files(shim, failure);
 }
 
+/** In a pid namespace that others live in too, a container's orphans would be the host's: they are ours to reap. */
+static int adopt_orphans(struct shim* shim, struct failure* failure) {
+  static const char step[] = "becoming the parent of orphans";
+  sigset_t children;
+  if (shim->clone_flags & CLONE_NEWPID) return 0;
+  sigemptyset(&children);
+  sigaddset(&children, SIGCHLD);
+  if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) return failed(failure, step, "prctl", "");
+  shim->children = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
+  return shim->children < 0 ? failed(failure, step, "signalfd", "") : 0;
+}
+
 static int create(struct shim* shim, struct failure* failure) {
   if (fault_at("create.plan", failure) != 0 || take_settings(shim, failure) != 0) return -1;
   if (fault_at("create.settings", failure) != 0) return -1;
   int late = init_is_late(shim);
   if (!late && make_cgroups(shim, failure) != 0) return -1;
   if (shim->leave.on) return create_to_leave(shim, failure);
+  if (adopt_orphans(shim, failure) != 0) return -1;
   if (spawn_init(shim, failure) != 0 || fault_at("create.spawn", failure) != 0) return -1;
   if (late && make_cgroups(shim, failure) != 0) return -1;
   if (furnish_init(shim, failure) != 0) return -1;
@@ -274,7 +289,7 @@ static int run(void) {
   static struct shim shim;
   shim.folder = shim.kill_folder = shim.oom = shim.streams[0].fd = shim.streams[1].fd = -1;
   shim.terminal = (struct terminal){.master = -1, .peer = -1};
-  shim.mounts = shim.restart.network = shim.restart.users = -1;
+  shim.mounts = shim.children = shim.restart.network = shim.restart.users = -1;
   shim.restart.run = 1;
   shim.streams[0].name = "stdout";
   shim.streams[1].name = "stderr";

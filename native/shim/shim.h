@@ -26,7 +26,8 @@ struct shim {
   int kill_folder;  // -1: the first process takes all others with it
   int door;         // to the first process, until exec
   int pidfd;
-  int mounts;  // the first process' mount namespace, hold_mounts; -1 = not held
+  int children;  // tells of orphans that have ended; -1: they are not ours
+  int mounts;    // the first process' mount namespace, hold_mounts; -1 = not held
   int oom;
   int listener;
   int clients[CLIENTS_MAX];

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -18,13 +19,22 @@
 // The exit code of a run that could not be begun, as that of a command that is no program.
 #define NOT_BEGUN 126
 
-enum slot { SLOT_PIDFD, SLOT_OUT, SLOT_ERR, SLOT_LISTENER, SLOT_CLIENTS, SLOTS = SLOT_CLIENTS + CLIENTS_MAX };
+enum slot {
+  SLOT_PIDFD,
+  SLOT_OUT,
+  SLOT_ERR,
+  SLOT_LISTENER,
+  SLOT_CHILDREN,
+  SLOT_CLIENTS,
+  SLOTS = SLOT_CLIENTS + CLIENTS_MAX
+};
 
 static void set_up(const struct shim* shim, struct pollfd* polls) {
   polls[SLOT_PIDFD] = (struct pollfd){.fd = shim->pidfd, .events = POLLIN};
   polls[SLOT_OUT] = (struct pollfd){.fd = shim->streams[0].fd, .events = POLLIN};
   polls[SLOT_ERR] = (struct pollfd){.fd = shim->streams[1].fd, .events = POLLIN};
   polls[SLOT_LISTENER] = (struct pollfd){.fd = shim->listener, .events = POLLIN};
+  polls[SLOT_CHILDREN] = (struct pollfd){.fd = shim->children, .events = POLLIN};
   for (int i = 0; i < CLIENTS_MAX; i++)
     polls[SLOT_CLIENTS + i] = (struct pollfd){.fd = shim->clients[i], .events = POLLIN};
 }
@@ -58,6 +68,18 @@ static int reap(const struct shim* shim) {
   return status;
 }
 
+/** Orphans of the container that have ended. The first process stays: its end is live()'s to see. */
+static void reap_orphans(const struct shim* shim) {
+  struct signalfd_siginfo told;
+  while (read(shim->children, &told, sizeof told) > 0) continue;
+  for (;;) {
+    siginfo_t ended = {.si_pid = 0};
+    if (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT | __WALL) != 0) return;
+    if (ended.si_pid == 0 || ended.si_pid == shim->pid) return;
+    waitpid(ended.si_pid, NULL, __WALL);
+  }
+}
+
 /** Everything of the container is dead, so what is in the pipes is all there will be. */
 static void drain(struct shim* shim) {
   for (int i = 0; i < 2; i++) {
@@ -84,6 +106,7 @@ static int live(struct shim* shim) {
       if (polls[SLOT_CLIENTS + i].revents) control_serve(shim, i);
     }
     if (polls[SLOT_LISTENER].revents) control_accept(shim);
+    if (polls[SLOT_CHILDREN].revents) reap_orphans(shim);
     if (polls[SLOT_PIDFD].revents) break;
   }
   fault_at("exit.seen", NULL);

@@ -103,6 +103,12 @@ Napi::Value CgroupKill(const Napi::CallbackInfo& info) {
   return Async(info.Env(), [path = PathOf(info[0])] { KillCgroup(path); });
 }
 
+Napi::Value CgroupSignal(const Napi::CallbackInfo& info) {
+  return Async(info.Env(), [path = PathOf(info[0]), number = info[1].As<Napi::Number>().Int32Value()] {
+    SignalCgroup(path, number);
+  });
+}
+
 Napi::Value CgroupRemove(const Napi::CallbackInfo& info) {
   return Async(info.Env(), [path = PathOf(info[0])] { RemoveCgroup(path); });
 }
@@ -151,6 +157,7 @@ Napi::Value CgroupPaused(const Napi::CallbackInfo& info) {
 void RegisterCgroup(Napi::Object exports) {
   Export<CgroupEnsureParent>(exports, "cgroupEnsureParent");
   Export<CgroupKill>(exports, "cgroupKill");
+  Export<CgroupSignal>(exports, "cgroupSignal");
   Export<CgroupPause>(exports, "cgroupPause");
   Export<CgroupResume>(exports, "cgroupResume");
   Export<CgroupPaused>(exports, "cgroupPaused");

@@ -150,6 +150,13 @@ Napi::Value ContainerIdentify(const Napi::CallbackInfo& info) {
       });
 }
 
+Napi::Value ContainerCheckpoint(const Napi::CallbackInfo& info) {
+  return Async(info.Env(), [dir = Text(info[0])] {
+    throw SysError{EOPNOTSUPP, "checkpoint", dir, "writing a container to disk",
+                   "processes cannot be revived here; stop it and start it again"};
+  });
+}
+
 /**
  * Two ways to learn of an end: a shim that we started closes its door as soon as the end is on the disk, and goes on for
  * a while; any process becomes readable in the end. What lives is kept until the second, which reaps it.
@@ -289,6 +296,7 @@ void RegisterContainer(Napi::Object exports) {
   Export<ContainerStart>(exports, "containerStart");
   Export<ContainerAttend>(exports, "containerAttend");
   Export<ContainerIdentify>(exports, "containerIdentify");
+  Export<ContainerCheckpoint>(exports, "containerCheckpoint");
   Export<ContainerExec>(exports, "containerExec");
   Export<WatchProcess>(exports, "watchProcess");
   Export<ResolveUser>(exports, "resolveUser");

@@ -48,6 +48,12 @@ void PlanCgroup(PlanWriter& plan, const CgroupLayout& layout, const std::string&
 void KillCgroup(const std::string& path);
 
 /**
+ * Sends a signal to every process in the cgroup and below it, once: one that is born meanwhile may miss it. SIGKILL misses
+ * none. Nothing happens when there is no such cgroup. Throws SysError (EINVAL: no such signal).
+ */
+void SignalCgroup(const std::string& path, int number);
+
+/**
  * Stops every process in the cgroup where it stands; returns when all do. Throws SysError: ENOENT when there is no such
  * cgroup, ETIMEDOUT when they do not stop in 10 s; then they run again.
  */

@@ -2,6 +2,7 @@
 // "Core Interface Files".
 #include <signal.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstdlib>
 
@@ -71,6 +72,18 @@ void KillCgroup(const std::string& path) {
     ThawBelow(folder);
     if (count == 0) return;
     PauseBriefly();
+  }
+}
+
+void SignalCgroup(const std::string& path, int number) {
+  if (number == SIGKILL) return KillCgroup(path);
+  const std::string folder = HostCgroups().FolderOf("freezer", path);
+  if (folder.empty() || !PathExists(folder)) return;
+  for (const std::string& name : ListCgroups(path)) SignalCgroup(path + "/" + name, number);
+  for (const std::string& line : SplitText(TryReadFile(folder + "/cgroup.procs"), '\n')) {
+    const pid_t pid = static_cast<pid_t>(strtol(line.c_str(), nullptr, 10));
+    if (pid <= 1 || pid == getpid()) continue;
+    if (kill(pid, number) != 0 && errno != ESRCH) throw SysError{errno, "kill", std::to_string(pid)};
   }
 }
 

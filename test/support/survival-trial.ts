@@ -46,7 +46,9 @@ export interface SurvivalOutcome {
   /** Containers of their own that agents made, watched and removed. */
   readonly lived: number;
   readonly agents: number;
-  readonly shimPssKib: { readonly mean: number; readonly max: number };
+  readonly shimPssKib: Readonly<
+    Record<'writer' | 'phoenix' | 'idler', { readonly mean: number; readonly max: number }>
+  >;
 }
 
 type Child = ChildProcessByStdio<Writable, Readable, null>;
@@ -254,14 +256,11 @@ export class SurvivalConduct {
   }
 
   #shimPss(containers: readonly Container[]): SurvivalOutcome['shimPssKib'] {
-    const all = containers
-      // A mortal may end at this moment.
-      .filter(({ id, state }) => state === 'running' && !id.startsWith('mortal'))
-      .map(({ id }) => {
-        const rollup = readFileSync(`/proc/${this.#stateOf(id).shimPid}/smaps_rollup`, 'utf8');
-        return Number(/^Pss:\s+(\d+)/m.exec(rollup)?.[1]);
-      });
-    return { mean: Math.round(all.reduce((sum, kib) => sum + kib, 0) / all.length), max: Math.max(...all) };
+    const of = (role: Role): { readonly mean: number; readonly max: number } => {
+      const all = containers.filter(({ id }) => id.startsWith(role)).map(({ id }) => pssKib(this.#stateOf(id).shimPid));
+      return { mean: Math.round(all.reduce((sum, kib) => sum + kib, 0) / all.length), max: Math.max(...all) };
+    };
+    return { writer: of('writer'), phoenix: of('phoenix'), idler: of('idler') };
   }
 
   #charge(i: number): Charge {
@@ -286,6 +285,10 @@ export class SurvivalConduct {
     const restart = { condition: 'any', delayMs: 0, maxAttempts: 0, windowMs: 0, used: 0, holdMs: 0 } as const;
     return { role, code, request: role === 'phoenix' ? { ...base, restart } : base };
   }
+}
+
+function pssKib(pid: number): number {
+  return Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1]);
 }
 
 /** Empty for a process that has just ended. */

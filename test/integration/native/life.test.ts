@@ -1,17 +1,23 @@
-import { chmodSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { native } from '../../../native/index.ts';
 import { forever, isUnified, NativeWorld, outputOf, until } from '../../support/native-world.ts';
 
-const { SIGKILL, SIGTERM } = constants.signals;
+const { SIGKILL, SIGTERM, SIGUSR1 } = constants.signals;
 
 let world: NativeWorld;
 beforeAll(() => {
   world = new NativeWorld();
 });
 afterAll(() => world.destroy());
+
+/** Processes of it that are not yet reaped count. */
+function cgroupMembers({ id }: { readonly id: string }): number {
+  const folder = native().cgroupFolder('pids', `${world.cgroupParent}/${id}`);
+  return readFileSync(`${folder}/cgroup.procs`, 'utf8').split('\n').filter(Boolean).length;
+}
 
 describe('the end of a container', () => {
   it.each([0, 1, 7, 255])('is recorded with exit code %i', async (code) => {
@@ -52,6 +58,35 @@ describe('the end of a container', () => {
     const waiting = world.runtime.wait(container.id, abort.signal);
     abort.abort(new Error('enough'));
     await expect(waiting).rejects.toThrow('enough');
+    expect(native().processAlive(container.pid, container.startTime)).toBe(true);
+  });
+});
+
+describe('a signal to a whole container', () => {
+  it('reaches its first process and all that it has started', async () => {
+    const container = await world.started(['fork', '5']);
+    await world.said(container, 'alive=5');
+    const cgroup = `${world.cgroupParent}/${container.id}`;
+    await expect(native().cgroupSignal(cgroup, 500)).rejects.toMatchObject({ code: 'EINVAL', syscall: 'kill' });
+    expect((await world.runtime.stats(container.id)).pids.count).toBe(6);
+    // Nobody has a handler: it ends the children, and the first process of a pid namespace is spared by the kernel.
+    await native().cgroupSignal(cgroup, SIGUSR1);
+    await until(() => cgroupMembers(container) === 1, 'its children have ended');
+    await native().cgroupSignal(cgroup, SIGTERM);
+    expect(await world.runtime.wait(container.id, forever)).toMatchObject({ code: 0, signal: null });
+    await native().cgroupSignal(`${world.cgroupParent}/nobody`, SIGTERM);
+  });
+});
+
+describe('a checkpoint', () => {
+  it('is refused, and the container goes on', async () => {
+    const container = await world.started(['sleep']);
+    await expect(native().containerCheckpoint(join(world.folder, 'state', container.id))).rejects.toMatchObject({
+      code: 'EOPNOTSUPP',
+      syscall: 'checkpoint',
+      path: join(world.folder, 'state', container.id),
+      message: expect.stringContaining('stop it and start it again'),
+    });
     expect(native().processAlive(container.pid, container.startTime)).toBe(true);
   });
 });

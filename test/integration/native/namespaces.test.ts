@@ -1,4 +1,4 @@
-import { readFileSync, readlinkSync } from 'node:fs';
+import { existsSync, readFileSync, readlinkSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { native } from '../../../native/index.ts';
 import { until } from '../../support/native-world.ts';
@@ -128,6 +128,25 @@ describe('a pid namespace that others live in', () => {
       expect(native().processAlive(first.identity.pid, first.identity.startTime)).toBe(true);
     },
   );
+});
+
+describe('an orphan in the pid namespace of the host', () => {
+  const membersOf = (container: OciContainer) =>
+    readFileSync(`${folderOf(container)}/cgroup.procs`, 'utf8')
+      .split('\n')
+      .filter(Boolean)
+      .map(Number);
+
+  it('becomes its shim’s, which reaps it', async () => {
+    const container = await world.started(['tree'], { linux: { namespaces: without('pid') } });
+    await world.said(container, 'planted');
+    const orphan = membersOf(container).find((pid) => pid !== container.identity.pid) ?? 0;
+    const parent = /^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${orphan}/status`, 'utf8'))?.[1];
+    expect(Number(parent)).toBe(container.identity.shimPid);
+    process.kill(orphan, SIGKILL);
+    await until(() => !existsSync(`/proc/${orphan}`), 'it was reaped');
+    expect(native().processAlive(container.identity.pid, container.identity.startTime)).toBe(true);
+  });
 });
 
 describe('names of a container', () => {
