@@ -10,6 +10,7 @@ import {
   type Ulimit,
 } from '../../common/model/process-rules.ts';
 import { parseBytes } from '../../common/units.ts';
+import { addSwitch } from './switch.ts';
 import { keyValues, refuse, word } from './values.ts';
 
 type Given = Readonly<Record<string, unknown>>;
@@ -44,14 +45,15 @@ export const UPDATE_PROCESS_LISTS: Flags = [
 
 /** Declares the flags with one value, which both commands share. */
 export function addProcessFlags(command: Command): void {
+  addSwitch(command, '--init', 'run an init that reaps processes and hands signals on');
+  addSwitch(
+    command,
+    '--privileged',
+    'no isolation from the host worth the name: all capabilities and devices, no filter',
+  );
   command
-    .option('--init [bool]', 'run an init that reaps processes and hands signals on')
     .option('--oom-score-adj <n>', '-1000 to 1000: the higher, the sooner it is killed when memory is short')
-    .option('--shm-size <bytes>', 'size of /dev/shm; 0: 64 MiB')
-    .option(
-      '--privileged [bool]',
-      'no isolation from the host worth the name: all capabilities and devices, no filter',
-    );
+    .option('--shm-size <bytes>', 'size of /dev/shm; 0: 64 MiB');
 }
 
 /** The rules after what was given; undefined when nothing was. @throws ClusterError `invalid` naming the flag */

@@ -15,6 +15,7 @@ import {
 } from '../../common/model/service.ts';
 import { parseBytes, parseCpus, parseDuration } from '../../common/units.ts';
 import { LIMIT_FLAGS } from './limit-flags.ts';
+import { addSwitch } from './switch.ts';
 import { ratio, wholeNumber, word, words } from './values.ts';
 
 type Mutable<T> = T extends string | number | boolean
@@ -210,10 +211,10 @@ function refineHealth(draft: Draft, part: Partial<HealthCheck>, flag: string): v
 /** Declares the shared flags on a command. */
 export function addSharedFlags(command: Command): void {
   for (const { flag, argument, help } of VALUE_FLAGS) command.option(`${SHORT[flag] ?? ''}--${flag} ${argument}`, help);
+  addSwitch(command, '--read-only', 'root file system is read-only');
+  addSwitch(command, '-t, --tty', 'give the command a terminal');
   command
     .option('--no-healthcheck', 'probe neither command nor port')
-    .option('--read-only [bool]', 'root file system is read-only')
-    .option('-t, --tty [bool]', 'give the command a terminal')
     .option('-d, --detach', 'return at once instead of waiting until it has converged')
     .option('-q, --quiet', 'no progress')
     .option('--timeout <duration>', 'wait at most so long, then exit 4');

@@ -1,11 +1,12 @@
 /** What a task tells: its health, its output, its environment, its events. */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Status } from '../../deploy/dev/status.ts';
 import { background } from '../support/background.ts';
 import { DevCluster, rows } from '../support/dev-cluster.ts';
 import { ask } from '../support/load.ts';
+import { buildShellImage } from '../support/shell-image.ts';
 import { until } from '../support/until.ts';
 
 let cluster: DevCluster;
@@ -191,4 +192,27 @@ it('gives processes what the service says of them, refuses what cannot be, and w
   // Both at once contradict each other.
   expect(opened.err).toMatch(/capDrop/);
   await cluster.must('service', 'rm', 'closed');
+});
+
+it('runs an init that reaps and hands signals on, and opens all to a privileged service, with a warning', async () => {
+  await cluster.must('image', 'load', buildShellImage(cluster.dir));
+  const seen = async (file: string) => (await cluster.covey('exec', 'reaped.1', 'sh', '-c', `cat ${file}`)).out;
+  const orphans = 'for i in 1 2 3; do (sleep 0 &); done';
+  const script = `trap 'echo told to stop; exit 0' TERM; ${orphans}; echo up; while :; do sleep 0.1; done`;
+  const made = await cluster.covey('service', 'create', '--name', 'reaped', '--init', 'shell:1', 'sh', '-c', script);
+  expect([made.code, made.err.includes('warning')], made.err).toEqual([0, false]);
+  expect(await seen('/proc/1/status')).toMatch(/^Name:\tcovey-init\n.*\nSeccomp:\t2\n/s);
+  await until('its orphans are reaped', 30_000, async () => !/\) Z /.test(await seen('/proc/[0-9]*/stat')));
+
+  const opened = await cluster.covey('service', 'update', '--quiet', '--privileged', 'reaped');
+  expect([opened.code, opened.out], opened.err).toEqual([0, 'reaped\n']);
+  expect(opened.err).toMatch(/warning: --privileged gives the containers every capability/);
+  await until('the stopped task has said so', 30_000, async () =>
+    (await cluster.covey('service', 'logs', 'reaped')).out.includes('told to stop'),
+  );
+  const status = await seen('/proc/1/status');
+  expect(status).toMatch(/\nSeccomp:\t0\n/);
+  const bounding = /^CapBnd:\t(\w+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
+  expect(status).toContain(`CapEff:\t${bounding}\n`);
+  await cluster.must('service', 'rm', 'reaped');
 });

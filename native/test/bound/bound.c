@@ -228,6 +228,7 @@ static pid_t spawn_for(char** command, const char* line) {
              mark + 2);
     args[count] = words[count];
   }
+  if (count == 0) exit(64);
   args[count] = NULL;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, 2, 1);

@@ -25,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -61,10 +62,11 @@ static void print_status(void) {
   char line[4096];
   FILE* status = fopen("/proc/self/status", "r");
   while (status && fgets(line, sizeof line, status)) {
-    if (strncmp(line, "Cap", 3) && strncmp(line, "NoNewPrivs", 10) && strncmp(line, "Groups", 6) &&
-        strncmp(line, "Seccomp:", 8)) {
-      continue;
-    }
+    static const char* const told[] = {"Cap", "NoNewPrivs", "Groups", "Seccomp:"};
+    int is_told = 0;
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++)
+      is_told |= !strncmp(line, told[i], strlen(told[i]));
+    if (!is_told) continue;
     char* colon = strchr(line, ':');
     char* value = colon + 1 + strspn(colon + 1, "\t ");
     printf("%.*s=%.*s\n", (int)(colon - line), line, (int)strcspn(value, "\n"), value);
@@ -135,7 +137,7 @@ static int paced(int count, int per_second) {
   clock_gettime(CLOCK_MONOTONIC, &at);
   for (; i != count && !ended; i++) {
     dprintf(1, "%d\n", i);
-    at.tv_nsec += 1000000000 / per_second;
+    at.tv_nsec += 1000000000 / (per_second > 0 ? per_second : 1);
     if (at.tv_nsec >= 1000000000) at.tv_sec++, at.tv_nsec -= 1000000000;
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
   }
@@ -162,8 +164,8 @@ static int stubborn(void) {
 
 static int eat(int mib) {
   for (int i = 0; i < mib; i++) {
-    char* block = malloc(1 << 20);
-    if (!block) return 3;
+    void* block = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (block == MAP_FAILED) return 3;
     memset(block, i + 1, 1 << 20);
   }
   printf("ate %d\n", mib);
@@ -217,7 +219,8 @@ int main(int argc, char** argv) {
     struct rlimit none = {0, 0};
     setrlimit(RLIMIT_CORE, &none);
     // A pid namespace's first process only dies of a signal of its own by a fault or from outside.
-    if (first == SIGSEGV) *(volatile int*)0 = 1;
+    volatile int* closed = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (first == SIGSEGV) *closed = 1;
     raise(first);
     return 0;
   }
