@@ -30,14 +30,14 @@ const starts = Number(values.starts);
 const dice = new Dice(Number(values.seed));
 
 function tell(what: string, held: Holdings, rate = ''): void {
-  const { descriptors, threads, rssKib, mounts } = held;
+  const { descriptors, threads, rssKib } = held;
   const memory = `${Math.round(rssKib / 1_024)} MiB`;
-  console.log(`${what}: ${descriptors} descriptors, ${threads} threads, ${mounts} mounts, ${memory}${rate}`);
+  console.log(`${what}: ${descriptors} descriptors, ${threads} threads, ${memory}${rate}`);
 }
 
 function grown(before: Holdings, after: Holdings): readonly string[] {
   return [
-    ...(['descriptors', 'threads', 'mounts'] as const).filter((name) => after[name] > before[name]),
+    ...(['descriptors', 'threads'] as const).filter((name) => after[name] > before[name]),
     ...(after.rssKib - before.rssKib > RSS_GROWTH_KIB_MAX ? ['memory'] : []),
   ];
 }

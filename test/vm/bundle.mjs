@@ -31,7 +31,7 @@ export async function bundle(files) {
     banner: { js: "import{createRequire as _r}from'node:module';const require=_r(import.meta.url);" },
   });
   // What tests name by a path relative to themselves.
-  for (const name of ['native', 'deploy', 'test/support']) {
+  for (const name of ['native', 'deploy', 'dist', 'test/support']) {
     mkdirSync(dirname(join(OUT, name)), { recursive: true });
     symlinkSync(join(root, name), join(OUT, name));
   }

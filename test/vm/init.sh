@@ -20,6 +20,8 @@ $B mount -t devpts -o mode=620,gid=5,ptmxmode=666 devpts /root/dev/pts; $B mount
 $B ln -sfn "/.host$cache/kernel/lib/modules/$($B uname -r)" "/root/lib/modules/$($B uname -r)"
 $B cat >/root/run/job <<'JOB'
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
+tools=/.host$cache/tools
+export PATH="$PATH:$tools/usr/sbin:$tools/sbin" LD_LIBRARY_PATH="$tools/usr/lib/x86_64-linux-gnu"
 # A disk as hosts have it: what is in memory takes no mapped ids before 6.3, and keeps no project quota.
 mount -o prjquota /dev/vda /tmp && chmod 1777 /tmp || echo "not ok - the disk"
 echo "vm: up $(cut -d' ' -f1 /proc/uptime) s after power on, kernel $(uname -r)"

@@ -19,6 +19,8 @@ import { fileURLToPath } from 'node:url';
 const here = dirname(fileURLToPath(import.meta.url));
 /** Kernel and ram disk, 400 MB; shared by all work trees. Not below /tmp or /var/tmp, which are fresh in the machine. */
 export const CACHE = process.env.COVEY_VM_CACHE ?? '/var/cache/covey-vm';
+/** Of this run alone: another version of the first program may run beside it. */
+export const RAM_DISK = join(CACHE, `ramdisk-${process.pid}.gz`);
 const META_PACKAGE = 'linux-image-amd64';
 const PACKAGES = {
   'qemu-system-x86': '/usr/bin/qemu-system-x86_64',
@@ -29,17 +31,21 @@ const PACKAGES = {
   e2fsprogs: '/sbin/mkfs.ext4',
   xfsprogs: '/sbin/mkfs.xfs',
 };
+/** Unpacked beside the kernel, because installing them would start their services on this host. */
+const TOOLS = ['nfs-kernel-server', 'nfs-common', 'libnfsidmap1'];
 /** What is needed to reach the root; everything else the kernel asks modprobe for. */
 const EARLY_MODULES = ['virtio_pci', '9p', '9pnet_virtio', 'virtio_net', 'virtio_blk', 'virtio_rng', 'overlay'];
 const XZ_MAGIC = Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]);
 const ELF_MAGIC = Buffer.from([0x7f, 0x45, 0x4c, 0x46]);
 /** As far as a machine may fill it. */
 const DISK_BYTES = 4 * 2 ** 30;
+const SWIFT = ['-smp', '2', '-accel', 'tcg,thread=multi,tb-size=256'];
 /**
  * The machine's time is counted in its instructions, one a nanosecond: it seems to have fast processors whose every second
- * takes us many, so that leases and deadlines of real programs hold however busy the host is.
+ * takes us many, so that leases and deadlines of real programs hold however busy the host is. One processor: two would take
+ * turns, and spend theirs waiting for each other.
  */
-const STEADY = ['-accel', 'tcg,thread=single,tb-size=512', '-icount', 'shift=0,sleep=on'];
+const STEADY = ['-smp', '1', '-accel', 'tcg,thread=single,tb-size=512', '-icount', 'shift=0,sleep=on'];
 const MULTICAST = '230.0.0.1';
 
 /** Runs a program to its end. @throws with what it said when it fails */
@@ -60,7 +66,20 @@ export function prepare() {
   }
   mkdirSync(CACHE, { recursive: true });
   prepareKernel();
+  prepareTools();
   prepareRamDisk();
+}
+
+/** Downloads Debian packages and puts their files below `folder` of the cache. */
+function unpack(packages, folder) {
+  const fresh = join(CACHE, `fresh-${process.pid}`);
+  mkdirSync(fresh);
+  try {
+    run('apt-get', ['download', '-qq', ...packages], { cwd: fresh });
+    for (const deb of readdirSync(fresh)) run('dpkg-deb', ['-x', join(fresh, deb), join(CACHE, folder)]);
+  } finally {
+    rmSync(fresh, { recursive: true });
+  }
 }
 
 function prepareKernel() {
@@ -68,18 +87,14 @@ function prepareKernel() {
   const depends = run('apt-cache', ['depends', META_PACKAGE], { encoding: 'utf8' });
   const name = /Depends: (linux-image-\S+)/.exec(depends)?.[1];
   if (name === undefined) throw new Error(`apt knows no kernel for ${META_PACKAGE}: run apt-get update`);
-  const fresh = join(CACHE, `fresh-${process.pid}`);
-  mkdirSync(fresh);
-  try {
-    run('apt-get', ['download', '-qq', name], { cwd: fresh });
-    const [deb] = readdirSync(fresh);
-    run('dpkg-deb', ['-x', join(fresh, deb), join(CACHE, 'kernel')]);
-    const version = kernelVersion();
-    run('/sbin/depmod', ['-b', join(CACHE, 'kernel'), version]);
-    writeFileSync(join(CACHE, 'vmlinux'), unpacked(join(CACHE, 'kernel', 'boot', `vmlinuz-${version}`)));
-  } finally {
-    rmSync(fresh, { recursive: true });
-  }
+  unpack([name], 'kernel');
+  const version = kernelVersion();
+  run('/sbin/depmod', ['-b', join(CACHE, 'kernel'), version]);
+  writeFileSync(join(CACHE, 'vmlinux'), unpacked(join(CACHE, 'kernel', 'boot', `vmlinuz-${version}`)));
+}
+
+function prepareTools() {
+  if (!existsSync(join(CACHE, 'tools', 'usr', 'sbin', 'exportfs'))) unpack(TOOLS, 'tools');
 }
 
 function kernelVersion() {
@@ -118,8 +133,7 @@ function prepareRamDisk() {
     const unique = [...new Set(paths)];
     for (const path of unique) copyFileSync(path, join(folder, 'm', path.slice(path.lastIndexOf('/') + 1)));
     writeFileSync(join(folder, 'modules'), unique.map((path) => path.slice(path.lastIndexOf('/') + 1)).join('\n'));
-    run('sh', ['-c', `find . | cpio -o -H newc --quiet | gzip -1 > ${join(CACHE, 'ramdisk.gz')}.new`], { cwd: folder });
-    run('mv', [join(CACHE, 'ramdisk.gz.new'), join(CACHE, 'ramdisk.gz')]);
+    run('sh', ['-c', `find . | cpio -o -H newc --quiet | gzip -1 > ${RAM_DISK}`], { cwd: folder });
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -142,10 +156,9 @@ function qemuArguments(wish) {
     wish.systemd && wish.cgroup !== 'v2' ? 'systemd.unified_cgroup_hierarchy=0' : '',
   ].join(' ');
   return [
-    ...['-M', 'q35', '-cpu', 'max', '-smp', '2'],
-    ...(wish.steady ? STEADY : ['-accel', 'tcg,thread=multi,tb-size=256']),
+    ...['-M', 'q35', '-cpu', 'max', ...(wish.steady ? STEADY : SWIFT)],
     ...['-m', String(wish.memoryMb ?? 1024), '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
-    ...['-kernel', join(CACHE, 'vmlinux'), '-initrd', join(CACHE, 'ramdisk.gz'), '-append', words],
+    ...['-kernel', join(CACHE, 'vmlinux'), '-initrd', RAM_DISK, '-append', words],
     ...['-device', 'virtio-rng-pci'],
     ...['-fsdev', 'local,id=root,path=/,security_model=none,readonly=on,multidevs=remap'],
     ...['-device', 'virtio-9p-pci,fsdev=root,mount_tag=root'],

@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { bundle, OUT, testsIn } from './bundle.mjs';
-import { boot, CACHE, prepare } from './machine.mjs';
+import { boot, CACHE, prepare, RAM_DISK } from './machine.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = dirname(dirname(here));
@@ -24,7 +24,7 @@ const { values: flags, positionals } = parseArgs({
 const nativeTests = testsIn('test/integration/native').filter((file) => !ELSEWHERE.includes(file));
 const systemdTests = testsIn('test/vm/systemd');
 const resourceTests = testsIn('test/vm/resources');
-const unifiedTests = [...testsIn('test/vm/unified'), ...testsIn('test/vm/quota')];
+const unifiedTests = [...testsIn('test/vm/unified'), ...testsIn('test/vm/quota'), ...testsIn('test/vm/volumes')];
 
 /** Every machine: how it is booted, and the test files that run in it. */
 const MACHINES = {
@@ -37,6 +37,10 @@ const MACHINES = {
     files: systemdTests.filter((file) => file.includes('runtime')),
   },
   cluster: { wish: { cgroup: 'v2', steady: true, memoryMb: 2_048 }, files: testsIn('test/vm/cluster') },
+  installed: {
+    wish: { cgroup: 'v2', steady: true, systemd: true, memoryMb: 2_048 },
+    files: testsIn('test/vm/installed'),
+  },
 };
 
 if (flags.help === true || positionals.some((name) => !(name in MACHINES))) {
@@ -93,7 +97,7 @@ const folder = mkdtempSync(join(CACHE, 'jobs-'));
 try {
   for (const name of positionals.length > 0 ? positionals : Object.keys(MACHINES)) await runMachine(name, folder);
 } finally {
-  for (const made of [folder, OUT]) rmSync(made, { recursive: true, force: true });
+  for (const made of [folder, OUT, RAM_DISK]) rmSync(made, { recursive: true, force: true });
 }
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed === 0 ? 0 : 1);
