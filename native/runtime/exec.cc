@@ -11,7 +11,9 @@
 #include "../src/sys_error.h"
 #include "console.h"
 #include "make.h"
+#include "root.h"
 #include "runtime.h"
+#include "tolerance.h"
 
 namespace covey {
 namespace {
@@ -64,10 +66,12 @@ struct Joined {
 
 Joined Join(const Runtime& runtime, const Record& record, const json& process, Fd console,
             unsigned preserved) {
+  const json config = record.Config();
   const JoinOptions options{.cgroup = record.cgroup(),
                             .kept = preserved + (console ? 1U : 0U),
-                            .console = static_cast<bool>(console)};
-  const std::string plan = PlanJoin(process, ObjectOr(record.Config(), "linux"), options, HostCgroups());
+                            .console = static_cast<bool>(console),
+                            .chroot = SharesMounts(config)};
+  const std::string plan = PlanJoin(process, ObjectOr(config, "linux"), options, HostCgroups());
   const int last = 4 + static_cast<int>(options.kept);
   const std::vector<Fd> held = Preserved(preserved, last);
   Door door = MakeDoor(last);
@@ -102,7 +106,8 @@ int Exec(const Runtime& runtime, const Arguments& arguments) {
   if (record.status != Status::kRunning && record.status != Status::kCreated &&
       record.status != Status::kPaused)
     throw UsageError("container \"" + record.id + "\" is not running");
-  const json process = ProcessOf(record, arguments);
+  json process = ProcessOf(record, arguments);
+  TolerateProcess(process, runtime.log);
   const std::string socket = arguments.Value("console-socket");
   const bool terminal = FlagOr(process, "terminal", false), detached = arguments.Has("detach");
   if (terminal && detached && socket.empty())

@@ -23,7 +23,9 @@
 #include "../src/shim_process.h"
 #include "../src/sys_error.h"
 #include "hooks.h"
+#include "root.h"
 #include "scope.h"
+#include "tolerance.h"
 
 namespace covey {
 namespace {
@@ -198,6 +200,10 @@ void WritePidFile(const std::string& path, pid_t pid) {
 
 Record MakeContainer(const Runtime& runtime, const std::string& config_text, MakeOptions options) {
   json config = Normalised(config_text, options);
+  TolerateConfig(config, runtime.log);
+  if (SharesMounts(config))
+    runtime.log.Say(Level::kWarning, "container \"" + options.id +
+                                         "\" has no mount namespace of its own: its root is only changed");
   const CgroupName cgroup = CgroupWanted(config, options.id, runtime.systemd_cgroup);
   const bool is_scope = !cgroup.unit.scope.empty() && HasSystemd();
   config["linux"]["cgroupsPath"] = is_scope ? Scope::PlaceIn(cgroup) : cgroup.path;
@@ -231,7 +237,7 @@ Record MakeContainer(const Runtime& runtime, const std::string& config_text, Mak
   } catch (const SysError& e) {
     if (e.syscall() == kHookCall) RunHooksAfter(runtime, made, "poststop");
     RemoveCgroup(made.cgroup());
-    RemoveTree(folder);
+    RemoveFolder(folder, config);
     throw;
   }
 }
@@ -249,6 +255,11 @@ void StartMade(const Runtime& runtime, const Record& record) {
   if (unlink((record.folder + "/start").c_str()) != 0)
     throw SysError{errno, "unlink", record.folder + "/start"};
   const ssize_t n = Hear(fd.get(), &heard, sizeof heard);
+  if (n == static_cast<ssize_t>(sizeof heard) && record.Config().value("process", json()).is_null()) {
+    // The error is said, but not by the status: callers of crun's expect such a container to be stopped by its start.
+    runtime.log.Say(Level::kError, "container \"" + record.id + "\" has no process; there is nothing to run");
+    return;
+  }
   if (n == static_cast<ssize_t>(sizeof heard))
     throw SysError{heard.error, heard.syscall, heard.path, heard.step};
   RunHooksAfter(runtime, record, "poststart");
@@ -257,7 +268,7 @@ void StartMade(const Runtime& runtime, const Record& record) {
 void RemoveMade(const Runtime& runtime, const Record& record) {
   RemoveCgroup(record.cgroup());
   RunHooksAfter(runtime, record, "poststop");
-  RemoveTree(record.folder);
+  RemoveFolder(record.folder, record.Config());
 }
 
 }  // namespace covey

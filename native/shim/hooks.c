@@ -168,7 +168,8 @@ int hooks_run(struct plan plan, enum plan_hook_stage stage, int pid, struct fail
   char* state = NULL;
   while (plan_find(&plan, PLAN_HOOK, &record) == 1) {
     if (plan_number(&record, 0) != (uint64_t)stage) continue;
-    if (!state) state = state_with_pid(all, stage == HOOK_START_CONTAINER, pid);
+    // prestart is older than the state "creating", and its hooks may still expect "created".
+    if (!state) state = state_with_pid(all, stage == HOOK_START_CONTAINER || stage == HOOK_PRESTART, pid);
     if (!state) return failed(failure, step, "mmap", "");
     struct hook hook = {.path = plan_text(&record, 1),
                         .args = plan_texts(&record.field[2]),

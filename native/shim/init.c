@@ -21,6 +21,7 @@
 #include "namespaces.h"
 #include "outside.h"
 #include "program.h"
+#include "sources.h"
 #include "sys.h"
 #include "terminal.h"
 
@@ -61,7 +62,8 @@ static int enter_namespaces(const struct init_start* start, struct failure* fail
   if (namespaces_offset_time(start->plan, failure) != 0) return -1;
   if (start->made & CLONE_NEWNS && mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0)
     return failed(failure, "detaching mounts", "mount", "/");
-  return enter_cgroups(start, failure);
+  if (enter_cgroups(start, failure) != 0) return -1;
+  return start->chroots ? namespaces_join_mount(start->plan, failure) : 0;
 }
 
 /**
@@ -97,6 +99,7 @@ static int open_terminal(int root, struct terminal* terminal, const struct plan_
 static int run_plan(struct init_start* start, struct program* program, struct terminal* terminal,
                     struct failure* failure) {
   static struct tree tree = TREE_EMPTY;
+  tree.in_order = start->leave.on;
   struct plan plan = start->plan;
   struct plan_record record;
   int more;
@@ -126,6 +129,9 @@ static int run_plan(struct init_start* start, struct program* program, struct te
     }
     if (outcome != 0) return -1;
     if (record.op == PLAN_ROOT_AT && start->mapped && become_root(failure) != 0) return -1;
+    // Others see this namespace too: what follows is not for their peers.
+    if (record.op == PLAN_ROOT_AT && start->chroots && set_propagation(tree.root, MS_PRIVATE | MS_REC) != 0)
+      return failed(failure, "attaching the root file system", "mount_setattr", text);
   }
   return more == 0 ? 0 : failed_as(failure, EBADMSG, "reading the plan", "plan", "");
 }
@@ -173,7 +179,7 @@ void init_main(struct init_start start) {
   if (fault_at("init.born", &failure) != 0) give_up(start.door, &failure);
   if (enter_namespaces(&start, &failure) != 0) give_up(start.door, &failure);
   if (run_plan(&start, &program, &terminal, &failure) != 0) give_up(start.door, &failure);
-  if (namespaces_join_mount(start.plan, &failure) != 0) give_up(start.door, &failure);
+  if (!start.chroots && namespaces_join_mount(start.plan, &failure) != 0) give_up(start.door, &failure);
   if (start.mapped && become_root(&failure) != 0) give_up(start.door, &failure);
   if (terminal.master >= 0 && terminal_enter(&terminal, program.uid, &failure) != 0)
     give_up(start.door, &failure);

@@ -12,8 +12,9 @@ struct init_start {
   uint64_t made;  // CLONE_NEW… of the namespaces that are the container's own
   uint64_t
       late;  // those of them that it makes itself, while the shim makes its cgroups: word comes when they are there
-  int joined;  // the others have been joined already
-  int mapped;  // in a user namespace: the shim sends word when its maps and mounts are there
+  int joined;   // the others have been joined already
+  int mapped;   // in a user namespace: the shim sends word when its maps and mounts are there
+  int chroots;  // the mount namespace is not its own
   struct leave leave;
 };
 

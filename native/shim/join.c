@@ -27,6 +27,7 @@ struct join {
   unsigned task_count;
   int unified;
   int proc;  // the host's
+  int root;  // the first process' when that of its mount namespace is not the container's, else -1
   struct terminal terminal;
   int door[2];
 };
@@ -40,6 +41,7 @@ static int take_settings(struct join* join, struct failure* failure) {
   while (plan_next(&plan, &record) == 1) {
     const char* text = plan_text(&record, 0);
     if (record.op == PLAN_START_AFFINITY && attribute_affinity(&record.field[0], failure) != 0) return -1;
+    if (record.op == PLAN_CHROOT && (join->root = namespaces_root(TARGET, failure)) < 0) return -1;
     if (record.op != PLAN_CGROUP_TASKS) continue;
     if (join->task_count == TASKS_MAX) return failed_as(failure, E2BIG, step, "open", text);
     int fd = open(text, O_WRONLY | O_CLOEXEC);
@@ -114,6 +116,8 @@ static int launch(struct join* join, struct failure* failure) {
   struct failure heard;
   int status;
   if (namespaces_enter(TARGET, join->plan, failure) != 0) return -1;
+  if (join->root >= 0 && (fchdir(join->root) != 0 || chroot(".") != 0))
+    return failed(failure, where, "chroot", "/");
   struct clone_arguments args = {
       .flags = join->unified >= 0 ? CLONE_INTO_CGROUP_ : 0,
       .exit_signal = SIGCHLD,
@@ -133,7 +137,7 @@ static int launch(struct join* join, struct failure* failure) {
 }
 
 int join_main(void) {
-  static struct join join = {.terminal = {.master = -1, .peer = -1}};
+  static struct join join = {.root = -1, .terminal = {.master = -1, .peer = -1}};
   struct failure failure = {.error = 0};
   char text[400];
   int pid = -1;

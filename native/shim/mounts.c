@@ -15,86 +15,11 @@
 #include "overlay.h"
 #include "sources.h"
 #include "sys.h"
-
-#define DIR_MODE 0755
-#define FILE_MODE 0644
-
-static int beneath(int root, const char* path, uint64_t flags, uint64_t resolve) {
-  struct open_how_ how = {.flags = flags | O_CLOEXEC,
-                          .resolve = RESOLVE_IN_ROOT_ | RESOLVE_NO_MAGICLINKS_ | resolve};
-  while (*path == '/') path++;
-  return sys_openat2(root, *path ? path : ".", &how);
-}
-
-static const char* last_part(const char* path) {
-  const char* slash = strrchr(path, '/');
-  return slash ? slash + 1 : path;
-}
-
-/** Makes the last folder of `path` in its parent, which is closed. */
-static int make_last(int parent, int root, const char* path, uint64_t resolve) {
-  int made = *last_part(path) == '\0' ? 0 : mkdirat(parent, last_part(path), DIR_MODE);
-  int error = errno;
-  close(parent);
-  if (made != 0 && error != EEXIST) return errno = error, -1;
-  return beneath(root, path, O_PATH | O_DIRECTORY, resolve);
-}
-
-/** Makes the folders of `path` that are missing, up to its last part when `all` is 0, each beneath the root.
- */
-static int make_folders(int root, const char* path, int all, uint64_t resolve) {
-  char prefix[PATH_MAX];
-  size_t length = strlen(path);
-  if (length >= sizeof prefix) return errno = ENAMETOOLONG, -1;
-  // Mostly only the last part is missing.
-  snprintf(prefix, sizeof prefix, "%.*s", (int)(last_part(path) - path), path);
-  int parent = beneath(root, prefix, O_PATH | O_DIRECTORY, resolve);
-  if (parent >= 0) return all ? make_last(parent, root, path, resolve) : parent;
-  if (errno != ENOENT) return -1;
-  parent = beneath(root, "", O_PATH | O_DIRECTORY, 0);
-  if (parent < 0) return -1;
-  for (const char* at = path; *at;) {
-    while (*at == '/') at++;
-    size_t part = strcspn(at, "/");
-    const char* after = at + part + strspn(at + part, "/");
-    if (part == 0 || (*after == '\0' && !all)) break;
-    char name[256];
-    if (part >= sizeof name) return close(parent), errno = ENAMETOOLONG, -1;
-    memcpy(name, at, part);
-    name[part] = '\0';
-    size_t so_far = (size_t)(at + part - path);
-    memcpy(prefix, path, so_far);
-    prefix[so_far] = '\0';
-    int next = beneath(root, prefix, O_PATH | O_DIRECTORY, resolve);
-    if (next < 0 && errno == ENOENT && strcmp(name, "..") != 0 && mkdirat(parent, name, DIR_MODE) == 0) {
-      next = beneath(root, prefix, O_PATH | O_DIRECTORY, resolve);
-    }
-    int error = errno;
-    close(parent);
-    errno = error;
-    if (next < 0) return -1;
-    parent = next;
-    at = after;
-  }
-  return parent;
-}
-
-/** An O_PATH descriptor of the target, made as folder or empty file when it is missing. */
-static int open_target(int root, const char* path, int folder, uint64_t resolve) {
-  int fd = beneath(root, path, O_PATH, resolve);
-  if (fd >= 0 || errno != ENOENT) return fd;
-  int parent = make_folders(root, path, folder, resolve);
-  if (parent < 0 || folder) return parent;
-  int made = mknodat(parent, last_part(path), S_IFREG | FILE_MODE, 0);
-  int error = errno;
-  close(parent);
-  if (made != 0) return errno = error, -1;
-  return beneath(root, path, O_PATH, resolve);
-}
+#include "target.h"
 
 /** What the shim has made for us: the next in the plan's order. */
 static int take(struct tree* tree, int* mounted, struct failure* failure) {
-  *mounted = outside_next(&tree->outside);
+  *mounted = tree->taken = outside_next(&tree->outside);
   return *mounted < 0 ? failed(failure, "taking a mount from the shim", "plan", "") : 0;
 }
 
@@ -124,7 +49,7 @@ static int step_root_at(struct tree* tree, const struct plan_record* record, str
   return tree->root < 0 ? failed(failure, step, "open", at) : 0;
 }
 
-static int attach(struct tree* tree, int mounted, const char* target, int folder, uint64_t resolve) {
+static int attach_at(const struct tree* tree, int mounted, const char* target, int folder, uint64_t resolve) {
   int place = open_target(tree->root, target, folder, resolve);
   if (place < 0) return -1;
   int outcome = sys_move_mount(mounted, place);
@@ -132,6 +57,23 @@ static int attach(struct tree* tree, int mounted, const char* target, int folder
   close(place);
   errno = error;
   return outcome;
+}
+
+/**
+ * The descriptor of what is mounted at the target in the end, or -1. The kernel lists mounts by the time of their making,
+ * and what the shim made is older than its turn: where the list is to have the plan's order, a copy takes its place.
+ */
+static int attach(struct tree* tree, int mounted, const char* target, int folder, uint64_t resolve) {
+  int is_older = tree->in_order && mounted == tree->taken;
+  tree->taken = -1;
+  if (attach_at(tree, mounted, target, folder, resolve) != 0) return -1;
+  if (!is_older || !folder) return mounted;
+  int copy = sys_open_tree(mounted, "", AT_EMPTY_PATH | OPEN_TREE_CLONE_ | AT_RECURSIVE_ | O_CLOEXEC);
+  // What cannot be copied, such as an unbindable mount, stays where it is in the list.
+  if (copy < 0) return mounted;
+  if (fchdir(mounted) != 0 || umount2(".", MNT_DETACH) != 0 || chdir("/") != 0) return -1;
+  close(mounted);
+  return attach_at(tree, copy, target, folder, resolve) == 0 ? copy : -1;
 }
 
 /** Fills a new tmpfs with what lies at its target already, if anything does. */
@@ -158,7 +100,8 @@ static int step_mount(struct tree* tree, const struct plan_record* record, struc
   // Only tmpfs may be asked for at a path that an image made a link; the kernel's own views never
   // (CVE-2019-19921).
   uint64_t resolve = strcmp(type, "tmpfs") == 0 && strcmp(target, "/dev") != 0 ? 0 : RESOLVE_NO_SYMLINKS_;
-  if (attach(tree, mounted, target, 1, resolve) != 0) return failed(failure, step, "move_mount", target);
+  mounted = attach(tree, mounted, target, 1, resolve);
+  if (mounted < 0) return failed(failure, step, "move_mount", target);
   if (set_propagation(mounted, plan_number(record, 5)) != 0)
     return failed(failure, step, "mount_setattr", target);
   if (strcmp(target, "/dev") == 0 && plan_number(record, 6) & MOUNT_OUTSIDE) tree->has_devices = 1;
@@ -180,8 +123,8 @@ static int step_bind(struct tree* tree, const struct plan_record* record, struct
     return -1;
   if (mounted < 0) return -1;
   if (fstat(mounted, &st) != 0) return failed(failure, step, "fstat", plan_text(record, 0));
-  if (attach(tree, mounted, target, S_ISDIR(st.st_mode), 0) != 0)
-    return failed(failure, step, "move_mount", target);
+  mounted = attach(tree, mounted, target, S_ISDIR(st.st_mode), 0);
+  if (mounted < 0) return failed(failure, step, "move_mount", target);
   close(mounted);
   return 0;
 }
@@ -329,6 +272,12 @@ static int step_root_readonly(struct tree* tree, struct failure* failure) {
 static int step_pivot(const struct tree* tree, const struct plan_record* record, struct failure* failure) {
   static const char step[] = "entering the root file system";
   if (fchdir(tree->root) != 0) return failed(failure, step, "fchdir", "/");
+  if (plan_number(record, 1)) {
+    if (chroot(".") != 0) return failed(failure, step, "chroot", ".");
+    return set_propagation(tree->root, plan_number(record, 0)) == 0
+               ? 0
+               : failed(failure, step, "mount_setattr", "/");
+  }
   if (syscall(SYS_pivot_root, ".", ".") != 0) return failed(failure, step, "pivot_root", ".");
   // The old root lies over the new one now; detaching it leaves only the container's tree. Source:
   // pivot_root(2).

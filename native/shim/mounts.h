@@ -15,12 +15,14 @@ struct tree {
   int mask_folder;  // clone source of masks: an empty read-only tmpfs
   int proc;         // the container's own /proc, by which the kernel is told things
   int has_devices;  // /dev came with its nodes
+  int in_order;     // the kernel's list of mounts has the plan's order
+  int taken;        // the last mount taken from the shim
   struct outside outside;
 };
 
 /** A tree of nothing yet. */
 #define TREE_EMPTY \
-  { .root = -1, .detached = -1, .mask_file = -1, .mask_folder = -1, .proc = -1 }
+  { .root = -1, .detached = -1, .mask_file = -1, .mask_folder = -1, .proc = -1, .taken = -1 }
 
 /** Runs one operation from PLAN_OVERLAY to PLAN_PIVOT that concerns the tree. 0, or -1 with `failure` filled.
  */

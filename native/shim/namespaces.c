@@ -106,6 +106,15 @@ static int has_own_user_namespace(int pidfd, struct failure* failure) {
   return ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev;
 }
 
+int namespaces_root(int pidfd, struct failure* failure) {
+  char path[48];
+  pid_t pid = pid_of(pidfd);
+  if (pid < 0) return failed(failure, "joining the container", "open", "/proc/self/fdinfo");
+  snprintf(path, sizeof path, "/proc/%d/root", pid);
+  int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  return fd < 0 ? failed(failure, "joining the container", "open", path) : fd;
+}
+
 int namespaces_enter(int pidfd, struct plan plan, struct failure* failure) {
   static const char step[] = "joining the container";
   int own_user = has_own_user_namespace(pidfd, failure);

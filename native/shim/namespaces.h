@@ -26,6 +26,9 @@ int namespaces_join_mount(struct plan plan, struct failure* failure);
 /** Makes the time namespace of the plan, if there is one, and enters it. Source: time_namespaces(7). */
 int namespaces_offset_time(struct plan plan, struct failure* failure);
 
+/** The root folder of a process, or -1. Should its number be another's by now, entering it by the pidfd says so. */
+int namespaces_root(int pidfd, struct failure* failure);
+
 /**
  * Enters the namespaces of a process with the host's rights, but for the two that `namespaces_enter_last` takes; raises the
  * resource limits of `plan` as long as that may be done. 1 = the process has a user namespace other than ours, 0 or -1.

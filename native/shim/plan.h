@@ -54,6 +54,8 @@ enum plan_op {
   PLAN_HOOK,        // number stage, text path, list args, list env, number timeout ms (0 = none)
   PLAN_RESTART,  // number condition, number delay ms, number attempts (0: no limit), number window ms (0: no end),
                  // number attempts used, number ms without an agent before the first
+  PLAN_CHROOT,  // the mount namespace is joined before the mounts, or the host's: the root is changed for the
+                // first process and for commands, not for the namespace
   // Operations, run by the container's first process.
   PLAN_OVERLAY = 64,  // number mode, list lower (topmost first), text upper, text work, number volatile, text
                       // links, text at, number outside
@@ -75,7 +77,7 @@ enum plan_op {
   PLAN_LABEL,  // text folder below attr ("" or "apparmor"), text value: for the next exec; needs the host's /proc
   PLAN_TERMINAL,      // number rows, number columns: the first process gets a terminal, dev/console is it
   PLAN_HOOKS,         // the hooks up to createContainer run now
-  PLAN_PIVOT,         // number propagation of the root afterwards, 0 = private
+  PLAN_PIVOT,         // number propagation of the root afterwards (0 = private), number 1 = chroot
   PLAN_RLIMIT,        // number resource, number soft, number hard, text name
   PLAN_OOM_SCORE,     // number
   PLAN_USER,          // number uid, number gid, number umask, bytes u32 gids

@@ -98,9 +98,9 @@ static int set_oom_score(const struct shim* shim, struct failure* failure) {
   return 0;
 }
 
-static int has_outside(struct plan plan) {
+static int has(struct plan plan, enum plan_op op) {
   struct plan_record record;
-  return plan_find(&plan, PLAN_OUTSIDE, &record) == 1;
+  return plan_find(&plan, op, &record) == 1;
 }
 
 int init_is_late(const struct shim* shim) {
@@ -120,7 +120,7 @@ int furnish_init(const struct shim* shim, struct failure* failure) {
   }
   // One that is gone has said why, or is about to.
   if (init_is_late(shim)) say(shim->door, "c");
-  if (!has_outside(shim->plan)) return 0;
+  if (!has(shim->plan, PLAN_OUTSIDE)) return 0;
   int outcome = outside_make(shim->plan, userns, &made, failure);
   if (userns >= 0) close(userns);
   return outcome == 0 ? outside_send(shim->door, &made, failure) : -1;
@@ -155,6 +155,7 @@ int spawn_init(struct shim* shim, struct failure* failure) {
                 .made = made,
                 .late = late,
                 .mapped = userns_wanted(shim->plan),
+                .chroots = has(shim->plan, PLAN_CHROOT),
                 .leave = shim->leave},
       .ours = door[0],
   };

@@ -2,6 +2,7 @@
 
 #include <linux/bpf.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "oci_reader.h"
@@ -179,6 +180,13 @@ std::vector<DeviceLine> DeviceLines(const std::vector<DeviceRule>& rules) {
   // What is above may be closed already; then only an exception can be refused, and the kernel says so.
   if (!list.allow_all) lines.push_back({"devices.deny", "a"});
   const std::string file = list.allow_all ? "devices.deny" : "devices.allow";
+  // What the config names comes first, in its order: that is how it is read back.
+  const std::vector<DeviceRule> defaults = DefaultRules();
+  std::stable_partition(list.exceptions.begin(), list.exceptions.end(), [&](const DeviceRule& exception) {
+    return std::none_of(defaults.begin(), defaults.end(), [&](const DeviceRule& known) {
+      return Covers(known, exception) && Covers(exception, known);
+    });
+  });
   for (const DeviceRule& exception : list.exceptions) lines.push_back({file, exception.Text()});
   return lines;
 }

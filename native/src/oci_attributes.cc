@@ -71,7 +71,10 @@ std::string FirstLine(const char* path) {
   return line;
 }
 
+}  // namespace
+
 bool HasAppArmor() { return FirstLine("/sys/module/apparmor/parameters/enabled") == "Y"; }
+
 bool HasSelinux() {
   std::ifstream file("/proc/filesystems");
   for (std::string line; std::getline(file, line);) {
@@ -79,8 +82,6 @@ bool HasSelinux() {
   }
   return false;
 }
-
-}  // namespace
 
 void PlanAttributes(PlanWriter& plan, const json& process, const json& linux) {
   PlanScheduler(plan, ObjectOr(process, "scheduler"));

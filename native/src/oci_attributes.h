@@ -18,6 +18,10 @@ void PlanAttributes(PlanWriter& plan, const nlohmann::json& process, const nlohm
  */
 void PlanLabels(PlanWriter& plan, const nlohmann::json& process, const nlohmann::json& linux);
 
+/** Whether this kernel runs the security module. */
+bool HasAppArmor();
+bool HasSelinux();
+
 /** process.execCPUAffinity, of commands that are run in a container that lives. Throws InvalidInput. */
 void PlanExecAffinity(PlanWriter& plan, const nlohmann::json& process);
 

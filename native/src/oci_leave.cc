@@ -25,6 +25,7 @@ std::string PlanJoin(const json& process, const json& linux, const JoinOptions& 
     for (const std::string& folder : layout.FoldersOf(options.cgroup))
       plan.Op(PLAN_CGROUP_TASKS).Text(folder + "/tasks");
   }
+  if (options.chroot) plan.Op(PLAN_CHROOT);
   PlanExecAffinity(plan, process);
   PlanTerminal(plan, process);
   PlanLabels(plan, process, linux);

@@ -25,6 +25,8 @@ struct JoinOptions {
   std::string cgroup;
   unsigned kept = 0;
   bool console = false;
+  /** The container's root is not that of its mount namespace. */
+  bool chroot = false;
 };
 
 /** The plan of `covey-shim --join`; `process` and `linux` as in a config, of `linux` what belongs to a process. Throws

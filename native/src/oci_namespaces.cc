@@ -59,8 +59,6 @@ Namespaces::Namespaces(const json& config) {
       joined_[found->second] = path;
     }
   }
-  if (Shares(CLONE_NEWNS))
-    throw InvalidInput("linux.namespaces", "mount is needed: a container's mounts are not the host's");
   const bool has_maps = !ArrayOr(linux, "uidMappings").empty() || !ArrayOr(linux, "gidMappings").empty();
   if (Shares(CLONE_NEWUSER)) {
     if (has_maps)
@@ -72,6 +70,9 @@ Namespaces::Namespaces(const json& config) {
     HostUid(0, "linux.uidMappings");
     HostGid(0, "linux.gidMappings");
   }
+  if (ids_ && Shares(CLONE_NEWNS))
+    throw InvalidInput("linux.namespaces",
+                       "mount is needed with a user namespace, from which the host's mounts cannot be made");
   if (Makes(CLONE_NEWUSER) && Joins(CLONE_NEWNS))
     throw InvalidInput("linux.namespaces.mount",
                        "cannot be joined from a new user namespace: join its owner too");

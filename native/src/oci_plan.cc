@@ -136,6 +136,19 @@ void RefuseTree(const json& config) {
     throw InvalidInput("linux.sysctl", "cannot be set in a mount namespace that is joined");
 }
 
+/**
+ * Whether the first process gets a root of its own in a mount namespace that is not. Only the OCI command line makes such
+ * containers: they are no more closed than their config says, but that is little.
+ */
+bool ChangesRoot(PlanWriter& plan, const Namespaces& namespaces, const CreateOptions& options) {
+  if (namespaces.Makes(CLONE_NEWNS)) return false;
+  if (!options.leave && namespaces.Shares(CLONE_NEWNS))
+    throw InvalidInput("linux.namespaces", "mount is needed: a container's mounts are not the host's");
+  if (!options.leave || namespaces.ids()) return false;
+  plan.Op(PLAN_CHROOT);
+  return true;
+}
+
 /** Whoever the process runs as may open its own /dev/stdout again; also checks that its ids exist inside. */
 void PlanStdioOwner(PlanWriter& plan, const json& process, const Namespaces& namespaces) {
   const json& user = ObjectOr(process, "user");
@@ -173,6 +186,7 @@ std::string PlanParsed(const json& config, const CreateOptions& options, const C
   PlanRestart(plan, options.restart);
   const Namespaces namespaces(config);
   namespaces.Plan(plan, layout, cgroup);
+  const bool changes_root = ChangesRoot(plan, namespaces, options);
   if (namespaces.ids() || HasSharedMounts(config)) plan.Op(PLAN_OUTSIDE);
   PlanCgroup(plan, layout, cgroup, ObjectOr(linux, "resources"));
   const std::string hostname = TextOr(config, "hostname", ""), domain = TextOr(config, "domainname", "");
@@ -181,7 +195,7 @@ std::string PlanParsed(const json& config, const CreateOptions& options, const C
   PlanStdioOwner(plan, process, namespaces);
   // Source: config.md, process.oomScoreAdj: what is not given is not changed. The shim's own score is its caller's.
   const bool sets_score = !options.leave || process.contains("oomScoreAdj");
-  if (namespaces.Joins(CLONE_NEWNS)) {
+  if (namespaces.Joins(CLONE_NEWNS) && !changes_root) {
     RefuseTree(config);
     if (FlagOr(process, "terminal", false))
       throw InvalidInput("process.terminal", "cannot be made in a mount namespace that is joined");
@@ -198,7 +212,7 @@ std::string PlanParsed(const json& config, const CreateOptions& options, const C
     if (sets_score) PlanOomScore(plan, process);
     PlanLabels(plan, process, linux);
     if (hooks_before_pivot) plan.Op(PLAN_HOOKS);
-    plan.Op(PLAN_PIVOT).Number(RootPropagation(linux));
+    plan.Op(PLAN_PIVOT).Number(RootPropagation(linux)).Number(changes_root ? 1 : 0);
   }
   if (!process.empty() || !options.leave) PlanProcess(plan, process, linux, options.reaper, filter);
   return plan.Finish();

@@ -182,7 +182,8 @@ void Configs() {
         "a sysctl of the host");
   Check(with("/linux/sysctl", {{"net..x", "1"}}) == "linux.sysctl.net..x", "a sysctl with an empty part");
   Check(with("/linux/cgroupsPath", "/../x") == "linux.cgroupsPath", "a cgroup outside");
-  Check(with("/linux/namespaces", {{{"type", "pid"}}}) == "linux.namespaces", "missing namespaces");
+  Check(with("/linux/namespaces", {{{"type", "pid"}}, {{"type", "uts"}}}) == "linux.namespaces",
+        "no mount namespace");
   Check(with("/hooks", {{"prestart", {{{"path", "/x"}}}}}) == "hooks.prestart", "hooks");
   Check(with("/mounts", {{{"destination", "relative"}}}) == "mounts.destination", "a relative mount");
   Check(with("/linux/resources/devices", {{{"allow", true}, {"type", "x"}}}) == "linux.resources.devices",
