@@ -230,6 +230,7 @@ static pid_t spawn_for(char** command, const char* line) {
   }
   if (count == 0) exit(64);
   args[count] = NULL;
+  if (!args[0]) exit(64);
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, 2, 1);
   errno = posix_spawnp(&pid, args[0], &actions, NULL, args, environment);
