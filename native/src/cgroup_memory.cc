@@ -27,11 +27,12 @@ void PutMemoryV1(CgroupSettings& out, const json& memory) {
         Mode::kOptional;
   const auto low = NumberOr(memory, "reservation", 0);
   if (low != 0) out.Put("memory.reservation", "memory", "memory.soft_limit_in_bytes", LimitText(low, false));
-  // Kernels from 6.2 on take a limit on kernel memory without a word and keep none: what it holds counts towards `limit`.
+  // Kernels from 6.2 on keep no limit on kernel memory. The specification advises against one, and what the kernel holds
+  // counts towards `limit`: beside that it is asked for, but alone it must hold.
   const auto kernel = NumberOr(memory, "kernel", 0), tcp = NumberOr(memory, "kernelTCP", 0);
   if (kernel > 0)
     out.Put("memory.kernel", "memory", "memory.kmem.limit_in_bytes", std::to_string(kernel)).mode =
-        Mode::kVerified;
+        limit > 0 ? Mode::kOptional : Mode::kVerified;
   if (tcp != 0)
     out.Put("memory.kernelTCP", "memory", "memory.kmem.tcp.limit_in_bytes", LimitText(tcp, false)).mode =
         Mode::kVerified;
