@@ -131,7 +131,10 @@ export class SurvivalConduct {
       isComplete = true;
       await exited;
       await until('what the agent was about to start is it no more', PATIENCE_MS, () => !this.#isAgentThere());
-      this.#judge.gaps.push({ from: Date.now(), to: Number.POSITIVE_INFINITY });
+      // One that died before it had looked has ended no gap.
+      if (this.#judge.gaps.at(-1)?.to !== Number.POSITIVE_INFINITY) {
+        this.#judge.gaps.push({ from: Date.now(), to: Number.POSITIVE_INFINITY });
+      }
     }
   }
 
