@@ -1,8 +1,19 @@
 // `npm run test:oci -- DIR`: judges covey-runtime by a suite of validation programs such as opencontainers/runtime-tools'.
 // DIR holds programs that end in .t, at any depth, which take the runtime's path from RUNTIME and print TAP; or it holds
-// suite.tar.xz with such a folder. A line for each program; the last line is `N passed, N failed`.
+// suite.tar.xz with such a folder. A line for each program; the last line is `N passed, N failed`. With --mount-controllers
+// the cgroup v1 hierarchies that the kernel has and nobody has mounted are there meanwhile.
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,13 +21,21 @@ import { parseArgs } from 'node:util';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const OWN_RUNTIME = join(here, '../../native/build/covey-runtime');
-const USAGE = 'npm run test:oci -- [--runtime PROGRAM] [--verbose] DIR [NAME…]';
+const USAGE = 'npm run test:oci -- [--runtime PROGRAM] [--mount-controllers] [--verbose] DIR [NAME…]';
 /** A program that hangs ends here. */
 const PROGRAM_MS = 60_000;
+const CGROUPS = '/sys/fs/cgroup';
+const LOOKS_MAX = 100;
+const LOOK_MS = 100;
 
 const { values: flags, positionals } = parseArgs({
   allowPositionals: true,
-  options: { runtime: { type: 'string' }, verbose: { type: 'boolean' }, help: { type: 'boolean' } },
+  options: {
+    runtime: { type: 'string' },
+    'mount-controllers': { type: 'boolean' },
+    verbose: { type: 'boolean' },
+    help: { type: 'boolean' },
+  },
 });
 const [folder, ...wanted] = positionals;
 if (folder === undefined || flags.help === true) {
@@ -46,6 +65,37 @@ function judged(text, status) {
   const count = (pattern) => text.match(pattern)?.length ?? 0;
   const [passed, failed] = [count(/^ok /gm), count(/^not ok /gm)];
   return { passed, failed, isClean: status === 0 && failed === 0 && (passed > 0 || !text.includes('"error":')) };
+}
+
+/** The row of a controller in /proc/cgroups: name, hierarchy, cgroups, enabled. */
+function rowOf(controller) {
+  const rows = readFileSync('/proc/cgroups', 'utf8')
+    .split('\n')
+    .map((line) => line.split('\t'));
+  return rows.find(([name]) => name === controller) ?? [];
+}
+
+/** Mounts the controllers that suites of cgroup v1 look for and that are free; what undoes it. */
+function mountControllers() {
+  const isFree = (name) => rowOf(name)[1] === '0' && !existsSync(join(CGROUPS, name));
+  const places = ['net_cls', 'net_prio', 'hugetlb'].filter(isFree).map((name) => join(CGROUPS, name));
+  for (const place of places) {
+    mkdirSync(place);
+    spawnSync('mount', ['-t', 'cgroup', '-o', basename(place), 'cgroup', place], { stdio: 'inherit' });
+  }
+  return () => {
+    for (const place of places) {
+      spawnSync('find', [place, '-mindepth', '1', '-depth', '-type', 'd', '-delete'], { stdio: 'inherit' });
+      // A hierarchy whose last cgroup is still on its way out would stay for ever.
+      for (let looks = 0; rowOf(basename(place))[2] !== '1' && looks < LOOKS_MAX; looks += 1) pause();
+      spawnSync('umount', [place], { stdio: 'inherit' });
+      rmdirSync(place);
+    }
+  };
+}
+
+function pause() {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LOOK_MS);
 }
 
 /** The runtime with a folder of its own for what containers leave. */
@@ -106,4 +156,9 @@ function tell(name, program, { suite, bundles, runtime }) {
   return isClean;
 }
 
-process.exitCode = run();
+const unmount = flags['mount-controllers'] === true ? mountControllers() : () => undefined;
+try {
+  process.exitCode = run();
+} finally {
+  unmount();
+}
