@@ -1,19 +1,10 @@
 /** A host as the README makes one: our units beneath systemd, a service, and an agent that comes and goes. */
 import { execFileSync } from 'node:child_process';
-import {
-  copyFileSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  symlinkSync,
-} from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import { rows, say, type TaskRow } from '../../support/dev-cluster.ts';
 import { ask } from '../../support/load.ts';
 import { until } from '../../support/until.ts';
@@ -47,6 +38,7 @@ async function task(): Promise<TaskRow | undefined> {
 
 const cgroupOf = (pid: string) => readFileSync(`/proc/${pid}/cgroup`, 'utf8').trim();
 
+// Nothing is removed: the machine is thrown away with all of it.
 beforeAll(async () => {
   for (const [name, folder] of [['covey', 'cli'] as const, ['covey-manager', 'manager'], ['covey-agent', 'agent']])
     symlinkSync(join(PROGRAMS, folder as string, 'main.js'), join('/usr/local/bin', name as string));
@@ -71,13 +63,6 @@ beforeAll(async () => {
   await must('covey', 'service', 'create', '--detach', '--name', 'web', '-p', '8080:80', 'web:1');
   await until('the service runs', SLOWLY_MS, task);
 });
-afterAll(async () => {
-  await say('covey', ['service', 'rm', 'web']);
-  for (const unit of ['covey-agent', 'covey-manager']) await say('systemctl', ['disable', '--now', unit]);
-  run('umount', STATE);
-  rmSync(disk, { recursive: true });
-});
-
 it('runs its containers in the delegated scope of covey.slice, never beneath the unit', async () => {
   const { Pid } = (await task()) as TaskRow;
   expect(cgroupOf(Pid)).toMatch(/^0::\/covey\.slice\/covey-containers\.scope\/[^/]+$/);
