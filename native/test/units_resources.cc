@@ -257,7 +257,8 @@ void DevicePrograms() {
   for (int round = 0; round < 2000; round++) {
     std::vector<DeviceRule> rules;
     for (int i = below(6); i > 0; i--)
-      rules.push_back({below(2) == 1, "abc"[below(3)], below(4) - 1, below(4) - 1, 1u + random() % 7});
+      rules.push_back({below(2) == 1, "abc"[below(3)], below(4) - 1, below(4) - 1,
+                       static_cast<uint32_t>(1 + random() % 7)});
     const auto program = covey::DeviceProgram(rules);
     for (const char type : {'b', 'c'}) {
       for (unsigned wanted = 1; wanted < 8; wanted++) {
