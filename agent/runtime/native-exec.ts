@@ -1,6 +1,7 @@
 /** Commands in containers of the native core: captured ones for health checks, streaming ones for users. */
 import { ClusterError } from '../../common/errors.ts';
 import type { Addon } from '../../native/index.ts';
+import { configText } from './config-text.ts';
 import type { ExecSession, OpenExecRequest } from './exec.ts';
 import { NativeExecSession } from './exec-session.ts';
 import type { Held } from './held.ts';
@@ -27,7 +28,7 @@ export async function runExec(
 ): Promise<ExecResult> {
   const { id, pid, startTime, cgroup, config, shimPath } = place;
   try {
-    const command = JSON.stringify(execConfig(config, request.args, request.env));
+    const command = configText(execConfig(config, request.args, request.env));
     const result = await addon.containerExec(pid, startTime, command, {
       cgroup,
       timeoutMs: request.timeoutMs,
@@ -52,21 +53,16 @@ async function startExec(
   try {
     const { user, terminal } = request;
     const resolved = user === undefined ? undefined : await addon.resolveUser([`/proc/${pid}/root`], user);
-    const stream = await addon.containerExecStream(
-      pid,
-      startTime,
-      JSON.stringify(userConfig(config, request, resolved)),
-      {
-        cgroup,
-        shimPath,
-        terminal: terminal !== undefined,
-        rows: terminal?.rows ?? 0,
-        columns: terminal?.columns ?? 0,
-        stdin: request.stdin,
-        detached: request.detached,
-        privileged: request.privileged,
-      },
-    );
+    const stream = await addon.containerExecStream(pid, startTime, configText(userConfig(config, request, resolved)), {
+      cgroup,
+      shimPath,
+      terminal: terminal !== undefined,
+      rows: terminal?.rows ?? 0,
+      columns: terminal?.columns ?? 0,
+      stdin: request.stdin,
+      detached: request.detached,
+      privileged: request.privileged,
+    });
     const session = new NativeExecSession(stream, addon, `command in container ${id}`);
     if (signal.aborted) session.kill();
     signal.throwIfAborted();

@@ -12,6 +12,7 @@ import { logSettings } from '../../common/model/log-policy.ts';
 import type { ContainerIdentity, ProcessWatch } from '../../native/container.ts';
 import { isNativeError } from '../../native/error.ts';
 import { type Addon, builtFile } from '../../native/index.ts';
+import { configText } from './config-text.ts';
 import { ContainerFolder, type ContainerNote, folderIds } from './container-folder.ts';
 import { endSoon } from './ending.ts';
 import type { ExecSession, OpenExecRequest, TerminalSize } from './exec.ts';
@@ -245,7 +246,7 @@ export class NativeRuntime implements Runtime {
       this.#host ??= hostFacts();
       const own = { user, cgroup, files: folder.mountsOf(request.files), host: this.#host };
       config = ociConfig({ ...request, ...ids, ...own });
-      text = JSON.stringify(config);
+      text = configText(config);
       await folder.make(this.#addon, note, text, request.files);
     } catch (cause) {
       await this.#ids.free(id);

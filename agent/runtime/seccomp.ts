@@ -34,8 +34,13 @@ const ARCHITECTURES: Readonly<Record<string, readonly [docker: string, seccomp: 
   arm64: ['arm64', 'SCMP_ARCH_AARCH64'],
 };
 
+/** What was resolved of a profile, by what was asked of it: most containers ask the same, and a profile has 400 rules. */
+const resolved = new WeakMap<SeccompProfile, Map<string, OciSeccomp>>();
+/** More sets of capabilities than one host's services have. */
+const SETS_KEPT = 32;
+
 /**
- * Rules whose conditions do not hold are gone, conditions with them.
+ * Rules whose conditions do not hold are gone, conditions with them. The same question gives the same object.
  * @param capabilities  the container's bounding set
  */
 export function resolveSeccomp(
@@ -43,6 +48,15 @@ export function resolveSeccomp(
   host: SeccompHost,
   capabilities: readonly string[],
 ): OciSeccomp {
+  const key = [host.arch, host.kernel, ...capabilities].join(' ');
+  const known = resolved.get(profile) ?? new Map<string, OciSeccomp>();
+  const found = known.get(key) ?? resolve(profile, host, capabilities);
+  if (known.size >= SETS_KEPT) known.clear();
+  resolved.set(profile, known.set(key, found));
+  return found;
+}
+
+function resolve(profile: SeccompProfile, host: SeccompHost, capabilities: readonly string[]): OciSeccomp {
   const [docker, own] = ARCHITECTURES[host.arch] ?? [host.arch, ''];
   const mapped = profile.archMap.find(({ architecture }) => architecture === own);
   const asked = { arch: docker, kernel: host.kernel, capabilities };

@@ -22,6 +22,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
+import { configText } from '../../agent/runtime/config-text.ts';
 import { hostFacts } from '../../agent/runtime/host-facts.ts';
 import { type OciConfig, ociConfig } from '../../agent/runtime/oci-config.ts';
 import type { ContainerIdentity } from '../../native/container.ts';
@@ -166,6 +167,7 @@ async function prepare(): Promise<Stage> {
   const cgroup = `/covey-test-${process.pid}-${randomBytes(6).toString('hex')}`;
   await native().cgroupEnsureParent(cgroup);
   const image = { layers: [], entrypoint: ['/bin/init'], cmd: [], env: [], workdir: '', user: '', stopSignal: '' };
+  const host = hostFacts();
   const config = (id: string, args: readonly string[]): OciConfig =>
     ociConfig({
       image,
@@ -185,7 +187,7 @@ async function prepare(): Promise<Stage> {
       user: { uid: 0, gid: 0, additionalGids: [], home: '/root' },
       cgroup: `${cgroup}/${id}`,
       files: [],
-      host: hostFacts(),
+      host,
     });
   return { folder, stateDir, layer, cgroup, config, filter: '-' };
 }
@@ -203,10 +205,11 @@ async function coveyBlock(stage: Stage, count: number, atOnce: number): Promise<
   return { ms, startsPerSecond };
 }
 
-async function createCovey(stage: Stage, id: string, args: readonly string[]) {
+/** @param config  written beforehand, as the peers' bundles are */
+async function createCovey(stage: Stage, id: string, config: string) {
   const stateDir = join(stage.stateDir, id);
   mkdirSync(stateDir);
-  const identity = await native().containerCreate(JSON.stringify(stage.config(id, args)), {
+  const identity = await native().containerCreate(config, {
     id,
     stateDir,
     layers: [stage.layer],
@@ -225,8 +228,9 @@ async function createCovey(stage: Stage, id: string, args: readonly string[]) {
 }
 
 async function coveyOnce(stage: Stage, id: string): Promise<number> {
+  const config = configText(stage.config(id, COMMAND));
   const from = performance.now();
-  const { stateDir, identity } = await createCovey(stage, id, COMMAND);
+  const { stateDir, identity } = await createCovey(stage, id, config);
   const watch = native().watchProcess(identity.shimPid, identity.shimStartTime);
   const attendance = await native().containerStart(stateDir);
   await watch.ended;
@@ -257,7 +261,7 @@ async function shimPssKib(stage: Stage, round: number): Promise<number> {
 
 /** Looks at a container that does nothing, and ends it. */
 async function whileAsleep<T>(stage: Stage, id: string, look: (identity: ContainerIdentity) => T): Promise<T> {
-  const { stateDir, identity } = await createCovey(stage, id, ['sleep']);
+  const { stateDir, identity } = await createCovey(stage, id, configText(stage.config(id, ['sleep'])));
   const watch = native().watchProcess(identity.shimPid, identity.shimStartTime);
   const attendance = await native().containerStart(stateDir);
   try {

@@ -139,14 +139,19 @@ describe('memory that the kernel holds for a container', () => {
     expect((await world.runtime.stats(container.id)).memory.peakBytes).toBeLessThanOrEqual(16 * MIB);
   });
 
-  it('for names that do not exist is given up at the limit', async () => {
-    const container = await world.started(['dentries', '60000'], { limits: { memoryBytes: 16 * MIB } });
-    await told(container, /asked (\d+)/, 30_000);
-    const { memory } = await world.runtime.stats(container.id);
-    expect(memory.oomKills).toBe(0);
+  it('for names that do not exist is given up at the limit, or ends who asks', async () => {
+    const { id, logPath } = await world.started(['dentries', '60000'], { limits: { memoryBytes: 16 * MIB } });
+    const end = await until('all is asked, or it is dead', 30_000, async () => {
+      const exit = (await world.runtime.list(forever)).find((one) => one.id === id)?.exit;
+      return exit ?? (outputOf({ logPath }).includes('asked') && 'asked');
+    });
+    const { memory } = await world.runtime.stats(id);
+    // What is given up is free only when all of the kernel's readers have gone by, which on a busy machine may be too late.
+    if (end !== 'asked') expect(end).toMatchObject({ signal: SIGKILL, oomKilled: true });
+    expect(memory.oomKills).toBe(end === 'asked' ? 0 : 1);
     expect(memory.peakBytes).toBeLessThanOrEqual(16 * MIB);
     // Without the limit they take some 30 MiB.
     expect(memory.peakBytes).toBeGreaterThan(12 * MIB);
-    await world.runtime.remove(container.id);
+    await world.runtime.remove(id);
   });
 });

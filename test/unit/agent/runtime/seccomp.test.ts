@@ -52,6 +52,15 @@ describe('conditions of a profile', () => {
     expect(holds({ excludes: includes }, { ...X64, kernel: '4.7' })).toBe(true);
   });
 
+  it('are asked once for the same host and capabilities, and again for others', () => {
+    const profile = parsed(rule({ includes: { caps: ['CAP_KILL'] } }));
+    const without = resolveSeccomp(profile, X64, []);
+    expect(resolveSeccomp(profile, X64, [])).toBe(without);
+    expect(resolveSeccomp(profile, X64, ['CAP_KILL']).syscalls).toHaveLength(1);
+    for (let set = 0; set < 100; set += 1) resolveSeccomp(profile, X64, [`CAP_${set}`]);
+    expect(resolveSeccomp(profile, X64, [])).toEqual(without);
+  });
+
   it('know the architecture by Docker’s name', () => {
     const includes = { arches: ['amd64', 'x32'] };
     expect(holds({ includes })).toBe(true);
