@@ -1,8 +1,13 @@
 /** What /proc tells of processes: whose child, how much CPU, how much memory. A process that has gone is undefined. */
 import { readdirSync, readFileSync } from 'node:fs';
+import { setTimeout as wait } from 'node:timers/promises';
 
 /** Of times in /proc. Source: proc(5), sysconf(_SC_CLK_TCK); 100 on every Linux that Node runs on. */
 const TICKS_A_SECOND = 100;
+/** A machine rests when it uses so little in so long; two ticks may be our own looking. */
+const REST_LOOK_MS = 100;
+const REST_SECONDS = 0.02;
+const REST_WITHIN_MS = 2_000;
 
 interface Stat {
   readonly parent: number;
@@ -131,6 +136,18 @@ export class ForeignCpu {
 
   #ownSeconds(): number {
     return [...treeStats(this.#roots()).values()].reduce((sum, stat) => sum + stat.cpuSeconds, 0);
+  }
+}
+
+/**
+ * Waits until the machine rests: what has ended is taken apart by the kernel's own threads afterwards, and who comes next
+ * would pay for it. On a machine that others keep busy it gives up after two seconds.
+ */
+export async function untilAtRest(): Promise<void> {
+  for (const end = performance.now() + REST_WITHIN_MS; performance.now() < end; ) {
+    const before = busySeconds();
+    await wait(REST_LOOK_MS);
+    if (busySeconds() - before <= REST_SECONDS) return;
   }
 }
 

@@ -1,6 +1,7 @@
 /**
  * Container start → exit of the native core beside crun and runc and beside the bare kernel, in one run, block by block in
- * turn, so that other load on the machine strikes all of them alike: read the ratios.
+ * turn, so that other load on the machine strikes all of them alike: read the ratios. A block begins when what the one
+ * before has left to the kernel is done.
  *
  * The core is measured from the call of containerCreate until its exit is on disk and known; crun and runc from spawn to
  * exit, on root file systems that were mounted for them beforehand; the bound is native/test/bound. All run the same
@@ -28,7 +29,7 @@ import { type OciConfig, ociConfig } from '../../agent/runtime/oci-config.ts';
 import type { ContainerIdentity } from '../../native/container.ts';
 import { builtFile, native } from '../../native/index.ts';
 import { type Figure, median, type Peer, type Report } from './figure.ts';
-import { pssKib } from './processes.ts';
+import { pssKib, untilAtRest } from './processes.ts';
 import {
   type Block,
   boundBlock,
@@ -91,6 +92,7 @@ async function inTurns(
   for (let left = runs; left > 0; left -= BLOCK) {
     for (const name of names) {
       signal.throwIfAborted();
+      await untilAtRest();
       blocks.get(name)?.push(await blockBy(name, stage, Math.min(BLOCK, left), atOnce));
     }
   }
