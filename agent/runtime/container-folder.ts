@@ -122,10 +122,20 @@ function fileName(number: number): string {
   return `files/${number}`;
 }
 
-/** Ids of all folders, finished or not; any order. What a crash has left of removed ones goes. */
-export async function folderIds(stateDir: string, addon: LayerAddon): Promise<readonly string[]> {
+/**
+ * Ids of all folders, finished or not; any order. What a crash has left of removed ones goes.
+ * @param leaving  ids of containers that are being removed: what is left of theirs has its owner
+ */
+export async function folderIds(
+  stateDir: string,
+  addon: LayerAddon,
+  leaving: ReadonlySet<string> = new Set(),
+): Promise<readonly string[]> {
   const entries = await readdir(stateDir, { withFileTypes: true });
   const names = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
-  for (const name of names) if (name.startsWith(REMOVED)) await addon.removeTree(join(stateDir, name));
+  for (const name of names) {
+    if (name.startsWith(REMOVED) && !leaving.has(name.slice(REMOVED.length)))
+      await addon.removeTree(join(stateDir, name));
+  }
   return names.filter((name) => !name.startsWith(REMOVED));
 }

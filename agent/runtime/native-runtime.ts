@@ -210,7 +210,7 @@ export class NativeRuntime implements Runtime {
 
   async list(signal: AbortSignal): Promise<readonly Container[]> {
     await this.#addon.makeSpreadFolder(this.#options.stateDir);
-    for (const id of await folderIds(this.#options.stateDir, this.#addon)) {
+    for (const id of await folderIds(this.#options.stateDir, this.#addon, this.#leaving)) {
       signal.throwIfAborted();
       if (this.#held.has(id) || this.#making.has(id)) continue;
       await this.#readopt(id);

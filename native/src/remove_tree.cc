@@ -44,19 +44,27 @@ Fd OpenFolder(int parent, const std::string& name) {
   return Fd{openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)};
 }
 
+/** Gone is gone, whoever else removes it. */
+void RemoveFolder(int parent, const std::string& name) {
+  if (unlinkat(parent, name.c_str(), AT_REMOVEDIR) < 0 && errno != ENOENT)
+    throw SysError{errno, "unlinkat", name};
+}
+
 void Empty(int top, int fd, int depth, int& moved) {
   for (const std::string& name : NamesIn(fd)) {
     if (unlinkat(fd, name.c_str(), 0) == 0 || errno == ENOENT) continue;
     if (errno != EISDIR && errno != EPERM) throw SysError{errno, "unlinkat", name};
     if (depth == kDepthMax) {
       const std::string up = ".covey-removed-" + std::to_string(moved++);
-      if (renameat(fd, name.c_str(), top, up.c_str()) < 0) throw SysError{errno, "renameat", name};
+      if (renameat(fd, name.c_str(), top, up.c_str()) < 0 && errno != ENOENT)
+        throw SysError{errno, "renameat", name};
       continue;
     }
     Fd child = OpenFolder(fd, name);
+    if (!child && errno == ENOENT) continue;
     if (!child) throw SysError{errno, "openat", name};
     Empty(top, child.get(), depth + 1, moved);
-    if (unlinkat(fd, name.c_str(), AT_REMOVEDIR) < 0) throw SysError{errno, "unlinkat", name};
+    RemoveFolder(fd, name);
   }
 }
 
@@ -66,6 +74,7 @@ void RemoveTreeAt(int parent, const std::string& name) {
   if (unlinkat(parent, name.c_str(), 0) == 0 || errno == ENOENT) return;
   if (errno != EISDIR && errno != EPERM) throw SysError{errno, "unlinkat", name};
   Fd top = OpenFolder(parent, name);
+  if (!top && errno == ENOENT) return;
   if (!top) throw SysError{errno, "openat", name};
   int moved = 0;
   // What was moved up is only seen by the next round.
@@ -73,7 +82,7 @@ void RemoveTreeAt(int parent, const std::string& name) {
     before = moved;
     Empty(top.get(), top.get(), 0, moved);
   }
-  if (unlinkat(parent, name.c_str(), AT_REMOVEDIR) < 0) throw SysError{errno, "unlinkat", name};
+  RemoveFolder(parent, name);
 }
 
 void RemoveTree(const std::string& path) { RemoveTreeAt(AT_FDCWD, path); }

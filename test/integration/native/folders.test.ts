@@ -32,6 +32,24 @@ it('removes what a crash has left of removed containers', async () => {
   expect(readdirSync(stateDir())).toEqual([]);
 });
 
+it('removes a tree that others are removing too', async () => {
+  const tree = join(world.folder, 'tree');
+  for (let width = 0; width < 40; width += 1) mkdirSync(join(tree, `${width}`, 'a', 'b', 'c'), { recursive: true });
+  await Promise.all(Array.from({ length: 8 }, () => native().removeTree(tree)));
+  expect(existsSync(tree)).toBe(false);
+});
+
+it('lists containers while others are removed', async () => {
+  const ids = await Promise.all(
+    [1, 2, 3, 4].map(async () => await world.runtime.create(world.request(['sleep']), forever)),
+  );
+  const removed = Promise.all(ids.map(({ id }) => world.runtime.remove(id)));
+  const lists = Promise.all(Array.from({ length: 20 }, () => world.runtime.list(forever)));
+  await removed;
+  await lists;
+  expect(readdirSync(stateDir())).toEqual([]);
+});
+
 it('removes a container beside the remains of an earlier one of its name', async () => {
   const container = await world.runtime.create(world.request(['sleep']), forever);
   mkdirSync(join(stateDir(), `.old-${container.id}`, 'upper'), { recursive: true });
