@@ -19,9 +19,10 @@ import type { ExecSession, OpenExecRequest, TerminalSize } from './exec.ts';
 import { containerOf, type Held, lost, NOBODY, taken } from './held.ts';
 import { type HostFacts, hostFacts } from './host-facts.ts';
 import { IdLedger } from './id-ledger.ts';
+import { userOf } from './image-user.ts';
 import { logOptions } from './log-options.ts';
 import { type ExecPlace, openExecIn, runExec } from './native-exec.ts';
-import { type OciConfig, ociConfig, type ResolvedUser } from './oci-config.ts';
+import { type OciConfig, ociConfig } from './oci-config.ts';
 import { FIRST_RUN, runsIn } from './past-runs.ts';
 import type {
   Container,
@@ -242,7 +243,7 @@ export class NativeRuntime implements Runtime {
       await this.#prepared();
       const ids = await this.#ids.take(id, request.template);
       note = { ...note, ...ids };
-      const user = await this.#userOf(request, layers);
+      const user = await userOf(this.#addon, request, layers);
       this.#host ??= hostFacts();
       const own = { user, cgroup, files: folder.mountsOf(request.files), host: this.#host };
       config = ociConfig({ ...request, ...ids, ...own });
@@ -289,19 +290,6 @@ export class NativeRuntime implements Runtime {
       this.#ready = undefined;
       throw cause;
     }
-  }
-
-  async #userOf(request: CreateRequest, layers: readonly string[]): Promise<ResolvedUser> {
-    const name = request.template.user ?? request.image.user;
-    const user =
-      name === '' || name === '0' || name === 'root'
-        ? { uid: 0, gid: 0, additionalGids: [], home: '/root' }
-        : await this.#addon.resolveUser(layers, name);
-    const gids = new Set(user.additionalGids);
-    for (const group of request.template.process?.groups ?? []) {
-      gids.add((await this.#addon.resolveUser(layers, `0:${group}`)).gid);
-    }
-    return { ...user, additionalGids: [...gids] };
   }
 
   #hold(

@@ -45,6 +45,8 @@ const RUNS = 200;
 const AT_ONCE = [1, 2, 8];
 /** Short, so that a disturbance strikes a block of each. */
 const BLOCK = 20;
+/** Of a block, one after another: with less, many at once would be measured while they begin and end. */
+const WAVES = 10;
 const SHIM_ROUNDS = 5;
 const PEERS = ['crun', 'runc'] as const;
 /** What we aim at: times the bare kernel, times crun, and KiB of a shim. */
@@ -89,11 +91,12 @@ async function inTurns(
   signal: AbortSignal,
 ): Promise<Blocks> {
   const blocks = new Map<Name, Block[]>(names.map((name) => [name, []]));
-  for (let left = runs; left > 0; left -= BLOCK) {
+  const size = Math.max(BLOCK, WAVES * atOnce);
+  for (let left = runs; left > 0; left -= size) {
     for (const name of names) {
       signal.throwIfAborted();
       await untilAtRest();
-      blocks.get(name)?.push(await blockBy(name, stage, Math.min(BLOCK, left), atOnce));
+      blocks.get(name)?.push(await blockBy(name, stage, Math.min(size, left), atOnce));
     }
   }
   return blocks;
