@@ -233,6 +233,8 @@ static pid_t spawn_for(char** command, const char* line) {
   if (!args[0]) exit(64);
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, 2, 1);
+  // The lines on ours are for us.
+  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
   errno = posix_spawnp(&pid, args[0], &actions, NULL, args, environment);
   if (errno != 0) die(args[0]);
   posix_spawn_file_actions_destroy(&actions);
