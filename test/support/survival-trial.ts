@@ -9,7 +9,6 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { readLog } from '../../agent/logs/reader.ts';
 import type { Container } from '../../agent/runtime/runtime.ts';
 import { systemClock } from '../../common/clock.ts';
@@ -21,6 +20,8 @@ import type { SurvivorWord } from './survivor-agent.ts';
 import { until } from './until.ts';
 
 export interface SurvivalTrial {
+  /** Where survivor-agent.ts lies: who is bundled for a virtual machine knows it by the way from itself only. */
+  readonly agent: string;
   readonly containers: number;
   readonly kills: number;
   /** Of all writers together. */
@@ -54,7 +55,6 @@ export interface SurvivalOutcome {
 type Child = ChildProcessByStdio<Writable, Readable, null>;
 
 const { SIGTERM } = constants.signals;
-const AGENT = fileURLToPath(new URL('./survivor-agent.ts', import.meta.url));
 /** For whatever must come true at once on an idle machine. */
 const PATIENCE_MS = 120_000;
 /** An exit before that is a quick death, after which a shim waits; agent/runs.ts has the constant. */
@@ -111,7 +111,7 @@ export class SurvivalConduct {
   async #withAgent(life: (agent: { readonly complete: Promise<unknown> }) => Promise<unknown>): Promise<void> {
     this.#agents += 1;
     const state = join(this.#world.folder, 'state');
-    const args = ['--import', 'tsx', AGENT, state, this.#world.cgroupParent, this.#requestsPath];
+    const args = ['--import', 'tsx', this.#trial.agent, state, this.#world.cgroupParent, this.#requestsPath];
     const child: Child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
     const exited = once(child, 'exit');
     let isComplete = false;

@@ -3,6 +3,7 @@
  * containers whose agent is killed -9 at random moments, again and again, and once kept away. Ends with 1 when a process is
  * another than before, an exit is lost, a line is lost or doubled, or anything is left.
  */
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Dice } from '../sim/dice.ts';
 import { leftovers } from '../support/native-leftovers.ts';
@@ -23,6 +24,7 @@ const { values } = parseArgs({
 const stop = new AbortController();
 for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort(new Error(`ended by ${name}`)));
 const trial = {
+  agent: fileURLToPath(new URL('../support/survivor-agent.ts', import.meta.url)),
   containers: Number(values.containers),
   kills: Number(values.kills),
   linesPerSecond: Number(values.lines),
