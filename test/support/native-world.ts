@@ -154,6 +154,12 @@ export function isUnified(): boolean {
   return native().cgroupFolder('memory', '/') === native().cgroupFolder('pids', '/');
 }
 
+/** Whether this host's kernel runs AppArmor, so that labels are applied. */
+export function hasAppArmor(): boolean {
+  const switchOf = '/sys/module/apparmor/parameters/enabled';
+  return existsSync(switchOf) && readFileSync(switchOf, 'utf8').startsWith('Y');
+}
+
 /** Looks again every few milliseconds; fails with `what` after 20 s. Real processes have no fake clock. */
 export async function until(isTrue: () => boolean, what: string, clock: Clock = systemClock): Promise<void> {
   for (let polls = 0; !isTrue(); polls += 1) {

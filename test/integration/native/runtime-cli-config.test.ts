@@ -3,13 +3,12 @@ import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { isUnified } from '../../support/native-world.ts';
+import { hasAppArmor, isUnified } from '../../support/native-world.ts';
 import { type BundleWish, RuntimeWorld } from '../../support/runtime-world.ts';
 import { until } from '../../support/until.ts';
 
 const SLEEPER = ['sleep', '1000'];
 const ALL = ['pid', 'ipc', 'uts', 'mount', 'network'] as const;
-const HAS_APPARMOR = existsSync('/sys/kernel/security/apparmor');
 const HAS_SELINUX = existsSync('/sys/fs/selinux');
 const ROOT = ['bin', 'dev', 'etc', 'proc', 'tmp'];
 const SOON_MS = 20_000;
@@ -120,7 +119,7 @@ describe('mounts', () => {
 
 describe('what this kernel lacks', () => {
   // A kernel that runs one of them applies the label.
-  it.skipIf(HAS_APPARMOR || HAS_SELINUX)('is a warning where it is a security label', () => {
+  it.skipIf(hasAppArmor() || HAS_SELINUX)('is a warning where it is a security label', () => {
     const process = { apparmorProfile: 'acme', selinuxLabel: 'system_u:x' };
     const { id, called } = world.created(SLEEPER, { process, linux: { namespaces: types(...ALL), mountLabel: 'm' } });
     for (const field of ['process.apparmorProfile "acme"', 'process.selinuxLabel "system_u:x"', 'linux.mountLabel "m"'])
