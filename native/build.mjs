@@ -207,6 +207,7 @@ const SUBJECTS = [
   'oci_namespaces',
   'oci_plan',
   'oci_process',
+  'oci_refused',
   'plan_writer',
   'process',
   'syscall_filter',

@@ -56,6 +56,10 @@ json ProcessOf(const Record& record, const Arguments& arguments) {
   json process = json::parse(ReadSmallFile(path), nullptr, false);
   if (!process.is_object()) throw UsageError("--process " + path + " is not a JSON object");
   if (arguments.Has("tty")) process["terminal"] = true;
+  // The container's, as with runc; otherwise the command would have its caller's.
+  const json own = ObjectOr(record.Config(), "process");
+  if (!process.contains("oomScoreAdj") && own.contains("oomScoreAdj"))
+    process["oomScoreAdj"] = own["oomScoreAdj"];
   return process;
 }
 

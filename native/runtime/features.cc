@@ -72,10 +72,11 @@ int Features(const Runtime& runtime, const Arguments& arguments) {
   linux["namespaces"] = {"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"};
   linux["capabilities"] = KnownCapabilities();
   linux["cgroup"] = {{"v1", true}, {"v2", true}, {"systemd", true}, {"systemdUser", false}, {"rdma", true}};
-  linux["seccomp"]["enabled"] = false;
-  linux["apparmor"]["enabled"] = false;
+  linux["seccomp"]["enabled"] = true;
+  linux["apparmor"]["enabled"] = true;
   linux["selinux"]["enabled"] = false;
   linux["intelRdt"]["enabled"] = false;
+  linux["netDevices"]["enabled"] = false;
   linux["mountExtensions"]["idmap"]["enabled"] = true;
   features["annotations"]["org.covey.checkpoint.enabled"] = "false";
   Print(features.dump(2) + "\n");

@@ -46,6 +46,19 @@ void TakeKernelMemory(json& config, const Log& log) {
           "the rest, by memory.limit");
 }
 
+/** As with every runtime: nodes are made in a /dev of the container's own, not in what is bound there. */
+void TakeDevices(json& config, const Log& log) {
+  if (ArrayOr(ObjectOr(config, "linux"), "devices").empty()) return;
+  bool own_dev = false;
+  for (const json& mount : ArrayOr(config, "mounts")) {
+    if (mount.is_object() && TextOr(mount, "destination", "") == "/dev")
+      own_dev = TextOr(mount, "type", "") == "tmpfs";
+  }
+  if (own_dev) return;
+  config["linux"].erase("devices");
+  log.Say(Level::kWarning, "linux.devices is without effect: no tmpfs is mounted at /dev");
+}
+
 }  // namespace
 
 void TolerateProcess(json& process, const Log& log) {
@@ -59,6 +72,7 @@ void TolerateConfig(json& config, const Log& log) {
   if (!ObjectOr(config, "linux").empty())
     TakeLabel(config["linux"], "mountLabel", "linux.mountLabel", HasSelinux(), "SELinux", log);
   TakeKernelMemory(config, log);
+  TakeDevices(config, log);
   if (ArrayOr(config, "mounts").empty()) return;
   for (json& mount : config["mounts"]) {
     if (mount.is_object()) TakeDataOfBind(mount, log);

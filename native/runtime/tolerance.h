@@ -10,7 +10,8 @@ namespace covey {
 
 /**
  * Takes out of a config what cannot hold and is taken nevertheless: labels of a security module that this kernel does not
- * run, file system options of binds, which the kernel ignores, and limits on kernel memory alone, which it no longer keeps.
+ * run, file system options of binds, which the kernel ignores, limits on kernel memory alone, which it no longer keeps, and
+ * device nodes where /dev is not the container's own.
  */
 void TolerateConfig(nlohmann::json& config, const Log& log);
 

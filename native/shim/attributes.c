@@ -41,6 +41,17 @@ int attribute_affinity(const struct plan_field* mask, struct failure* failure) {
   return failed(failure, "binding to the CPUs", "sched_setaffinity", "");
 }
 
+int attribute_oom_score(const struct plan_record* record, struct failure* failure) {
+  static const char path[] = "/proc/self/oom_score_adj";
+  char text[24];
+  int length = snprintf(text, sizeof text, "%lld", (long long)plan_number(record, 0));
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0 || write(fd, text, (size_t)length) < 0)
+    return failed(failure, "setting the OOM score", "write", path);
+  close(fd);
+  return 0;
+}
+
 int attribute_label(int proc, const struct plan_record* record, struct failure* failure) {
   static const char step[] = "setting the security label";
   char path[64];

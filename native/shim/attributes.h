@@ -11,5 +11,8 @@ int attribute_step(const struct plan_record* record, struct failure* failure);
 /** Binds this process to the CPUs of a mask. */
 int attribute_affinity(const struct plan_field* mask, struct failure* failure);
 
+/** PLAN_OOM_SCORE, through this process' own /proc: where that is another's, it is set before. Children inherit it. */
+int attribute_oom_score(const struct plan_record* record, struct failure* failure);
+
 /** PLAN_LABEL: the label this process gets at its next exec. `proc` is a folder that must be procfs. */
 int attribute_label(int proc, const struct plan_record* record, struct failure* failure);

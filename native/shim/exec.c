@@ -80,6 +80,8 @@ static int take_settings(struct run* run, struct failure* failure) {
     }
     if (record.op == PLAN_CGROUP_UNIFIED) run->unified = 1;
     if (record.op == PLAN_START_AFFINITY && attribute_affinity(&record.field[0], failure) != 0) return -1;
+    // Inherited by the command: the /proc that it sees is the container's. The agent's own may be below zero.
+    if (record.op == PLAN_OOM_SCORE && attribute_oom_score(&record, failure) != 0) return -1;
     if (record.op == PLAN_STREAM) stream_take(&run->stream, &record);
   }
   if (run->unified && run->tree < 0) return failed_as(failure, EINVAL, step, "plan", "no cgroup");
@@ -149,8 +151,6 @@ static _Noreturn void child(struct run* run) {
   for (struct plan plan = run->plan; plan_next(&plan, &record) == 1;) {
     if (record.op == PLAN_LABEL && attribute_label(run->proc, &record, &failure) != 0)
       child_gives_up(run, &failure);
-    // The OOM score is inherited from the helper and /proc here is the container's; both are the kernel's
-    // business.
     if (record.op < PLAN_RLIMIT || record.op == PLAN_OOM_SCORE) continue;
     if (program_step(&program, &record, &failure) != 0) child_gives_up(run, &failure);
   }

@@ -41,6 +41,8 @@ static int take_settings(struct join* join, struct failure* failure) {
   while (plan_next(&plan, &record) == 1) {
     const char* text = plan_text(&record, 0);
     if (record.op == PLAN_START_AFFINITY && attribute_affinity(&record.field[0], failure) != 0) return -1;
+    // Inherited by the command: the /proc that it sees is the container's.
+    if (record.op == PLAN_OOM_SCORE && attribute_oom_score(&record, failure) != 0) return -1;
     if (record.op == PLAN_CHROOT && (join->root = namespaces_root(TARGET, failure)) < 0) return -1;
     if (record.op != PLAN_CGROUP_TASKS) continue;
     if (join->task_count == TASKS_MAX) return failed_as(failure, E2BIG, step, "open", text);
@@ -69,7 +71,6 @@ static int open_terminal(struct join* join, const struct plan_record* size, stru
 
 static int step(struct join* join, struct program* program, const struct plan_record* record,
                 struct failure* failure) {
-  // The OOM score is inherited, and /proc here is the container's.
   if (record->op == PLAN_OOM_SCORE) return 0;
   if (record->op == PLAN_LABEL) return attribute_label(join->proc, record, failure);
   if (record->op == PLAN_TERMINAL) return open_terminal(join, record, failure);

@@ -28,23 +28,12 @@ static int set_limit(const struct plan_record* record, struct failure* failure) 
   return failed(failure, "setting a resource limit", "setrlimit", plan_text(record, 3));
 }
 
-static int set_oom_score(const struct plan_record* record, struct failure* failure) {
-  char text[24];
-  int length = snprintf(text, sizeof text, "%lld", (long long)plan_number(record, 0));
-  int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-  if (fd < 0 || write(fd, text, (size_t)length) < 0) {
-    return failed(failure, "setting the OOM score", "write", "/proc/self/oom_score_adj");
-  }
-  close(fd);
-  return 0;
-}
-
 int program_step(struct program* p, const struct plan_record* record, struct failure* failure) {
   switch (record->op) {
     case PLAN_RLIMIT:
       return set_limit(record, failure);
     case PLAN_OOM_SCORE:
-      return set_oom_score(record, failure);
+      return attribute_oom_score(record, failure);
     case PLAN_NO_NEW_PRIVS:
       return p->no_new_privs = 1, 0;
     case PLAN_CWD:

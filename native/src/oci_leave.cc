@@ -28,6 +28,7 @@ std::string PlanJoin(const json& process, const json& linux, const JoinOptions& 
   if (options.chroot) plan.Op(PLAN_CHROOT);
   PlanExecAffinity(plan, process);
   PlanTerminal(plan, process);
+  if (process.contains("oomScoreAdj")) PlanOomScore(plan, process);
   PlanLabels(plan, process, linux);
   PlanProcess(plan, process, linux, false);
   return plan.Finish();

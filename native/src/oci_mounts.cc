@@ -191,6 +191,9 @@ void PlanMounts(PlanWriter& plan, const json& config, const Namespaces& namespac
     }
     if (target == "/dev") own_dev = type == "tmpfs";
   }
+  if (!own_dev && !ArrayOr(ObjectOr(config, "linux"), "devices").empty())
+    throw InvalidInput("linux.devices",
+                       "need a tmpfs at /dev among the mounts; what is there is not changed");
   if (own_dev) PlanDevices(plan, config, namespaces);
 }
 

@@ -13,6 +13,7 @@
 #include "oci_mounts.h"
 #include "oci_process.h"
 #include "oci_reader.h"
+#include "oci_refused.h"
 
 namespace covey {
 namespace {
@@ -36,19 +37,6 @@ KnownConfig ParseKnown(const std::string& text) {
     if (auto filter = SeccompForText(cut->seccomp)) return {Parse(cut->rest, "config"), std::move(filter)};
   }
   return {Parse(text, "config"), nullptr};
-}
-
-void RefuseUnsupported(const json& config, bool runs_hooks) {
-  const json& linux = ObjectOr(config, "linux");
-  for (const auto& [kind, hooks] : ObjectOr(config, "hooks").items()) {
-    if (!hooks.empty() && !runs_hooks) throw InvalidInput("hooks." + kind, "hooks are not run by this core");
-  }
-  for (const char* key : {"intelRdt"}) {
-    const auto found = linux.find(key);
-    if (found != linux.end() && !found->is_null() && !found->empty()) {
-      throw InvalidInput(std::string("linux.") + key, "is not supported by this core yet");
-    }
-  }
 }
 
 void PlanLog(PlanWriter& plan, const CreateOptions& options) {
@@ -121,21 +109,6 @@ uint64_t RootPropagation(const json& linux) {
   return propagation;
 }
 
-/** In a mount namespace that is joined there is a root already, and it is not ours to change. */
-void RefuseTree(const json& config) {
-  const json& linux = ObjectOr(config, "linux");
-  if (!ArrayOr(config, "mounts").empty())
-    throw InvalidInput("mounts", "cannot be made in a mount namespace that is joined");
-  if (FlagOr(ObjectOr(config, "process"), "terminal", false))
-    throw InvalidInput("process.terminal", "cannot be made in a mount namespace that is joined");
-  for (const char* key : {"maskedPaths", "readonlyPaths"}) {
-    if (!ArrayOr(linux, key).empty())
-      throw InvalidInput(std::string("linux.") + key, "cannot be set in a mount namespace that is joined");
-  }
-  if (!ObjectOr(linux, "sysctl").empty())
-    throw InvalidInput("linux.sysctl", "cannot be set in a mount namespace that is joined");
-}
-
 /**
  * Whether the first process gets a root of its own in a mount namespace that is not. Only the OCI command line makes such
  * containers: they are no more closed than their config says, but that is little.
@@ -197,8 +170,6 @@ std::string PlanParsed(const json& config, const CreateOptions& options, const C
   const bool sets_score = !options.leave || process.contains("oomScoreAdj");
   if (namespaces.Joins(CLONE_NEWNS) && !changes_root) {
     RefuseTree(config);
-    if (FlagOr(process, "terminal", false))
-      throw InvalidInput("process.terminal", "cannot be made in a mount namespace that is joined");
     if (sets_score) PlanOomScore(plan, process);
     PlanLabels(plan, process, linux);
     if (hooks_before_pivot) plan.Op(PLAN_HOOKS);
@@ -247,6 +218,7 @@ std::string PlanExec(const std::string& text, const ExecOptions& options, const 
   const json& process = ObjectOr(known.config, "process");
   const json& linux = ObjectOr(known.config, "linux");
   PlanExecAffinity(plan, process);
+  PlanOomScore(plan, process);
   PlanLabels(plan, process, linux);
   PlanProcess(plan, process, linux, false, known.filter);
   if (options.privileged) PlanEveryCapability(plan);

@@ -75,7 +75,7 @@ struct ExecOptions {
 /**
  * The plan of a whole container. Everything the core does not honour yet is refused by name, never ignored: a
  * container must not be less closed than its config says.
- * Throws InvalidInput with the field. Source: OCI runtime-spec 1.2, config.md and config-linux.md.
+ * Throws InvalidInput with the field. Source: OCI runtime-spec 1.3, config.md and config-linux.md.
  */
 std::string PlanContainer(const std::string& config, const CreateOptions& options, const CgroupLayout& layout,
                           const std::string& boot_id);

@@ -7,6 +7,7 @@
 
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "oci_attributes.h"
 #include "oci_reader.h"
@@ -113,9 +114,11 @@ uint64_t LimitValue(const json& item, const char* key) {
 }
 
 void PlanLimits(PlanWriter& plan, const json& process) {
+  std::set<std::string> seen;
   for (const json& item : ArrayOr(process, "rlimits")) {
     const std::string name = TextOr(item, "type", "");
     const auto limit = kLimits.find(name);
+    if (!seen.insert(name).second) throw InvalidInput("process.rlimits", name + " is there twice");
     if (limit == kLimits.end()) throw InvalidInput("process.rlimits.type", "unknown limit \"" + name + "\"");
     const uint64_t soft = LimitValue(item, "soft"), hard = LimitValue(item, "hard");
     rlimit own{};

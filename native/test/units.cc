@@ -192,6 +192,20 @@ void Configs() {
              {{"throttleReadBpsDevice", {{{"major", 8}, {"minor", 0}, {"rate", 1}}}}}) ==
             "linux.resources.blockIO.throttleReadBpsDevice",
         "a controller that this host lacks");
+  Check(with("/linux/netDevices", {{"eth0", {{"name", "in"}}}}) == "linux.netDevices",
+        "a device of the host");
+  Check(with("/linux/netDevices", nlohmann::json::object()).empty(), "no device of the host");
+  Check(with("/linux/memoryPolicy", {{"mode", "MPOL_BIND"}, {"nodes", "0"}}) == "linux.memoryPolicy",
+        "a NUMA policy");
+  Check(with("/linux/intelRdt", {{"closID", "x"}}) == "linux.intelRdt", "a class of the cache");
+  Check(with("/vm", {{"kernel", {{"path", "/k"}}}}) == "vm", "a virtual machine");
+  Check(with("/windows", {{"layerFolders", {"x"}}}) == "windows", "another platform");
+  Check(with("/process/user", {{"username", "nobody"}}) == "process.user.username", "a user's name alone");
+  Check(with("/process/user", {{"username", "root"}, {"uid", 0}, {"gid", 0}}).empty(), "a name and a number");
+  const nlohmann::json limit = {{"type", "RLIMIT_CORE"}, {"soft", 0}, {"hard", 0}};
+  Check(with("/process/rlimits", {limit, limit}) == "process.rlimits", "a limit twice");
+  Check(with("/linux/devices", {{{"path", "/dev/x"}, {"type", "c"}}}) == "linux.devices",
+        "devices without a /dev to make them in");
   Check(Refusal([] { covey::PlanContainer("[]", {}, Hybrid(), ""); }) == "config", "no object");
   Check(Refusal([] { covey::PlanContainer("{", {}, Hybrid(), ""); }) == "config", "broken JSON");
 }

@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Container } from '../../../agent/runtime/runtime.ts';
+import { DEFAULT_PROCESS_RULES } from '../../../common/model/process-rules.ts';
 import { native } from '../../../native/index.ts';
 import { heard, openExec, Typist } from '../../support/exec-world.ts';
 import { NativeWorld, outputOf, until } from '../../support/native-world.ts';
@@ -25,6 +26,17 @@ function execCgroups(): readonly string[] {
   const folder = native().cgroupFolder('freezer', `${world.cgroupParent}/${container.id}`) ?? '';
   return readdirSync(folder).filter((name) => name.startsWith('exec-'));
 }
+
+describe('a command', () => {
+  it('has the OOM score of its container, not the agent’s', async () => {
+    const process = { ...DEFAULT_PROCESS_RULES, oomScoreAdj: 321 };
+    const { id } = await world.started(['sleep'], { template: { process } });
+    const args = ['cat', '/proc/self/oom_score_adj'];
+    expect((await heard(await openExec(world.runtime, id, args))).out).toBe('321\n');
+    const probe = { args, env: [], timeoutMs: 10_000, outputMaxBytes: 100 };
+    expect((await world.runtime.exec(id, probe, AbortSignal.timeout(20_000))).output).toBe('321\n');
+  });
+});
 
 describe('streams', () => {
   it('carries stdin, stdout, stderr and the exit code', async () => {

@@ -49,6 +49,12 @@ describe('a config', () => {
     expect(refusal({ process: { rlimits: [{ type: 'RLIMIT_NOSUCH', soft: 1, hard: 1 }] } })).toContain('rlimits');
     expect(refusal({ process: { capabilities: { bounding: ['CAP_NOSUCH'] } } })).toContain('CAP_NOSUCH');
     expect(refusal({ linux: { rootfsPropagation: 'sometimes' } })).toContain('linux.rootfsPropagation');
+    expect(refusal({ linux: { netDevices: { lo: { name: 'in' } } } })).toContain('linux.netDevices is not supported');
+    const memoryPolicy = { mode: 'MPOL_BIND', nodes: '0' };
+    expect(refusal({ linux: { memoryPolicy } })).toContain('linux.memoryPolicy is not supported');
+    expect(refusal({ top: { vm: { kernel: { path: '/vmlinuz' } } } })).toContain('vm is not supported');
+    const limit = { type: 'RLIMIT_CORE', soft: 0, hard: 0 };
+    expect(refusal({ process: { rlimits: [limit, limit] } })).toContain('process.rlimits RLIMIT_CORE is there twice');
   });
 });
 

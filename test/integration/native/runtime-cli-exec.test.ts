@@ -63,6 +63,19 @@ describe('exec', () => {
     ).toEqual(expect.arrayContaining(['7', '8', '/tmp', 'MORE=1', 'PATH=/bin']));
   });
 
+  it('has the OOM score of its container, or that of its process file', () => {
+    const { id } = world.started(SLEEPER, { process: { oomScoreAdj: 321 } });
+    const args = ['cat', '/proc/self/oom_score_adj'];
+    const file = join(world.folder, 'score.json');
+    const score = (process: object) => {
+      writeFileSync(file, JSON.stringify({ args, cwd: '/', env: ['PATH=/bin'], ...process }));
+      return world.done('exec', '--process', file, id).out();
+    };
+    expect(world.done('exec', id, ...args).out()).toBe('321\n');
+    expect(score({})).toBe('321\n');
+    expect(score({ oomScoreAdj: 654 })).toBe('654\n');
+  });
+
   it('runs what a process file says, detached, and writes its pid', async () => {
     const { id } = world.started(SLEEPER);
     const [file, pidFile] = [join(world.folder, 'process.json'), join(world.folder, 'exec.pid')];
