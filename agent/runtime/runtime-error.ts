@@ -74,11 +74,17 @@ function sentence(error: NativeError): string {
     }
     if (error.code === 'ENOEXEC') return `command "${path}" is not a program for this machine`;
   }
+  if (isUnknownLabel(error)) return `AppArmor profile "${path.replace(/^exec /, '')}" is not loaded on this host`;
   if (error.step === 'setting a limit') return `${limitRefusal(error)}: ${error.message}`;
   if (error.step?.endsWith('the working directory') === true) {
     return `working directory "${path}" cannot be entered: ${error.code}`;
   }
   return error.message;
+}
+
+/** The kernel knows no profile of that name. Source: apparmor(7), aa_change_onexec(2). */
+function isUnknownLabel({ step, code, path }: NativeError): boolean {
+  return step === 'setting the security label' && code === 'ENOENT' && path?.startsWith('exec ') === true;
 }
 
 /** What the kernel means by refusing a value for a cgroup's file. Source: kernel docs, cgroup-v1 and cgroup-v2. */
@@ -102,6 +108,8 @@ function hintFor(error: NativeError): { readonly hint?: string } {
   if (error.step === 'finding the command')
     return { hint: 'check the command, --entrypoint and the PATH of the image' };
   if (error.step?.endsWith('the working directory') === true) return { hint: 'check --workdir and --user' };
+  if (isUnknownLabel(error))
+    return { hint: 'aa-status lists the loaded profiles, apparmor_parser --replace FILE loads one' };
   if (error.step === 'setting the OOM score')
     return { hint: 'a host whose agent lacks CAP_SYS_RESOURCE cannot lower it; use 0 or more' };
   if (error.code === 'ENOSPC') return { hint: 'free space on the file system of the agent’s state directory' };

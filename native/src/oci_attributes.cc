@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -30,6 +31,7 @@ constexpr unsigned kIoClassShift = 13;
 // Source: sys/personality.h.
 const std::map<std::string, uint64_t> kDomains = {{"LINUX", 0}, {"LINUX32", 8}};
 constexpr unsigned kCpusMax = 8192;
+constexpr char kAppArmorProfiles[] = "/sys/kernel/security/apparmor/profiles";
 
 uint64_t Named(const std::map<std::string, uint64_t>& known, const std::string& name,
                const std::string& field) {
@@ -71,7 +73,29 @@ std::string FirstLine(const char* path) {
   return line;
 }
 
+/** Where the list cannot be read the kernel decides, when the profile is applied. */
+void RefuseUnloaded(const std::string& profile) {
+  std::ifstream file(kAppArmorProfiles);
+  if (!file) return;
+  const std::string list{std::istreambuf_iterator<char>(file), {}};
+  if (!ListsProfile(list, profile))
+    throw InvalidInput(
+        "process.apparmorProfile",
+        "\"" + profile +
+            "\" is not loaded on this host; aa-status lists the loaded profiles, apparmor_parser "
+            "--replace FILE loads one");
+}
+
 }  // namespace
+
+bool ListsProfile(const std::string& list, const std::string& name) {
+  if (name.rfind(':', 0) == 0 || name.find("//&") != std::string::npos) return true;
+  std::istringstream lines(list);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.substr(0, line.rfind(" (")) == name) return true;
+  }
+  return false;
+}
 
 bool HasAppArmor() { return FirstLine("/sys/module/apparmor/parameters/enabled") == "Y"; }
 
@@ -107,8 +131,10 @@ void PlanLabels(PlanWriter& plan, const json& process, const json& linux) {
   if (!apparmor.empty() && apparmor != "unconfined" && !HasAppArmor())
     throw InvalidInput("process.apparmorProfile",
                        "this kernel runs no AppArmor, so \"" + apparmor + "\" would not hold");
-  if (!apparmor.empty() && HasAppArmor())
+  if (!apparmor.empty() && HasAppArmor()) {
+    if (apparmor != "unconfined") RefuseUnloaded(apparmor);
     plan.Op(PLAN_LABEL, "process.apparmorProfile").Text("apparmor").Text("exec " + apparmor);
+  }
   if (!selinux.empty()) {
     if (!HasSelinux())
       throw InvalidInput("process.selinuxLabel",

@@ -9,14 +9,20 @@
 
 namespace covey {
 
-/** process.scheduler, process.ioPriority, linux.personality. Throws InvalidInput. Source: OCI runtime-spec 1.2. */
+/** process.scheduler, process.ioPriority, linux.personality. Throws InvalidInput. Source: OCI runtime-spec 1.3. */
 void PlanAttributes(PlanWriter& plan, const nlohmann::json& process, const nlohmann::json& linux);
 
 /**
  * process.apparmorProfile and process.selinuxLabel for the next exec; linux.mountLabel is refused. A kernel without the
- * module is told as the reason. Must come before the pivot. Throws InvalidInput.
+ * module is told as the reason, and so is a profile that is not loaded, where the kernel lists them. Must come before the pivot. Throws InvalidInput.
  */
 void PlanLabels(PlanWriter& plan, const nlohmann::json& process, const nlohmann::json& linux);
+
+/**
+ * Whether the kernel's list of AppArmor profiles, lines of "NAME (MODE)", has this one. True of names that are no single
+ * profile of this namespace (stacks, other namespaces): of those the list does not tell.
+ */
+bool ListsProfile(const std::string& list, const std::string& name);
 
 /** Whether this kernel runs the security module. */
 bool HasAppArmor();

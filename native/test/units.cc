@@ -268,6 +268,17 @@ void Filters() {
         "a profile is built once");
 }
 
+void Profiles() {
+  const std::string list = "docker-default (enforce)\n/usr/bin/man//filter (enforce)\na (b) (complain)\n";
+  Check(covey::ListsProfile(list, "docker-default"), "a loaded profile");
+  Check(covey::ListsProfile(list, "/usr/bin/man//filter"), "a profile within a profile");
+  Check(covey::ListsProfile(list, "a (b)"), "a name with a bracket");
+  Check(!covey::ListsProfile(list, "docker") && !covey::ListsProfile("", "x"),
+        "a profile that is not loaded");
+  Check(covey::ListsProfile(list, ":ns:x") && covey::ListsProfile(list, "a//&b"),
+        "what the list does not tell");
+}
+
 void Masks() {
   Check(covey::CpuMask("0-2,9", "f") == std::string("\x07\x02\0\0\0\0\0\0", 8), "a list of CPUs");
   Check(covey::CpuMask("64", "f").size() == 16, "the sixty-fifth CPU");
@@ -332,6 +343,7 @@ int main(int count, char** arguments) {
     Configs();
     Filters();
     Masks();
+    Profiles();
     Execs();
     Cgroups();
     Users();

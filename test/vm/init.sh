@@ -4,7 +4,7 @@
 # vm.cgroup (v2, v1, hybrid), vm.cache (the host's folder of the kernel), vm.job (a script on the host), vm.address,
 # vm.systemd (1: systemd is the first process and runs the job as a unit).
 B=/bin/busybox
-$B mount -t proc proc /proc; $B mount -t sysfs sys /sys; $B mount -t devtmpfs dev /dev
+$B mount -t proc proc /proc; $B mount -t sysfs sys /sys; $B mount -t securityfs security /sys/kernel/security; $B mount -t devtmpfs dev /dev
 stop() { echo "vm: $1" >/dev/ttyS1; $B poweroff -f; }
 for module in $($B cat /modules); do $B insmod "/m/$module" || stop "cannot load $module"; done
 for word in $($B cat /proc/cmdline); do case $word in vm.*=*) eval "${word#vm.}" ;; esac; done
