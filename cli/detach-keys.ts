@@ -45,6 +45,10 @@ export class DetachKeys {
 
   /** The longest end of what was held and `byte` that begins the sequence stays; the rest goes on. */
   #step(byte: number, passed: number[]): void {
+    if (this.#matched === 0 && byte !== this.#keys[0]) {
+      passed.push(byte);
+      return;
+    }
     const held = [...this.#keys.subarray(0, this.#matched), byte];
     let from = 0;
     while (from < held.length && !held.slice(from).every((key, index) => key === this.#keys[index])) from += 1;

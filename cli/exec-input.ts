@@ -8,6 +8,8 @@ type Input = covey.v1.ExecInput.$Properties;
 
 /** A message's worth of input; the manager's and the node's buffers hold a few of them. */
 const CHUNK_MAX_BYTES = 32 * 1_024;
+/** Typed ahead of a command that does not read, on a terminal; detach keys behind more than that wait for it. */
+const AHEAD_MAX_BYTES = 16 << 20;
 
 export class ExecInput {
   readonly #orders: Input[] = [];
@@ -16,16 +18,32 @@ export class ExecInput {
   #turn = withResolvers<void>();
   #hasSourceEnded = false;
   #isOver = false;
+  /** Read of the source and not sent yet. */
+  #ahead: Uint8Array = new Uint8Array();
+  /** Bytes that may be sent. */
+  #room: number;
+  #isDetached = false;
 
-  /** @param source  absent: the command gets no input */
+  /**
+   * @param source  absent: the command gets no input
+   * @param keys  of a terminal: all that is typed is looked through at once, however slowly the command takes it, and
+   *   nothing is sent before the command has begun
+   */
   constructor(source?: Readable, keys?: DetachKeys) {
     this.#source = source;
     this.#keys = keys;
+    this.#room = keys === undefined ? Number.POSITIVE_INFINITY : 0;
   }
 
   /** Goes out before further input. */
   send(order: Input): void {
     this.#orders.push(order);
+    this.#turn.resolve();
+  }
+
+  /** So many bytes more may be sent. */
+  allow(bytes: number): void {
+    this.#room += bytes;
     this.#turn.resolve();
   }
 
@@ -45,28 +63,44 @@ export class ExecInput {
       ring();
     };
     this.#source?.on('readable', ring).on('end', finish).on('error', finish);
-    let hasSaidEnd = this.#source === undefined;
+    const last = this.#source === undefined ? undefined : this.#last();
     while (!this.#isOver) {
       this.#turn = withResolvers<void>();
-      const order = this.#orders.shift();
-      if (order !== undefined) {
-        yield order;
-        continue;
-      }
-      const bytes = hasSaidEnd ? null : (this.#source?.read() as Buffer | null);
-      if (bytes !== null && bytes !== undefined) yield* this.#typed(bytes);
-      else if (this.#hasSourceEnded && !hasSaidEnd) {
-        hasSaidEnd = true;
-        yield { stdinEnd: {} };
-      } else await this.#turn.promise;
+      this.#read();
+      const next = this.#orders.shift() ?? this.#typed() ?? last?.();
+      if (next === undefined) await this.#turn.promise;
+      else yield next;
     }
   }
 
-  *#typed(all: Buffer): Iterable<Input> {
-    const typed = this.#keys?.type(all) ?? { bytes: all, isDetached: false };
-    for (let at = 0; at < typed.bytes.length; at += CHUNK_MAX_BYTES) {
-      yield { stdin: typed.bytes.subarray(at, at + CHUNK_MAX_BYTES) };
+  #read(): void {
+    const most = this.#keys === undefined ? 1 : AHEAD_MAX_BYTES;
+    while (!this.#isDetached && this.#ahead.length < most) {
+      const bytes = this.#source?.read() as Buffer | null | undefined;
+      if (bytes === null || bytes === undefined) return;
+      const typed = this.#keys?.type(bytes) ?? { bytes, isDetached: false };
+      this.#ahead = this.#ahead.length === 0 ? typed.bytes : Buffer.concat([this.#ahead, typed.bytes]);
+      this.#isDetached = typed.isDetached;
     }
-    if (typed.isDetached) yield { detach: {} };
+  }
+
+  #typed(): Input | undefined {
+    const size = Math.min(this.#ahead.length, this.#room, CHUNK_MAX_BYTES);
+    if (size === 0) return undefined;
+    const stdin = this.#ahead.subarray(0, size);
+    this.#ahead = this.#ahead.subarray(size);
+    this.#room -= size;
+    return { stdin };
+  }
+
+  /** What is said once when there is nothing else to say. What the command has no room for is not waited for by detaching. */
+  #last(): () => Input | undefined {
+    let isSaid = false;
+    return () => {
+      const isEnd = this.#hasSourceEnded && this.#ahead.length === 0;
+      if (isSaid || !(this.#isDetached || isEnd)) return undefined;
+      isSaid = true;
+      return this.#isDetached ? { detach: {} } : { stdinEnd: {} };
+    };
   }
 }

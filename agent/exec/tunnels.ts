@@ -10,9 +10,11 @@ import type { covey } from '../../proto/messages.ts';
 import { Dispatcher } from '../../proto/methods.ts';
 import type { RpcChannel } from '../../proto/rpc-channel.ts';
 import { noteOf } from '../container-request.ts';
+import { merge } from '../logs/merge.ts';
 import type { ExecSession } from '../runtime/exec.ts';
 import { exitOf } from '../runtime/exec-exit.ts';
 import type { Runtime } from '../runtime/runtime.ts';
+import { INPUT_WINDOW_BYTES, InputWindow } from './input-window.ts';
 import { openRequest, sizeOf } from './request.ts';
 
 type Output = covey.v1.TunnelOutput.$Properties;
@@ -24,6 +26,12 @@ const TUNNELS_MAX = 256;
 export interface TunnelTools {
   readonly runtime: Pick<Runtime, 'list' | 'openExec'>;
   readonly log: Log;
+}
+
+interface AnswerParts {
+  readonly opened: { resolve(session: ExecSession): void; reject(cause: unknown): void };
+  /** Of a terminal that gets input. */
+  readonly window: InputWindow | undefined;
 }
 
 export class ExecTunnels {
@@ -67,17 +75,18 @@ export class ExecTunnels {
       },
       () => {},
     );
-    const outputs = this.#answer(requestId, start, opened, stop.signal);
+    const window = start.tty && start.stdin ? new InputWindow() : undefined;
+    const outputs = this.#answer(requestId, start, { opened, window }, stop.signal);
     const inputs = channel.service(Dispatcher).tunnel(outputs, { signal: stop.signal });
     // One that did not start takes nothing. The manager ends the call when it has heard why.
     const session = opened.promise.catch(() => undefined);
-    for await (const input of inputs) await take(await session, input);
+    for await (const input of inputs) await take(await session, input, window);
   }
 
   async *#answer(
     requestId: string,
     start: Start,
-    opened: { resolve(session: ExecSession): void; reject(cause: unknown): void },
+    { opened, window }: AnswerParts,
     signal: AbortSignal,
   ): AsyncIterable<Output> {
     yield { requestId };
@@ -92,8 +101,9 @@ export class ExecTunnels {
     }
     opened.resolve(session);
     try {
-      yield { output: { started: {} } };
-      yield* said(session);
+      yield { output: { started: { inputWindow: window === undefined ? 0 : INPUT_WINDOW_BYTES } } };
+      if (window === undefined) yield* said(session);
+      else yield* merge([saidBeside(session, window), takingsOf(window)]);
     } finally {
       session.kill();
     }
@@ -127,10 +137,26 @@ async function* said(session: ExecSession): AsyncIterable<Output> {
   }
 }
 
-async function take(session: ExecSession | undefined, input: covey.v1.ExecInput.$Properties): Promise<void> {
+async function* saidBeside(session: ExecSession, window: InputWindow): AsyncIterable<Output> {
+  try {
+    yield* said(session);
+  } finally {
+    window.end();
+  }
+}
+
+async function* takingsOf(window: InputWindow): AsyncIterable<Output> {
+  for await (const taken of window.takings()) yield { output: { taken } };
+}
+
+async function take(
+  session: ExecSession | undefined,
+  input: covey.v1.ExecInput.$Properties,
+  window: InputWindow | undefined,
+): Promise<void> {
   if (session === undefined) return;
   const { stdin, stdinEnd, resize, detach } = input;
-  if (stdin) await session.write(stdin);
+  if (stdin) await (window === undefined ? session.write(stdin) : window.write(session, stdin));
   if (stdinEnd) session.closeInput();
   const size = sizeOf(resize);
   if (size) session.resize(size);

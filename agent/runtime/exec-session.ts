@@ -10,6 +10,7 @@ import { runtimeError } from './runtime-error.ts';
 export class NativeExecSession implements ExecSession {
   readonly #stream: ExecStream;
   readonly #input: Socket | undefined;
+  #room: Promise<void> | undefined;
   readonly output: AsyncIterable<ExecChunk>;
   readonly ended: Promise<number>;
 
@@ -44,11 +45,18 @@ export class NativeExecSession implements ExecSession {
   async write(bytes: Uint8Array): Promise<void> {
     const input = this.#input;
     if (input === undefined || !input.writable || input.write(bytes)) return;
+    this.#room ??= this.#roomIn(input);
+    await this.#room;
+  }
+
+  /** One for all that wait: what was written comes in any number of pieces. */
+  async #roomIn(input: Socket): Promise<void> {
     const room = withResolvers<void>();
     const done = (): void => room.resolve();
     input.once('drain', done).once('close', done);
     await room.promise;
     input.off('drain', done).off('close', done);
+    this.#room = undefined;
   }
 
   closeInput(): void {

@@ -125,10 +125,15 @@ async function follow(
   let hasBegun = false;
   try {
     for await (const output of control.exec(input.messages(ready.promise, start), { signal })) {
-      const { started, stdout, stderr, exit } = output;
+      const { started, stdout, stderr, exit, taken } = output;
       hasBegun = true;
       ready.resolve();
-      if (started) onStarted();
+      if (started) {
+        // A node that tells of no window tells of nothing taken either.
+        input.allow(started.inputWindow > 0 ? started.inputWindow : Number.POSITIVE_INFINITY);
+        onStarted();
+      }
+      if (taken) input.allow(taken);
       if (stdout) await written(process.stdout, stdout);
       if (stderr) await written(process.stderr, stderr);
       if (exit) {

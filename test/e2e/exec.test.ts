@@ -195,6 +195,27 @@ describe('on a terminal', () => {
     await isGone('7774');
   });
 
+  it('hears the detach keys behind input that the command does not read', async () => {
+    const script = 'stty raw -echo; echo $$-be""gun; exec sleep 7778';
+    const screen = cluster.onTerminal(24, 80, 'exec', '-it', 'box.2', 'sh', '-c', script);
+    await screen.sees('begun');
+    screen.type('x'.repeat(300_000));
+    screen.type('\u0010\u0011');
+    expect(await screen.code).toBe(0);
+    expect(sleeping('7778')).toHaveLength(1);
+    await cluster.must('exec', 'box.2', 'kill', '-9', /(\d+)-begun/.exec(screen.shown)?.[1] ?? '');
+    await isGone('7778');
+  }, 30_000);
+
+  it('takes more than fits on the way when the command reads, without a loss', async () => {
+    const script = 'stty raw -echo; echo be""gun; head -c 300000 | wc -c; stty sane';
+    const screen = cluster.onTerminal(24, 80, 'exec', '-it', 'box.2', 'sh', '-c', script);
+    await screen.sees('begun');
+    screen.type('x'.repeat(300_000));
+    await screen.sees('300000');
+    expect(await screen.code).toBe(0);
+  });
+
   it('gives ours back as it was when we are told to go, and the command ends', async () => {
     const screen = cluster.onTerminal(24, 80, 'exec', '-it', 'box.2', 'sh', '-c', 'echo be""gun; exec sleep 7777');
     await screen.sees('begun');
