@@ -20,11 +20,11 @@ import type { BlobServer } from './image/pull.ts';
 import { compressLogs } from './logs/compressor.ts';
 import { LogPublisher } from './logs/publisher.ts';
 import type { Network } from './network/network.ts';
+import type { RunnerTools } from './runner-tools.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import { DISK_FREE_MIN_BYTES, SelfTest } from './self-test.ts';
 import { AgentSession } from './session.ts';
 import { AgentState } from './state.ts';
-import type { RunnerTools } from './task-runner.ts';
 import { Worker } from './worker.ts';
 
 /** The kernel's network is compared with what it should be so often. */
@@ -105,7 +105,7 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
     identity,
     selfTest,
     logs,
-    execs: new ExecTunnels({ runtime, log }),
+    execs: new ExecTunnels({ runtime, containerOf: (taskId) => worker.containerOf(taskId), log }),
     describe,
     dial,
     clock,

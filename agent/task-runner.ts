@@ -5,39 +5,25 @@
  * network, and statuses. It decides nothing but when to try a failed step again. Stopping the runner leaves the container.
  */
 import { ClusterError, explain, toClusterError } from '../common/errors.ts';
-import type { Instant, NodeId, TaskId } from '../common/model/ids.ts';
-import { isTerminal, type Run, type TaskStatus } from '../common/model/task.ts';
-import type { Assignment, ManagerContact } from './assignment.ts';
+import type { Instant } from '../common/model/ids.ts';
+import type { TaskStatus } from '../common/model/task.ts';
+import type { Assignment } from './assignment.ts';
 import { Bell } from './bell.ts';
 import { attachmentOf, containerId, createRequest, noteOf, stopRequest } from './container-request.ts';
-import { ContainerWatch, type WatchTools } from './container-watch.ts';
+import { ContainerWatch } from './container-watch.ts';
 import { readinessOf } from './health/readiness.ts';
-import type { Images, UnpackedImage } from './image/image.ts';
-import type { Network } from './network/network.ts';
+import type { UnpackedImage } from './image/image.ts';
+import { RunLedger } from './run-ledger.ts';
+import type { RunnerTools } from './runner-tools.ts';
 import { inPlaceRule } from './runs.ts';
-import type { Container, Exit, PlacedFile, Runtime } from './runtime/runtime.ts';
+import type { Container, Exit } from './runtime/runtime.ts';
 import type { TaskRecord } from './state.ts';
+import { StatusKeeper } from './status-keeper.ts';
 import { type Action, isLeaving, next, type Said, type Seen, type SeenContainer } from './task-machine.ts';
-import { adoptionOf, endOf, LOST_EXIT, seenFrom, statusFrom } from './task-status.ts';
+import { adoptionOf, LOST_EXIT, seenFrom } from './task-status.ts';
 
 /** A step that failed for a passing reason is tried again after this. Source: swarmkit agent, task manager. */
 export const RETRY_MS = 1_000;
-
-export interface RunnerTools extends WatchTools {
-  readonly nodeId: NodeId;
-  readonly runtime: Runtime;
-  readonly images: Images;
-  readonly network: Network;
-  readonly contact: () => ManagerContact;
-  /** The cluster's, as last heard. */
-  readonly failoverAfterMs: () => number;
-  /** /etc/hosts and its like. */
-  readonly filesFor: (held: Assignment) => Promise<readonly PlacedFile[]>;
-  /** Resolves once the record is durable. */
-  readonly keep: (record: TaskRecord) => Promise<void>;
-  readonly drop: (id: TaskId) => Promise<void>;
-  readonly onStatus: (status: TaskStatus) => void;
-}
 
 /** Why a step was given up: the task is to go. */
 const INTERRUPTED = new ClusterError('unavailable', 'the task is to go');
@@ -48,11 +34,8 @@ export class TaskRunner {
   readonly #stop = new AbortController();
   #step = new AbortController();
   #held: Assignment;
-  #status: TaskStatus | undefined;
-  #runs: readonly Run[];
-  #run: number;
-  /** The run that the container was made for; its shim may have run it again since. */
-  #madeFor: number;
+  readonly #status: StatusKeeper;
+  readonly #runs: RunLedger;
   #container: SeenContainer = { kind: 'none' };
   #handle: Container | undefined;
   #watch: ContainerWatch | undefined;
@@ -70,10 +53,8 @@ export class TaskRunner {
   constructor(tools: RunnerTools, record: TaskRecord, survivors: readonly Container[]) {
     this.#tools = tools;
     this.#held = record.held;
-    this.#status = record.status;
-    this.#runs = record.status?.runs ?? [];
-    this.#run = this.#runs.at(-1)?.number ?? 1;
-    this.#madeFor = this.#run;
+    this.#status = new StatusKeeper(tools, record.status);
+    this.#runs = new RunLedger(record.status?.runs ?? []);
     this.#adopt(survivors);
   }
 
@@ -83,7 +64,12 @@ export class TaskRunner {
 
   /** What was last said; undefined before `accepted`. */
   get status(): TaskStatus | undefined {
-    return this.#status;
+    return this.#status.last;
+  }
+
+  /** The newest container; undefined before the first, and between one that is gone and the next. */
+  get containerId(): string | undefined {
+    return this.#container.kind === 'none' ? undefined : this.#handle?.id;
   }
 
   /** Has a container that is linked to the network and is to stay so. */
@@ -93,7 +79,8 @@ export class TaskRunner {
 
   /** May get connections at this moment. */
   get serves(): boolean {
-    return this.#status?.state === 'running' && this.#status.healthy && this.#withdrawnAt === undefined;
+    const { last } = this.#status;
+    return last?.state === 'running' && last.healthy && this.#withdrawnAt === undefined;
   }
 
   /** Takes a newer assignment. What is wanted never moves back. */
@@ -127,7 +114,7 @@ export class TaskRunner {
   async work(): Promise<void> {
     if (this.#container.kind === 'running') this.#beginWatch(this.#handle as Container);
     while (!this.#stop.signal.aborted) {
-      const action = next(this.#held, this.#seen(), this.#status, this.#tools.clock.now());
+      const action = next(this.#held, this.#seen(), this.#status.last, this.#tools.clock.now());
       if (action.kind === 'end' && this.#isForgotten) {
         if (await this.#erase()) return;
       } else {
@@ -138,30 +125,29 @@ export class TaskRunner {
   }
 
   #adopt(survivors: readonly Container[]): void {
-    const adopted = adoptionOf(survivors, this.#runs, this.#status);
-    if (adopted !== undefined && adopted.run >= this.#run) {
-      this.#madeFor = adopted.madeFor;
-      this.#run = adopted.run;
-      this.#runs = adopted.runs;
+    const { last } = this.#status;
+    const adopted = adoptionOf(survivors, this.#runs.all, last);
+    if (adopted !== undefined && adopted.run >= this.#runs.number) {
+      this.#runs.adopt(adopted);
       this.#handle = adopted.container;
       this.#container = adopted.seen;
       this.#isUnproven = adopted.isFurther;
       return;
     }
-    const wasStarted = this.#status?.state === 'starting' || this.#status?.state === 'running';
+    const wasStarted = last?.state === 'starting' || last?.state === 'running';
     if (!wasStarted) return;
     const now = this.#tools.clock.now();
-    const exit = { ...LOST_EXIT, startedAt: this.#status?.at ?? now, finishedAt: now };
+    const exit = { ...LOST_EXIT, startedAt: last?.at ?? now, finishedAt: now };
     this.#container = { kind: 'exited', exit, attached: false };
-    this.#endRun(exit);
+    this.#runs.end(exit);
   }
 
   #seen(): Seen {
     return {
-      run: this.#run,
+      run: this.#runs.number,
       hasImage: this.#image !== undefined,
       container: this.#container,
-      runs: this.#runs,
+      runs: this.#runs.all,
       manager: this.#tools.contact(),
       ...(this.#fault === undefined ? {} : { fault: this.#fault }),
       ...(this.#retryAt === undefined ? {} : { retryAt: this.#retryAt }),
@@ -179,7 +165,7 @@ export class TaskRunner {
       await this.#perform(action, this.#step.signal);
       if (action.kind === 'wait' || action.kind === 'end') return;
       this.#retryAt = undefined;
-      const state = this.#status?.state;
+      const state = this.#status.last?.state;
       log.debug({ taskId: this.#held.task.id, step: action.kind, state, ms: clock.now() - startedAt }, 'step done');
     } catch (cause) {
       if (this.#stop.signal.aborted || cause === INTERRUPTED) return;
@@ -188,11 +174,11 @@ export class TaskRunner {
       const isPassing = error.code === 'unavailable' || error.code === 'exhausted';
       log.warn({ taskId, step: action.kind, cause }, 'a step of a task failed');
       if (!isBuilding(action)) {
-        this.#mention(explain(error));
+        this.#status.mention(explain(error));
         await clock.sleep(RETRY_MS, this.#stop.signal).catch(() => {});
       } else if (isPassing && action.kind !== 'start') {
         this.#retryAt = clock.now() + RETRY_MS;
-        this.#mention(`${action.kind}: ${explain(error)}; trying again`);
+        this.#status.mention(`${action.kind}: ${explain(error)}; trying again`);
       } else {
         this.#fault = explain(error);
       }
@@ -202,7 +188,7 @@ export class TaskRunner {
   async #perform(action: Action, signal: AbortSignal): Promise<void> {
     const { runtime, images, network, clock } = this.#tools;
     const { task, revision } = this.#held;
-    const id = containerId(task.id, this.#madeFor);
+    const id = containerId(task.id, this.#runs.madeFor);
     switch (action.kind) {
       case 'report':
         return await this.#say(action.said);
@@ -210,7 +196,7 @@ export class TaskRunner {
         const { image, imageDigest } = revision.template.container;
         if (imageDigest === undefined)
           throw new ClusterError('invalid', `image "${image}" was not resolved to a digest`);
-        this.#mention(`pulling ${image}`);
+        this.#status.mention(`pulling ${image}`);
         this.#image = await images.ensure(image, imageDigest, signal);
         return;
       }
@@ -228,7 +214,7 @@ export class TaskRunner {
       case 'withdraw':
         await network.withdraw(task.id);
         this.#withdrawnAt = clock.now();
-        return this.#announce();
+        return this.#status.announce();
       case 'drain':
         this.#drainingSince = clock.now();
         return this.#watch?.drain();
@@ -246,8 +232,7 @@ export class TaskRunner {
         this.#container = { kind: 'none' };
         return;
       case 'run-again':
-        this.#run += 1;
-        this.#madeFor = this.#run;
+        this.#runs.next();
         this.#container = { kind: 'none' };
         this.#fault = undefined;
         this.#withdrawnAt = undefined;
@@ -262,8 +247,8 @@ export class TaskRunner {
   async #create(id: string, signal: AbortSignal): Promise<void> {
     const { runtime, filesFor, failoverAfterMs } = this.#tools;
     const files = await filesFor(this.#held);
-    const rule = inPlaceRule(this.#held, this.#run, failoverAfterMs());
-    const request = { ...createRequest(this.#held, this.#run, this.#image as UnpackedImage, files), ...rule };
+    const rule = inPlaceRule(this.#held, this.#runs.number, failoverAfterMs());
+    const request = { ...createRequest(this.#held, this.#runs.number, this.#image as UnpackedImage, files), ...rule };
     try {
       this.#handle = await runtime.create(request, signal);
     } catch (cause) {
@@ -278,13 +263,14 @@ export class TaskRunner {
   async #start(id: string, signal: AbortSignal): Promise<void> {
     const container = await this.#tools.runtime.start(id, signal);
     this.#handle = container;
-    this.#beginRun(this.#tools.clock.now());
+    this.#runs.begin(this.#tools.clock.now());
     this.#container = seenFrom(container, undefined);
-    if (container.exit !== undefined) this.#endRun(container.exit);
+    if (container.exit !== undefined) this.#runs.end(container.exit);
     if (this.#container.kind === 'running') this.#beginWatch(container);
-    if (this.#status?.state !== 'running') return;
+    const { last } = this.#status;
+    if (last?.state !== 'running') return;
     // A further run: told, and kept, before it is ready.
-    const { message, healthy } = this.#status;
+    const { message, healthy } = last;
     await this.#say({ state: 'running', message, healthy });
   }
 
@@ -297,7 +283,7 @@ export class TaskRunner {
         containerId: container.id,
         address: this.#held.task.address ?? '',
         rule: readinessOf(this.#held, noteOf(container.labels)?.imageCheck),
-        startedAt: this.#isUnproven ? clock.now() : (this.#runs.at(-1)?.startedAt ?? container.createdAt),
+        startedAt: this.#isUnproven ? clock.now() : (this.#runs.all.at(-1)?.startedAt ?? container.createdAt),
         startTimeoutMs: template.container.startTimeoutMs,
         wasReady,
       },
@@ -326,47 +312,12 @@ export class TaskRunner {
     this.#watch?.end();
     if (this.#container.kind !== 'running') return;
     this.#container = { kind: 'exited', exit, attached: true };
-    this.#endRun(exit);
+    this.#runs.end(exit);
     this.#bell.ring();
   }
 
-  #beginRun(startedAt: Instant): void {
-    this.#runs = [...this.#runs, { number: this.#run, startedAt }];
-  }
-
-  #endRun(exit: Exit): void {
-    const last = this.#runs.at(-1);
-    if (last === undefined || last.number !== this.#run || last.endedAt !== undefined) return;
-    this.#runs = [...this.#runs.slice(0, -1), endOf(last, exit)];
-  }
-
-  async #say(said: Said): Promise<void> {
-    const status = statusFrom(said, this.#status, {
-      taskId: this.#held.task.id,
-      nodeId: this.#tools.nodeId,
-      at: this.#tools.clock.now(),
-      runs: this.#runs,
-      container: this.#container,
-    });
-    const kept = this.#tools.keep({ held: this.#held, status });
-    // Nothing is started that a crash could make us start again; for the rest the container itself is the witness.
-    if (status.state === 'starting' && this.#status?.state !== 'starting') await kept;
-    else
-      kept.catch((cause: unknown) => this.#tools.log.warn({ taskId: status.taskId, cause }, 'a status was not kept'));
-    this.#status = status;
-    this.#announce();
-  }
-
-  /** Says what is going on without moving on. */
-  #mention(message: string): void {
-    const status = this.#status;
-    if (status === undefined || status.message === message || isTerminal(status.state)) return;
-    this.#status = { ...status, message };
-    this.#announce();
-  }
-
-  #announce(): void {
-    if (this.#status !== undefined) this.#tools.onStatus(this.#status);
+  #say(said: Said): Promise<void> {
+    return this.#status.say(said, { held: this.#held, runs: this.#runs.all, container: this.#container });
   }
 
   /** Before the network was ever taken over there is nothing to forget. */
@@ -383,7 +334,7 @@ export class TaskRunner {
     const { runtime, drop, clock, log } = this.#tools;
     const { id } = this.#held.task;
     try {
-      for (let run = 1; run <= this.#run; run += 1) await runtime.remove(containerId(id, run));
+      for (let run = 1; run <= this.#runs.number; run += 1) await runtime.remove(containerId(id, run));
       await this.#detach();
       await drop(id);
       return true;

@@ -18,9 +18,10 @@ import type { Assignment, ManagerContact } from './assignment.ts';
 import { type ClusterMap, changedMap, EMPTY_MAP, fromAssignment, servingPorts } from './cluster-map.ts';
 import { attachmentOf, noteOf } from './container-request.ts';
 import { HostNetworkKeeper } from './host-network.ts';
+import type { RunnerTools } from './runner-tools.ts';
 import type { Container } from './runtime/runtime.ts';
 import type { AgentState, TaskRecord } from './state.ts';
-import { type RunnerTools, TaskRunner } from './task-runner.ts';
+import { TaskRunner } from './task-runner.ts';
 
 export interface WorkerTools
   extends Pick<RunnerTools, 'nodeId' | 'runtime' | 'images' | 'network' | 'filesFor' | 'connects'> {
@@ -166,6 +167,11 @@ export class Worker {
   isOver(taskId: TaskId): boolean {
     const status = this.#runners.get(taskId)?.status;
     return status === undefined ? !this.#runners.has(taskId) : isTerminal(status.state);
+  }
+
+  /** The container in which a task's commands run; undefined when there is none. */
+  containerOf(taskId: TaskId): string | undefined {
+    return this.#runners.get(taskId)?.containerId;
   }
 
   /** Lets go of everything and leaves it running. */

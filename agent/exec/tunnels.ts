@@ -5,11 +5,11 @@
 import { ClusterError, toClusterError } from '../../common/errors.ts';
 import { withResolvers } from '../../common/iterate.ts';
 import type { Log } from '../../common/log.ts';
+import type { TaskId } from '../../common/model/ids.ts';
 import { toErrorInfo } from '../../common/rpc.ts';
 import type { covey } from '../../proto/messages.ts';
 import { Dispatcher } from '../../proto/methods.ts';
 import type { RpcChannel } from '../../proto/rpc-channel.ts';
-import { noteOf } from '../container-request.ts';
 import { merge } from '../logs/merge.ts';
 import type { ExecSession } from '../runtime/exec.ts';
 import { exitOf } from '../runtime/exec-exit.ts';
@@ -24,7 +24,9 @@ type Start = covey.v1.ExecStart.$Properties;
 const TUNNELS_MAX = 256;
 
 export interface TunnelTools {
-  readonly runtime: Pick<Runtime, 'list' | 'openExec'>;
+  readonly runtime: Pick<Runtime, 'openExec'>;
+  /** The newest container of a task; undefined when it has none. */
+  readonly containerOf: (taskId: TaskId) => string | undefined;
   readonly log: Log;
 }
 
@@ -110,19 +112,15 @@ export class ExecTunnels {
   }
 
   async #start(start: Start, signal: AbortSignal): Promise<ExecSession> {
-    const { runtime } = this.#tools;
+    const { runtime, containerOf } = this.#tools;
     if (this.#open.size > TUNNELS_MAX) {
       throw new ClusterError('exhausted', `this node runs ${TUNNELS_MAX} commands already`, {
         hint: 'end some of them',
       });
     }
-    const containers = await runtime.list(signal);
-    const newest = containers
-      .map((container) => ({ container, note: noteOf(container.labels) }))
-      .filter(({ note }) => note?.taskId === start.task)
-      .toSorted((a, b) => (b.note?.run ?? 0) - (a.note?.run ?? 0))[0]?.container;
-    if (newest === undefined) throw new ClusterError('conflict', `task ${start.task} has no container on this node`);
-    return runtime.openExec(newest.id, openRequest(start), signal);
+    const container = containerOf(start.task as TaskId);
+    if (container === undefined) throw new ClusterError('conflict', `task ${start.task} has no container on this node`);
+    return runtime.openExec(container, openRequest(start), signal);
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * `npm run test:leaks [-- --starts N] [--faults SHARE] [--concurrency N] [--seed N]`: N containers from creation to removal,
  * and what is left of them. Prints what this process holds on the way; ends with 1 when anything is left or grows. With
- * faults, that share of the containers is killed at a sync point.
+ * faults, that share of the containers is killed at a sync point. Ctrl-C removes what is there and ends with 130.
  */
 import { parseArgs } from 'node:util';
 import { builtFile } from '../../native/index.ts';
@@ -16,6 +16,8 @@ const PARTS = 5;
 const SETTLED_MS = 60_000;
 /** What V8 keeps of a heap that was larger for a while; a leak of one descriptor's worth a container is far beyond. */
 const RSS_GROWTH_KIB_MAX = 32_768;
+/** Exit code after Ctrl-C, as in shells. */
+const INTERRUPTED = 130;
 const MARK = `leak-${process.pid}-`;
 
 const { values } = parseArgs({
@@ -28,6 +30,10 @@ const { values } = parseArgs({
 });
 const starts = Number(values.starts);
 const dice = new Dice(Number(values.seed));
+
+const stop = new AbortController();
+// More than one of them changes nothing: what was made must go.
+for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => stop.abort(new Error(`ended by ${name}`)));
 
 function tell(what: string, held: Holdings, rate = ''): void {
   const { descriptors, threads, rssKib } = held;
@@ -43,7 +49,7 @@ function grown(before: Holdings, after: Holdings): readonly string[] {
 }
 
 async function run(world: NativeWorld): Promise<readonly string[]> {
-  const options = { concurrency: Number(values.concurrency), faults: Number(values.faults) };
+  const options = { concurrency: Number(values.concurrency), faults: Number(values.faults), signal: stop.signal };
   await leakTrial(world, { ...options, starts: WARM_UP, mark: `${MARK}first-` }, dice);
   const before = holdings();
   tell(`after ${WARM_UP} to warm up`, before);
@@ -61,12 +67,16 @@ async function run(world: NativeWorld): Promise<readonly string[]> {
 }
 
 const world = new NativeWorld({ shimPath: builtFile('covey-shim-faults') });
-let left: readonly string[] = ['the run did not end'];
+let left: readonly string[] = [];
 try {
   left = await run(world);
+  for (const line of left) console.log(`left: ${line}`);
+  console.log(left.length === 0 ? 'nothing is left' : `${left.length} things are left`);
+  process.exitCode = left.length === 0 ? 0 : 1;
+} catch (cause) {
+  if (!stop.signal.aborted) throw cause;
+  console.log(`${String(stop.signal.reason)}: what it made is removed`);
+  process.exitCode = INTERRUPTED;
 } finally {
   await world.destroy();
 }
-for (const line of left) console.log(`left: ${line}`);
-console.log(left.length === 0 ? 'nothing is left' : `${left.length} things are left`);
-process.exitCode = left.length === 0 ? 0 : 1;

@@ -14,6 +14,8 @@ export interface LeakTrial {
   readonly faults: number;
   /** First part of every id; nothing else on the machine bears it. */
   readonly mark: string;
+  /** Aborted: no further container is begun, and those under way are seen to their end. Default: never. */
+  readonly signal?: AbortSignal;
 }
 
 /** How many containers ended how, and all of them are `starts`. */
@@ -46,8 +48,10 @@ export async function leakTrial(world: NativeWorld, trial: LeakTrial, dice: Dice
   let next = 0;
   let ended = 0;
   let refused = 0;
+  const signal = trial.signal ?? forever;
+  let isBroken = false;
   const live = async () => {
-    while (next < trial.starts) {
+    while (next < trial.starts && !isBroken && !signal.aborted) {
       next += 1;
       const id = `${trial.mark}${next}`;
       const env = dice.chance(trial.faults) ? [`COVEY_FAULT=${faultOf(dice)}:die`] : [];
@@ -58,13 +62,17 @@ export async function leakTrial(world: NativeWorld, trial: LeakTrial, dice: Dice
         ended += 1;
       } catch (cause) {
         // Without a fault nothing may go wrong.
-        if (env.length === 0) throw cause;
+        isBroken ||= env.length === 0;
+        if (isBroken) throw cause;
         refused += 1;
       }
       await world.runtime.remove(id);
     }
   };
-  await Promise.all(Array.from({ length: trial.concurrency }, live));
+  // All of them: nothing may be under way when the world is taken down.
+  const outcomes = await Promise.allSettled(Array.from({ length: trial.concurrency }, live));
+  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+  signal.throwIfAborted();
   return { ended, refused, ms: performance.now() - started };
 }
 

@@ -22,7 +22,7 @@ const { values } = parseArgs({
 });
 
 const stop = new AbortController();
-for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort(new Error(`ended by ${name}`)));
+for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => stop.abort(new Error(`ended by ${name}`)));
 const trial = {
   agent: fileURLToPath(new URL('../support/survivor-agent.ts', import.meta.url)),
   containers: Number(values.containers),

@@ -75,7 +75,7 @@ class Agent {
       identity: agent.identity,
       selfTest: agent.selfTest,
       logs: new LogPublisher({ runtime: host.runtime, isOver: (id) => worker.isOver(id), clock, log: noLog }),
-      execs: new ExecTunnels({ runtime: host.runtime, log: noLog }),
+      execs: new ExecTunnels({ runtime: host.runtime, containerOf: (id) => worker.containerOf(id), log: noLog }),
       describe: () => aDescription('host1'),
       dial: rpcChannel,
       clock,

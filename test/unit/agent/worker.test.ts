@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ClusterError } from '../../../common/errors.ts';
+import type { TaskId } from '../../../common/model/ids.ts';
 import { AgentRig, aHeld, assignments, PORT_80 } from '../../support/agent-rig.ts';
 
 let rig: AgentRig;
@@ -87,6 +88,24 @@ describe('a task on its node', () => {
     await rig.assign(aHeld('t1', { task: { desired: 'shutdown' } }));
     expect(rig.last('t1')?.state).toBe('shutdown');
     expect(rig.runtime.calls).toEqual([]);
+  });
+});
+
+describe('the container of a task', () => {
+  it('is there from its creation, however it ends, until it is removed', async () => {
+    expect(rig.worker.containerOf('t1' as TaskId)).toBeUndefined();
+    const release = rig.runtime.hold('create', 't1');
+    await rig.assign(aHeld('t1'));
+    expect(rig.worker.containerOf('t1' as TaskId)).toBeUndefined();
+    release();
+    await rig.idle();
+    expect(rig.worker.containerOf('t1' as TaskId)).toBe('t1');
+    rig.runtime.end('t1', { code: 3 });
+    await rig.idle();
+    expect(rig.worker.containerOf('t1' as TaskId)).toBe('t1');
+    await rig.worker.apply(assignments({ from: 1, revision: 2, complete: false, goneTasks: ['t1'] }));
+    await rig.idle();
+    expect(rig.worker.containerOf('t1' as TaskId)).toBeUndefined();
   });
 });
 
@@ -255,9 +274,13 @@ describe('a restart of the agent', () => {
     await rig.worker.stop();
     rig.runtime.runAgain('t1', 9);
     await rig.restart();
+    expect(rig.worker.containerOf('t1' as TaskId)).toBe('t1');
     rig.runtime.end('t1', { code: 1 });
     await rig.pass(60_000);
     expect(await rig.running()).toEqual(['t1.3']);
+    expect(rig.worker.containerOf('t1' as TaskId)).toBe('t1.3');
+    await rig.restart();
+    expect(rig.worker.containerOf('t1' as TaskId)).toBe('t1.3');
     expect(rig.last('t1')).toMatchObject({ state: 'running', runs: [{ number: 1 }, { number: 2 }, { number: 3 }] });
   });
 

@@ -23,7 +23,7 @@ class Conversation {
     const said: string[] = [];
     for (let at = 0; at < count; at += 1) {
       const { value } = (await this.#messages.next()) as { value: Record<string, unknown> };
-      const bytes = value['stdin'] as Uint8Array | undefined;
+      const bytes = value.stdin as Uint8Array | undefined;
       if (bytes === undefined) said.push(Object.keys(value)[0] ?? '');
       else said.push(bytes.length > 10 ? `(${bytes.length})` : Buffer.from(bytes).toString('latin1'));
     }
