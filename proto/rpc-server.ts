@@ -1,4 +1,5 @@
 /** Serves method tables over gRPC with mutual TLS: typed handlers in, grpc-js out. */
+import type { Readable } from 'node:stream';
 import {
   experimental,
   type handleBidiStreamingCall,
@@ -187,13 +188,21 @@ export class RpcServer {
       );
     };
     const clientStream: handleClientStreamingCall<unknown, unknown> = (call, callback) => {
-      this.#answer(() => handler(call, this.#call(call as never, path, allow)), callback as never, failOf(call));
+      this.#answer(
+        () => handler(requestsOf(call), this.#call(call as never, path, allow)),
+        callback as never,
+        failOf(call),
+      );
     };
     const serverStream: handleServerStreamingCall<unknown, unknown> = (call) => {
       this.#stream(call as never, () => handler(call.request, this.#call(call as never, path, allow)), failOf(call));
     };
     const bidi: handleBidiStreamingCall<unknown, unknown> = (call) => {
-      this.#stream(call as never, () => handler(call, this.#call(call as never, path, allow)), failOf(call));
+      this.#stream(
+        call as never,
+        () => handler(requestsOf(call), this.#call(call as never, path, allow)),
+        failOf(call),
+      );
     };
     const adapted = { unary, 'client-stream': clientStream, 'server-stream': serverStream, bidi };
     return adapted[method.kind] as never;
@@ -220,6 +229,11 @@ export class RpcServer {
         (error) => call.emit('error', fail(error)),
       );
   }
+}
+
+/** What the caller says. Whoever stops reading must not destroy the call: the answer has yet to go out. */
+function requestsOf(call: Readable): AsyncIterable<unknown> {
+  return call.iterator({ destroyOnReturn: false });
 }
 
 function definitionOf(method: AnyMethod, path: string): object {

@@ -1,6 +1,7 @@
 import { pino } from 'pino';
 import { afterEach, expect, it } from 'vitest';
 import { ClusterError } from '../../../common/errors.ts';
+import { aborted } from '../../../common/iterate.ts';
 import { rpcChannel, rpcServer } from '../../../common/rpc.ts';
 import { createCa, issue, type KeyedCertificate } from '../../../common/tls/certificate.ts';
 import { Control, Dispatcher } from '../../../proto/methods.ts';
@@ -11,6 +12,8 @@ import type { RpcServer } from '../../../proto/rpc-server.ts';
 const silent = pino({ level: 'silent' });
 const open: { server: RpcServer; channels: RpcChannel[] } = { server: undefined as never, channels: [] };
 const HOUR = 3_600_000;
+/** More than a stream's buffer holds. */
+const LAST_ANSWERS = 100;
 
 async function material(ca: KeyedCertificate, role: Role, id: string, now = Date.now()): Promise<TlsMaterial> {
   const own = await issue(ca, { role, id, clusterId: 'c1' }, { now, lifetimeMs: HOUR });
@@ -53,7 +56,11 @@ async function serve(ca: KeyedCertificate): Promise<number> {
         return {};
       },
       async *tunnel(requests) {
-        for await (const { output } of requests) yield { stdin: output?.stdout ?? new Uint8Array() };
+        for await (const { output } of requests) {
+          if (output?.exit) break;
+          yield { stdin: output?.stdout ?? new Uint8Array() };
+        }
+        for (let rows = 1; rows <= LAST_ANSWERS; rows += 1) yield { resize: { rows } };
       },
     },
     ['worker'],
@@ -141,4 +148,20 @@ it('streams both ways and keeps a session open while the server takes up a renew
   await expect(later.publishLogs((async function* () {})(), { signal })).rejects.toMatchObject({ code: 'invalid' });
   stop.abort(new Error('done'));
   await expect(answers.next()).rejects.toThrow('done');
+});
+
+it('carries all answers to a caller whose requests are not read to their end', async () => {
+  const port = await serve(ca);
+  const client = channel(port, await material(ca, 'worker', 'n1')).service(Dispatcher);
+  const over = new AbortController();
+  async function* requests() {
+    yield { output: { exit: {} } };
+    await aborted(over.signal);
+  }
+  const rows: number[] = [];
+  for await (const { resize } of client.tunnel(requests(), { signal: AbortSignal.timeout(5_000) })) {
+    rows.push(resize?.rows ?? 0);
+  }
+  over.abort();
+  expect(rows).toEqual(Array.from({ length: LAST_ANSWERS }, (_, index) => index + 1));
 });
