@@ -32,7 +32,12 @@ const PACKAGES = {
   xfsprogs: '/sbin/mkfs.xfs',
 };
 /** Unpacked beside the kernel, because installing them would start their services on this host. */
-const TOOLS = ['nfs-kernel-server', 'nfs-common', 'libnfsidmap1'];
+const TOOLS = {
+  'nfs-kernel-server': 'usr/sbin/exportfs',
+  'nfs-common': 'sbin/mount.nfs',
+  libnfsidmap1: 'usr/lib/x86_64-linux-gnu/libnfsidmap.so.1',
+  apparmor: 'sbin/apparmor_parser',
+};
 /** What is needed to reach the root; everything else the kernel asks modprobe for. */
 const EARLY_MODULES = ['virtio_pci', '9p', '9pnet_virtio', 'virtio_net', 'virtio_blk', 'virtio_rng', 'overlay'];
 const XZ_MAGIC = Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]);
@@ -94,7 +99,8 @@ function prepareKernel() {
 }
 
 function prepareTools() {
-  if (!existsSync(join(CACHE, 'tools', 'usr', 'sbin', 'exportfs'))) unpack(TOOLS, 'tools');
+  const missing = Object.keys(TOOLS).filter((name) => !existsSync(join(CACHE, 'tools', TOOLS[name])));
+  if (missing.length > 0) unpack(missing, 'tools');
 }
 
 function kernelVersion() {
@@ -152,6 +158,7 @@ function qemuArguments(wish) {
     'console=ttyS0 no_timer_check quiet panic=-1 loglevel=3 random.trust_cpu=on',
     `vm.cgroup=${wish.cgroup} vm.cache=${CACHE} vm.job=${wish.job}`,
     wish.address === undefined ? '' : `vm.address=${wish.address}`,
+    wish.words ?? '',
     wish.systemd ? 'vm.systemd=1 systemd.show_status=0 systemd.mask=systemd-timesyncd.service' : '',
     wish.systemd && wish.cgroup !== 'v2' ? 'systemd.unified_cgroup_hierarchy=0' : '',
   ].join(' ');
@@ -178,7 +185,7 @@ function qemuArguments(wish) {
  *
  * @param wish `cgroup`: v2, v1 or hybrid; `job`: path of a shell script on the host, run as root; optional: `systemd`
  *   (it boots the machine), `steady` (see STEADY), `memoryMb`, `lan` (port of a multicast segment that machines
- *   share), `address` and `mac` (last two digits) on it
+ *   share), `address` and `mac` (last two digits) on it, `words` for the kernel's command line
  * @returns the job's exit status. @throws when the machine dies before the job has ended, or after `timeoutMs`
  */
 export async function boot(wish, timeoutMs, onLine) {
