@@ -33,14 +33,16 @@ static int mapped_layer(const char* path, int userns, struct failure* failure) {
   return -1;
 }
 
-/** An overlay being configured. */
+/** The overlay being configured. */
 struct overlay {
   int fs;
   int userns;
-  // Closing one of them before the overlay is created would dissolve its mount.
+  // Closing one of them dissolves its mount: not before the overlay is created.
   int layers[PLAN_LAYERS_MAX];
   unsigned layer_count;
 };
+
+static struct overlay overlay;
 
 /**
  * Keeps the failure of fsconfig; 1 when the kernel may take the same options by mount(2). Before 6.7 there is no
@@ -88,17 +90,19 @@ static int configure(struct overlay* o, const struct plan_record* record, struct
 }
 
 static int by_fsconfig(const struct plan_record* record, int userns, int* mounted, struct failure* failure) {
-  static struct overlay o;
-  o.userns = userns;
-  o.layer_count = 0;
-  o.fs = sys_fsopen("overlay");
-  if (o.fs < 0) return failed(failure, kStep, "fsopen", "overlay");
-  int outcome = configure(&o, record, failure);
-  if (outcome == 0 && (*mounted = sys_fsmount(o.fs, 0)) < 0)
+  overlay.userns = userns;
+  overlay.fs = sys_fsopen("overlay");
+  if (overlay.fs < 0) return failed(failure, kStep, "fsopen", "overlay");
+  int outcome = configure(&overlay, record, failure);
+  if (outcome == 0 && (*mounted = sys_fsmount(overlay.fs, 0)) < 0)
     outcome = failed(failure, kStep, "fsmount", "overlay");
-  for (unsigned i = 0; i < o.layer_count; i++) close(o.layers[i]);
-  close(o.fs);
+  close(overlay.fs);
   return outcome;
+}
+
+void overlay_let_go(void) {
+  for (unsigned i = 0; i < overlay.layer_count; i++) close(overlay.layers[i]);
+  overlay.layer_count = 0;
 }
 
 struct by_mount {

@@ -10,3 +10,9 @@
  * Runs with the host's rights. Source: kernel docs, filesystems/overlayfs and filesystems/idmappings.
  */
 int overlay_make(const struct plan_record* record, int userns, int* mounted, struct failure* failure);
+
+/**
+ * Closes the layers that overlay_make has mapped, when nothing is urgent: with each the kernel dissolves a mount and waits
+ * for all its readers, for longer than it takes to make the overlay. The overlay keeps what it needs of them.
+ */
+void overlay_let_go(void);

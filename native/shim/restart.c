@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "overlay.h"
 #include "shim.h"
 #include "sys.h"
 
@@ -199,6 +200,7 @@ static int begin(struct shim* shim, struct failure* failure) {
   if (shim->restart.network >= 0) shim->clone_flags &= ~(uint64_t)CLONE_NEWNET;
   if (shim->restart.users >= 0) shim->clone_flags &= ~(uint64_t)CLONE_NEWUSER;
   allow_remount(shim->plan);
+  overlay_let_go();
   if (spawn_init(shim, failure) != 0 || furnish_init(shim, failure) != 0) return -1;
   if (hear_init(shim, failure, 1) != 0) return -1;
   hold_mounts(shim);

@@ -53,7 +53,12 @@ int read_plan(int fd, struct plan* plan) {
   return 0;
 }
 
-int read_start_time(pid_t pid, unsigned long long* ticks) {
+static const char* skip_fields(const char* at, int count) {
+  for (; at && count > 0; count--) at = strchr(at + 1, ' ');
+  return at;
+}
+
+int read_birth(pid_t pid, struct birth* birth) {
   char path[32], text[1024];
   snprintf(path, sizeof path, "/proc/%d/stat", pid);
   int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -62,10 +67,12 @@ int read_start_time(pid_t pid, unsigned long long* ticks) {
   close(fd);
   if (n <= 0) return -1;
   text[n] = '\0';
-  const char* at = strrchr(text, ')');
-  for (int field = 2; at && field < 22; field++) at = strchr(at + 1, ' ');
-  if (!at) return -1;
-  *ticks = strtoull(at + 1, NULL, 10);
+  // The name, field 2, may have any sign in it. Source: proc_pid_stat(5).
+  const char* start = skip_fields(strrchr(text, ')'), 22 - 2);
+  const char* processor = skip_fields(start, 39 - 22);
+  if (!processor) return -1;
+  birth->time = strtoull(start + 1, NULL, 10);
+  birth->processor = (int)strtol(processor + 1, NULL, 10);
   return 0;
 }
 
@@ -184,9 +191,9 @@ int hear_init(struct shim* shim, struct failure* failure, int ready_expected) {
 
 int record_state(struct shim* shim, struct failure* failure) {
   static const char step[] = "recording the state";
-  if ((shim->pid > 0 && read_start_time(shim->pid, &shim->start_time) != 0) ||
-      read_start_time(getpid(), &shim->own_start_time) != 0)
-    return failed(failure, step, "open", "/proc/PID/stat");
+  struct birth own;
+  if (read_birth(getpid(), &own) != 0) return failed(failure, step, "open", "/proc/PID/stat");
+  shim->own_start_time = own.time;
   char text[400], started[40] = "";
   if (shim->started_seconds) log_time(started, shim->started_seconds, shim->started_nanoseconds);
   snprintf(

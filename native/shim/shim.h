@@ -49,8 +49,14 @@ struct shim {
 /** Reads a plan from a socket into memory of its own. 0 or -1. */
 int read_plan(int fd, struct plan* plan);
 
-/** Field 22 of /proc/PID/stat. 0 or -1. */
-int read_start_time(pid_t pid, unsigned long long* ticks);
+/** Of /proc/PID/stat: when it was born, in clock ticks since the boot, and which processor it runs on or waits for. */
+struct birth {
+  unsigned long long time;
+  int processor;
+};
+
+/** 0, or -1 with errno. */
+int read_birth(pid_t pid, struct birth* birth);
 
 /** Puts a small file in place by rename. 0 or -1 with errno. */
 int write_record(int folder, const char* name, const char* text);

@@ -18,39 +18,39 @@
 
 static const char kStep[] = "making the namespaces";
 
-struct birth {
+struct first {
   struct clone_arguments args;
   struct init_start start;
   int ours;  // the shim's end of the door
 };
 
 /** clone3, and in the child the container. The child's pid, or -1 with errno. */
-static int clone_init(const struct birth* birth, int* pidfd) {
-  struct clone_arguments args = birth->args;
+static int clone_init(const struct first* first, int* pidfd) {
+  struct clone_arguments args = first->args;
   *pidfd = -1;
   args.pidfd = (uint64_t)(uintptr_t)pidfd;
   int pid = sys_clone3(&args);
   if (pid != 0) return pid;
   // Ours would keep the addon waiting for the end of the answer.
   close(DOOR);
-  close(birth->ours);
-  init_main(birth->start);
+  close(first->ours);
+  init_main(first->start);
 }
 
 /** Joins what is to be joined and makes the first process a child of the shim, not of ours. */
 static int clone_in_stem(void* with, struct aside* result) {
-  struct birth* birth = with;
-  if (namespaces_join(birth->start.plan, &result->failure) != 0) return -1;
-  birth->args.flags |= CLONE_PARENT;
-  birth->args.exit_signal = 0;  // as the stem's own
-  result->pid = clone_init(birth, &result->fd);
+  struct first* first = with;
+  if (namespaces_join(first->start.plan, &result->failure) != 0) return -1;
+  first->args.flags |= CLONE_PARENT;
+  first->args.exit_signal = 0;  // as the stem's own
+  result->pid = clone_init(first, &result->fd);
   return result->pid < 0 ? failed(&result->failure, kStep, "clone3", "") : 0;
 }
 
-static int clone_through_stem(struct birth* birth, int* pidfd, struct failure* failure) {
+static int clone_through_stem(struct first* first, int* pidfd, struct failure* failure) {
   struct aside result;
-  birth->start.joined = 1;
-  if (aside(0, clone_in_stem, birth, &result) != 0) return *failure = result.failure, -1;
+  first->start.joined = 1;
+  if (aside(0, clone_in_stem, first, &result) != 0) return *failure = result.failure, -1;
   *pidfd = result.fd;
   return result.pid;
 }
@@ -110,9 +110,17 @@ int init_is_late(const struct shim* shim) {
   return plan_find(&plan, PLAN_CGROUP_UNIFIED, &record) == 0;
 }
 
+/** No processors but those of its cpuset bound it, whatever we were bound to. */
+static void unbind(const struct shim* shim) {
+  cpu_set_t all;
+  memset(&all, 0xff, sizeof all);
+  if (sched_setaffinity(shim->pid, sizeof all, &all) != 0) errno = 0;
+}
+
 int furnish_init(const struct shim* shim, struct failure* failure) {
   static struct outside made;
   int userns = -1;
+  unbind(shim);
   if (userns_wanted(shim->plan)) {
     if (userns_map(shim->plan, shim->pid, shim->clone_flags & CLONE_NEWUSER ? 1 : 0, failure) != 0) return -1;
     if ((userns = userns_of(shim->pid, failure)) < 0) return -1;
@@ -136,6 +144,25 @@ static int open_channels(const struct shim* shim, int door[2], int out[2], int e
   return 0;
 }
 
+/**
+ * Lets the first process run beside us. The kernel may queue it on our own processor, and leaves it there while others are
+ * idle, until we sleep: longer than all of its work takes. A task that does not run yet is moved at once.
+ */
+static int make_room(struct shim* shim, struct failure* failure) {
+  struct birth birth;
+  cpu_set_t others;
+  int here = sched_getcpu();
+  if (read_birth(shim->pid, &birth) != 0)
+    return failed(failure, "recording the state", "open", "/proc/PID/stat");
+  shim->start_time = birth.time;
+  if (birth.processor != here || here < 0 || here >= CPU_SETSIZE) return 0;
+  memset(&others, 0xff, sizeof others);
+  CPU_CLR((unsigned)here, &others);
+  // Refused where there is no other; then it waits for us.
+  if (sched_setaffinity(shim->pid, sizeof others, &others) != 0) errno = 0;
+  return 0;
+}
+
 int spawn_init(struct shim* shim, struct failure* failure) {
   int door[2], out[2] = {-1, -1}, err[2] = {-1, -1}, pidfd = -1;
   if (open_channels(shim, door, out, err, failure) != 0) return -1;
@@ -143,7 +170,7 @@ int spawn_init(struct shim* shim, struct failure* failure) {
   if (failure->error != 0) return -1;
   uint64_t made = shim->clone_flags;
   uint64_t late = init_is_late(shim) ? CLONE_NEWNET : 0;
-  struct birth birth = {
+  struct first first = {
       .args = {.flags =
                    (made & ~(CLONE_NEWCGROUP | late)) | CLONE_PIDFD_ | (cgroup >= 0 ? CLONE_INTO_CGROUP_ : 0),
                .exit_signal = SIGCHLD,
@@ -159,9 +186,9 @@ int spawn_init(struct shim* shim, struct failure* failure) {
                 .leave = shim->leave},
       .ours = door[0],
   };
-  if (birth.start.mapped && limits_raise(shim->plan, failure) != 0) return -1;
-  int pid = namespaces_need_stem(shim->plan, made) ? clone_through_stem(&birth, &pidfd, failure)
-                                                   : clone_init(&birth, &pidfd);
+  if (first.start.mapped && limits_raise(shim->plan, failure) != 0) return -1;
+  int pid = namespaces_need_stem(shim->plan, made) ? clone_through_stem(&first, &pidfd, failure)
+                                                   : clone_init(&first, &pidfd);
   if (pid < 0) return failure->error ? -1 : failed(failure, kStep, "clone3", "");
   close(door[1]);
   if (out[1] >= 0) close(out[1]);
@@ -174,5 +201,6 @@ int spawn_init(struct shim* shim, struct failure* failure) {
   shim->door = door[0];
   shim->streams[0].fd = out[0];
   shim->streams[1].fd = err[0];
-  return own_stdio(shim, failure);
+  if (own_stdio(shim, failure) != 0) return -1;
+  return make_room(shim, failure);
 }

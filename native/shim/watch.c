@@ -11,6 +11,7 @@
 #include "cgroup.h"
 #include "fault.h"
 #include "log_line.h"
+#include "overlay.h"
 #include "shim.h"
 #include "sys.h"
 
@@ -96,7 +97,10 @@ static int live(struct shim* shim) {
   for (;;) {
     set_up(shim, polls);
     int ready = poll(polls, SLOTS, quiet ? -1 : QUIET_MS);
-    if (ready == 0) log_rest(&shim->log);
+    if (ready == 0) {
+      log_rest(&shim->log);
+      overlay_let_go();
+    }
     quiet = ready == 0;
     if (ready <= 0) continue;
     for (int i = 0; i < 2; i++) {

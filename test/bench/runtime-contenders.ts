@@ -5,7 +5,7 @@
  * and the peers' mounted root file systems, which neither of them can mount itself.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { OciConfig } from '../../agent/runtime/oci-config.ts';
 import { messageOf } from '../../common/errors.ts';
@@ -21,7 +21,9 @@ export interface Stage {
   readonly cgroup: string;
   /** A file with the system call filter that all run under; "-": none. */
   readonly filter: string;
+  /** Whose user namespace has the ids `idBase` and on of the host. */
   readonly config: (id: string, args: readonly string[]) => OciConfig;
+  readonly idBase: number;
 }
 
 export interface Block {
@@ -42,7 +44,7 @@ export function filterOf(pid: number): Buffer {
 
 /** `count` runs, `atOnce` at a time, by the bare kernel. */
 export function boundBlock(stage: Stage, count: number, atOnce: number): Block {
-  const place = [stage.layer, stage.stateDir, `${stage.cgroup}/bound`, stage.filter];
+  const place = [stage.layer, stage.stateDir, `${stage.cgroup}/bound`, stage.filter, String(stage.idBase)];
   const args = [String(count), String(atOnce), ...place, String(EXIT_CODE), '/bin/init', ...COMMAND];
   return blockOf(execFileSync(builtFile(DRIVER), args, { encoding: 'utf8' }), count);
 }
@@ -98,6 +100,7 @@ export async function whyNot(stage: Stage, peer: 'crun' | 'runc'): Promise<strin
 
 function makeBundle(stage: Stage, bundle: string, id: string): void {
   for (const name of ['', 'upper', 'work', 'rootfs']) mkdirSync(join(bundle, name));
+  chownSync(join(bundle, 'upper'), stage.idBase, stage.idBase);
   const layers = `lowerdir=${stage.layer},upperdir=${bundle}/upper,workdir=${bundle}/work,volatile`;
   execFileSync('mount', ['-t', 'overlay', 'overlay', '-o', layers, join(bundle, 'rootfs')]);
   const config = { ...stage.config(id, COMMAND), root: { path: 'rootfs', readonly: false } };

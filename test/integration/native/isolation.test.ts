@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -68,6 +69,24 @@ describe('what a container is from inside', () => {
     const lines = (await world.ran(['env'], wanted)).output.split('\n');
     expect(lines).toEqual(expect.arrayContaining(['A=image', 'B=template', 'C=x=y', 'HOSTNAME=test-host']));
     expect(lines).not.toContain('B=image');
+  });
+});
+
+describe('the processors of a container', () => {
+  it('are all of its cpuset, also when the agent is bound to one', async () => {
+    const bound = (list: string): void => {
+      execFileSync('/usr/bin/taskset', ['-a', '-c', '-p', list, String(process.pid)], { stdio: 'ignore' });
+    };
+    const allowed = (pid: number): string =>
+      /^Cpus_allowed_list:\t(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? '';
+    const all = allowed(process.pid);
+    bound(all.replace(/[^0-9].*/, ''));
+    try {
+      const { pid } = await world.started(['sleep']);
+      expect(allowed(pid)).toBe(all);
+    } finally {
+      bound(all);
+    }
   });
 });
 
