@@ -23,18 +23,8 @@ function jobOf({ folder, names, runtime, against, limitMs, isVerbose }) {
   const args = ['--mount-controllers', '--complete', '--limit', String(limitMs / 1_000), '--runtime', HOST + runtime];
   for (const program of against) args.push('--against', HOST + program);
   if (isVerbose) args.push('--verbose');
-  const command = [
-    'taskset',
-    '--cpu-list',
-    '0,1',
-    'node',
-    join(here, 'main.mjs'),
-    ...args,
-    '--',
-    HOST + folder,
-    ...names,
-  ];
-  return `sh ${quoted(join(here, 'machine.sh'))} && ${command.map(quoted).join(' ')}\n`;
+  const command = [join(here, 'machine.sh'), 'node', join(here, 'main.mjs'), ...args, '--', HOST + folder, ...names];
+  return `sh ${command.map(quoted).join(' ')}\n`;
 }
 
 /**

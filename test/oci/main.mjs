@@ -79,4 +79,9 @@ async function main() {
   }
 }
 
-process.exitCode = await main();
+try {
+  process.exitCode = await main();
+} catch (cause) {
+  console.error(`test:oci: ${cause.message}`);
+  process.exitCode = 2;
+}
