@@ -2,7 +2,7 @@
 // without dependencies, because it runs before anything is installed or transformed. Does nothing when every output is
 // newer than every source.
 //
-//   node native/build.mjs [--force] [--only addon|shim|runtime|units|fuzz]
+//   node native/build.mjs [--force] [--only addon|shim|runtime|units|asan|fuzz]
 
 import { spawnSync } from 'node:child_process';
 import {
@@ -283,6 +283,34 @@ function buildUnits(force) {
   return true;
 }
 
+/** The shims with ASan and UBSan, for test/asan. Dynamic and with glibc: the sanitizers know no other. */
+function buildSanitizedShims(force) {
+  const folder = join(output, 'asan');
+  const settings = join(dirname(here), 'test', 'asan', 'options.c');
+  const sanitizers = [
+    '-fsanitize=address,undefined',
+    '-fno-sanitize-recover=all',
+    '-static-libasan',
+    '-static-libubsan',
+  ];
+  mkdirSync(folder, { recursive: true });
+  return ['covey-shim', 'covey-shim-faults'].filter((name) => {
+    const { folders, flags = [] } = programs[name];
+    const roots = folders.map((each) => join(here, each));
+    const sources = [...roots.flatMap((each) => filesUnder(each, ['.c'])), settings];
+    const product = join(folder, name);
+    if (!force && isFresh(product, [...sources, ...roots.flatMap((each) => filesUnder(each, ['.h']))])) return false;
+    run('gcc', [
+      ...['-std=c17', '-D_GNU_SOURCE', '-O1', '-g1', '-fno-omit-frame-pointer', '-Wno-format-truncation'],
+      ...[...sanitizers, ...flags, `-DREPORTS="${join(folder, 'reports', name)}"`],
+      ...roots.map((each) => `-iquote${each}`),
+      ...['-o', `${product}.new`, ...sources],
+    ]);
+    renameSync(`${product}.new`, product);
+    return true;
+  });
+}
+
 /** Every fuzz target in one program, for native/fuzz/main.mjs. As buildUnits one unit, but by clang, which has libFuzzer. */
 function buildFuzz(force) {
   const sources = [
@@ -316,6 +344,7 @@ const built = withLock(() => {
     for (const [name, program] of Object.entries(programs)) if (buildProgram(name, program, force)) made.push(name);
   }
   if (only === 'units' && buildUnits(force)) made.push('native-units');
+  if (only === 'asan') made.push(...buildSanitizedShims(force).map((name) => `${name} with sanitizers`));
   if (only === 'fuzz' && buildFuzz(force)) made.push('native-fuzz');
   if ((wants('addon') || wants('runtime')) && buildAddon(force)) made.push('covey.node');
   if (wants('runtime') && buildRuntime(force)) made.push('covey-runtime');

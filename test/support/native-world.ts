@@ -19,7 +19,8 @@ import { NativeRuntime, type NativeRuntimeOptions } from '../../agent/runtime/na
 import type { Container, CreateRequest, Exit } from '../../agent/runtime/runtime.ts';
 import { type Clock, systemClock } from '../../common/clock.ts';
 import type { ContainerTemplate, Limits } from '../../common/model/service.ts';
-import { builtFile, native } from '../../native/index.ts';
+import { native } from '../../native/index.ts';
+import { testFile } from './test-file.ts';
 import { PATIENCE } from './until.ts';
 
 export const forever = new AbortController().signal;
@@ -49,7 +50,7 @@ export class NativeWorld {
     mkdirSync(join(this.layer, 'bin'), { recursive: true });
     mkdirSync(join(this.layer, 'tmp'));
     chmodSync(join(this.layer, 'tmp'), 0o1777);
-    cpSync(builtFile('test-init'), join(this.layer, 'bin', 'init'));
+    cpSync(testFile('test-init'), join(this.layer, 'bin', 'init'));
     this.runtime = this.newRuntime(options);
   }
 
@@ -74,6 +75,7 @@ export class NativeWorld {
       cgroupParent: this.cgroupParent,
       clock: systemClock,
       addon: native(),
+      shimPath: testFile('covey-shim'),
       ...options,
     });
   }

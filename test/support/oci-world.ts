@@ -7,8 +7,9 @@ import { join } from 'node:path';
 import { hostFacts } from '../../agent/runtime/host-facts.ts';
 import { type OciConfig, type OciMount, ociConfig } from '../../agent/runtime/oci-config.ts';
 import type { ContainerCreateOptions, ContainerExecResult, ContainerIdentity } from '../../native/container.ts';
-import { builtFile, native } from '../../native/index.ts';
+import { native } from '../../native/index.ts';
 import { NativeWorld, outputOf, until } from './native-world.ts';
+import { testFile } from './test-file.ts';
 
 /** What a test may say of a config; the rest is what every service gets. Values may be what no type of ours allows. */
 export interface WantedConfig {
@@ -50,7 +51,7 @@ export class OciWorld {
   #count = 0;
 
   /** `shimPath`: one of its own, for what may spoil it. One per process. */
-  constructor(shimPath = builtFile('covey-shim')) {
+  constructor(shimPath = testFile('covey-shim')) {
     this.#shimPath = shimPath;
     mkdirSync(join(this.world.folder, 'oci'));
   }

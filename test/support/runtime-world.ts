@@ -16,7 +16,8 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { builtFile, native } from '../../native/index.ts';
+import { native } from '../../native/index.ts';
+import { testFile } from './test-file.ts';
 import { until } from './until.ts';
 
 const DEADLINE_MS = 20_000;
@@ -97,7 +98,7 @@ export class RuntimeWorld {
   /** Runs `covey-runtime --root … ARGS` and waits for its end; output to files, which a container may hold on to. */
   call(...args: readonly string[]): Called {
     const { files, stdio } = this.#outputs();
-    const { status } = spawnSync(builtFile('covey-runtime'), ['--root', this.root, ...args], { stdio });
+    const { status } = spawnSync(testFile('covey-runtime'), ['--root', this.root, ...args], { stdio });
     for (const fd of stdio.slice(1)) closeSync(fd as number);
     return { status, out: () => readFileSync(files.out, 'utf8'), err: () => readFileSync(files.err, 'utf8') };
   }
@@ -105,7 +106,7 @@ export class RuntimeWorld {
   /** The same beside others. */
   async calling(...args: readonly string[]): Promise<Called> {
     const { files, stdio } = this.#outputs();
-    const child = spawn(builtFile('covey-runtime'), ['--root', this.root, ...args], { stdio });
+    const child = spawn(testFile('covey-runtime'), ['--root', this.root, ...args], { stdio });
     const [status] = (await once(child, 'exit')) as [number | null];
     for (const fd of stdio.slice(1)) closeSync(fd as number);
     return { status, out: () => readFileSync(files.out, 'utf8'), err: () => readFileSync(files.err, 'utf8') };

@@ -7,10 +7,10 @@ import type { ExecSession, OpenExecRequest } from '../../../agent/runtime/exec.t
 import type { Container } from '../../../agent/runtime/runtime.ts';
 import { DEFAULT_PROCESS_RULES, type ProcessRules } from '../../../common/model/process-rules.ts';
 import type { ContainerTemplate } from '../../../common/model/service.ts';
-import { builtFile } from '../../../native/index.ts';
 import { heard, openExec } from '../../support/exec-world.ts';
 import { leftovers } from '../../support/native-leftovers.ts';
 import { forever, NativeWorld } from '../../support/native-world.ts';
+import { testFile } from '../../support/test-file.ts';
 import { until } from '../../support/until.ts';
 
 const { EPERM, ETXTBSY } = constants.errno;
@@ -23,7 +23,7 @@ const STAGES = ['exec.child', 'exec.ready'] as const;
 let world: NativeWorld;
 let made = 0;
 beforeAll(() => {
-  world = new NativeWorld({ shimPath: builtFile('covey-shim-faults') });
+  world = new NativeWorld({ shimPath: testFile('covey-shim-faults') });
   world.addShell();
 });
 afterAll(() => world.destroy());
@@ -153,7 +153,7 @@ describe.each(STAGES)('a command that joins, at %s', (stage) => {
 describe('the executable of the shim', () => {
   // CVE-2019-5736, for an attacker who may open it: the strongest there is, with the host's ids.
   it('cannot be overwritten through a command that joins, nor later', async () => {
-    const before = hashOf(builtFile('covey-shim-faults'));
+    const before = hashOf(testFile('covey-shim-faults'));
     const { id } = await started({ userns: 'host', process: unfiltered({ privileged: true }) });
     const joiner = await joining(id, 'exec.ready', ['/bin/init', 'exit', '0']);
     const inside = /^NSpid:.*\t(\d+)$/m.exec(readFileSync(`/proc/${joiner.pid}/status`, 'utf8'))?.[1];
@@ -173,7 +173,7 @@ describe('the executable of the shim', () => {
     }
     // Nothing of ours runs it any more but the container's shim and this helper, or nobody at all.
     expect([`open=${ETXTBSY}\n`, `open=0\nwrite=${EPERM}\ntruncate=${EPERM}\n`]).toContain(said);
-    expect(hashOf(builtFile('covey-shim-faults'))).toBe(before);
+    expect(hashOf(testFile('covey-shim-faults'))).toBe(before);
   });
 });
 

@@ -3,14 +3,15 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterAll, expect, it } from 'vitest';
-import { type Addon, builtFile, FUNCTIONS, listed, native } from '../../../native/index.ts';
+import { type Addon, FUNCTIONS, listed, native } from '../../../native/index.ts';
 import { forever, NativeWorld, until } from '../../support/native-world.ts';
+import { testFile } from '../../support/test-file.ts';
 
 const world = new NativeWorld();
 afterAll(() => world.destroy());
 
 const addon = native();
-const shimPath = builtFile('covey-shim');
+const shimPath = testFile('covey-shim');
 /** Above every pid that Linux gives. */
 const NO_PID = 4_194_305;
 const exec = { cgroup: '/covey-none', timeoutMs: 1_000, outputMaxBytes: 100, shimPath };

@@ -8,9 +8,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Container } from '../../../agent/runtime/runtime.ts';
-import { builtFile, native } from '../../../native/index.ts';
+import { native } from '../../../native/index.ts';
 import { leftovers } from '../../support/native-leftovers.ts';
 import { forever, NativeWorld } from '../../support/native-world.ts';
+import { testFile } from '../../support/test-file.ts';
 import { until } from '../../support/until.ts';
 
 const SHIM = fileURLToPath(new URL('../../../native/shim', import.meta.url));
@@ -28,7 +29,7 @@ const OTHERS = ['create.answer', 'init.step', 'init.go', 'exit.recorded', 'exit.
 let world: NativeWorld;
 let made = 0;
 beforeAll(() => {
-  world = new NativeWorld({ shimPath: builtFile('covey-shim-faults') });
+  world = new NativeWorld({ shimPath: testFile('covey-shim-faults') });
 });
 afterAll(() => world.destroy());
 afterEach(() => nothingIsLeft());

@@ -4,11 +4,12 @@ import { readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { builtFile, native } from '../../../native/index.ts';
+import { native } from '../../../native/index.ts';
 import { Dice } from '../../sim/dice.ts';
 import { holdings, leakTrial } from '../../support/leak-trial.ts';
 import { leftovers } from '../../support/native-leftovers.ts';
 import { NativeWorld } from '../../support/native-world.ts';
+import { testFile } from '../../support/test-file.ts';
 import { until } from '../../support/until.ts';
 
 const MARK = `leak-${process.pid}-`;
@@ -17,7 +18,7 @@ const SEED = 1;
 
 let world: NativeWorld;
 beforeAll(() => {
-  world = new NativeWorld({ shimPath: builtFile('covey-shim-faults') });
+  world = new NativeWorld({ shimPath: testFile('covey-shim-faults') });
 });
 afterAll(() => world.destroy());
 
