@@ -1,4 +1,7 @@
-/** With no manager in reach, an agent runs its tasks again by itself, and says so when one is back. */
+/**
+ * With no manager in reach, an agent runs its tasks again by itself, and says so when one is back. With no agent there, the
+ * container's own shim does.
+ */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -51,3 +54,42 @@ it('starts the next run after a third of failoverAfter, under the same task, and
   expect(after.map((task) => task.ID).sort()).toEqual(before.map((task) => task.ID).sort());
   for (const task of before.slice(1)) expect(after.find(({ ID }) => ID === task.ID)?.Pid).toBe(task.Pid);
 });
+
+it('runs a container again in its place while its agent is away, and the cluster shows that run when it is back', async () => {
+  const flags = ['--constraint', 'node.hostname==n2', '--restart-delay', '0s', '--detach'];
+  await cluster.must('service', 'create', '--name', 'stays', '-p', '8090:80', ...flags, 'web:1');
+  await cluster.must('service', 'create', '--name', 'ends', '--restart-condition', 'none', ...flags, 'web:1');
+  const [stays] = await cluster.untilRunning('stays', 1, 20_000);
+  const [ends] = await cluster.untilRunning('ends', 1, 20_000);
+  if (stays === undefined || ends === undefined) throw new Error('they do not run');
+  const host = (await cluster.status()).hosts.find(({ name }) => name === 'n2');
+  const folder = (id: string) => {
+    const containers = join(host?.stateDir ?? '', 'containers');
+    return join(containers, readdirSync(containers).find((name) => name.startsWith(id)) ?? '');
+  };
+  const stateOf = (id: string) =>
+    JSON.parse(readFileSync(join(folder(id), 'state.json'), 'utf8')) as { pid: number; run?: number };
+
+  await cluster.door('fail', 'n2', 'agent');
+  const awaySince = Date.now();
+  for (const { Pid } of [stays, ends]) process.kill(Number(Pid), 'SIGKILL');
+  const pid = await until('its shim has run it again', 12_000, () => {
+    const state = stateOf(stays.ID);
+    return state.pid !== Number(stays.Pid) && isAlive(state.pid) && state.pid;
+  });
+  expect(Date.now() - awaySince).toBeGreaterThanOrEqual(ALONE_MS - 100);
+  await cluster.door('heal', 'n2');
+
+  await until('the cluster shows the second run', 20_000, async () => {
+    const running = await cluster.running('stays');
+    return running.length === 1 && running[0]?.ID === stays.ID && running[0]?.Pid === String(pid);
+  });
+  // Its address and ports were kept for it.
+  await until('it answers', 10_000, async () => (await fetch(`http://${host?.address}:8090/`)).ok);
+  const ended = await until('the other has ended for good', 20_000, async () => {
+    const tasks = await cluster.tasks('ends');
+    return tasks.every((task) => task.CurrentState.startsWith('Failed')) && tasks;
+  });
+  expect(ended).toMatchObject([{ ID: ends.ID, ExitCode: '137' }]);
+  expect(await cluster.tasks('stays')).toHaveLength(1);
+}, 60_000);
