@@ -24,17 +24,18 @@ import { logOptions } from './log-options.ts';
 import { type ExecPlace, openExecIn, runExec } from './native-exec.ts';
 import { type OciConfig, ociConfig } from './oci-config.ts';
 import { FIRST_RUN, runsIn } from './past-runs.ts';
-import type {
-  Container,
-  ContainerState,
-  CreateRequest,
-  ExecRequest,
-  ExecResult,
-  Exit,
-  ResourceUpdate,
-  Runtime,
-  Stats,
-  StopRequest,
+import {
+  CONTAINER_ID,
+  type Container,
+  type ContainerState,
+  type CreateRequest,
+  type ExecRequest,
+  type ExecResult,
+  type Exit,
+  type ResourceUpdate,
+  type Runtime,
+  type Stats,
+  type StopRequest,
 } from './runtime.ts';
 import { isLastStep, runtimeError } from './runtime-error.ts';
 import { signalNumber } from './signal.ts';
@@ -55,8 +56,6 @@ export interface NativeRuntimeOptions {
   /** Default: the one built beside the addon; tests take the one with sync points. One per process. */
   readonly shimPath?: string;
 }
-
-const ID = /^[0-9a-z][0-9a-z._-]{0,63}$/;
 
 export class NativeRuntime implements Runtime {
   readonly #options: NativeRuntimeOptions;
@@ -82,7 +81,8 @@ export class NativeRuntime implements Runtime {
   async create(request: CreateRequest, signal: AbortSignal): Promise<Container> {
     const { id } = request;
     signal.throwIfAborted();
-    if (!ID.test(id)) throw new ClusterError('invalid', `container id "${id}" is not 1–64 characters of a-z 0-9 . _ -`);
+    if (!CONTAINER_ID.test(id))
+      throw new ClusterError('invalid', `container id "${id}" is not 1–64 characters of a-z 0-9 . _ -`);
     if (this.#making.has(id) || this.#held.has(id)) throw taken(id);
     this.#making.add(id);
     try {
@@ -110,7 +110,7 @@ export class NativeRuntime implements Runtime {
     return containerOf(held);
   }
 
-  wait(id: string, signal: AbortSignal): Promise<Exit> {
+  async wait(id: string, signal: AbortSignal): Promise<Exit> {
     return untilAborted(this.#find(id).ended, signal);
   }
 
@@ -189,7 +189,7 @@ export class NativeRuntime implements Runtime {
   }
 
   async remove(id: string): Promise<void> {
-    if (!ID.test(id)) return;
+    if (!CONTAINER_ID.test(id)) return;
     const held = this.#held.get(id);
     const folder = held?.folder ?? new ContainerFolder(this.#options.stateDir, id);
     const identity = held?.identity ?? (await this.#addon.containerIdentify(folder.path));
@@ -347,7 +347,7 @@ export class NativeRuntime implements Runtime {
   /** Cgroups whose folder is gone: a crash between the two steps of `remove`. */
   async #sweepCgroups(): Promise<void> {
     for (const name of await this.#addon.cgroupList(this.#options.cgroupParent)) {
-      if (!ID.test(name) || name === 'hold' || this.#held.has(name) || this.#making.has(name)) continue;
+      if (!CONTAINER_ID.test(name) || name === 'hold' || this.#held.has(name) || this.#making.has(name)) continue;
       await this.#addon.cgroupRemove(`${this.#options.cgroupParent}/${name}`);
     }
   }

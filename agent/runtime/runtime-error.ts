@@ -57,6 +57,7 @@ function isTornDown({ code, step }: NativeError): boolean {
 function codeOf(error: NativeError): ErrorCode {
   if (error.syscall === 'validate' || (error.step !== null && HOPELESS.has(error.step))) return 'invalid';
   if (error.step === 'limiting the writable layer' && error.code === 'EOPNOTSUPP') return 'invalid';
+  if (error.step === 'resizing the terminal' && error.code === 'ENOTTY') return 'invalid';
   if (error.step === 'pausing' && error.code === 'ETIMEDOUT') return 'unavailable';
   return EXHAUSTED.has(error.code) ? 'exhausted' : 'internal';
 }

@@ -46,8 +46,11 @@ export interface PastRun {
   readonly exit: Exit;
 }
 
+/** What an id of a container must be: it names a folder and a cgroup. */
+export const CONTAINER_ID = /^[0-9a-z][0-9a-z._-]{0,63}$/;
+
 export interface CreateRequest {
-  /** 1–64 characters `[0-9a-z][0-9a-z._-]*`, unique on this host: task id, with the run's number where there are several. */
+  /** As CONTAINER_ID says, unique on this host: task id, with the run's number where there are several. */
   readonly id: string;
   readonly image: ContainerImage;
   readonly template: ContainerTemplate;
@@ -165,7 +168,10 @@ export interface Runtime {
   /** Sets the size of the terminal of the container's own command. `invalid` when it has none. */
   resize(id: string, size: TerminalSize): Promise<void>;
   stats(id: string): Promise<Stats>;
-  /** Kills what runs, then removes cgroups, writable layer, logs and run files. Idempotent: an unknown id is fine. */
+  /**
+   * Kills what runs, then removes cgroups, writable layer, logs and run files. Idempotent: an unknown id is fine. Whoever
+   * waits for its end hears that it has ended, perhaps not how.
+   */
   remove(id: string): Promise<void>;
   /** What survived us: every container of this state directory, proved by boot id, start time and the shim's socket; any order. What cannot be proved and does not run is `exited`. */
   list(signal: AbortSignal): Promise<readonly Container[]>;

@@ -1,15 +1,16 @@
 /** Containers without a kernel: deterministic, scripted by the test, nothing ends unless told to. */
 import type { ExecSession, OpenExecRequest, TerminalSize } from '../../agent/runtime/exec.ts';
-import type {
-  Container,
-  CreateRequest,
-  ExecRequest,
-  ExecResult,
-  Exit,
-  ResourceUpdate,
-  Runtime,
-  Stats,
-  StopRequest,
+import {
+  CONTAINER_ID,
+  type Container,
+  type CreateRequest,
+  type ExecRequest,
+  type ExecResult,
+  type Exit,
+  type ResourceUpdate,
+  type Runtime,
+  type Stats,
+  type StopRequest,
 } from '../../agent/runtime/runtime.ts';
 import { signalNumber } from '../../agent/runtime/signal.ts';
 import type { Clock } from '../../common/clock.ts';
@@ -48,7 +49,7 @@ interface Pretend {
 }
 
 /** What a container does when a signal arrives. Default: ends with 0 on any signal. */
-export type OnSignal = (signal: number) => 'ignore' | { readonly code: number };
+export type OnSignal = (signal: number, id: string) => 'ignore' | { readonly code: number };
 
 export class FakeRuntime implements Runtime {
   /** Every call that changes something, as `create web.1`, `kill web.1 15`, in order. */
@@ -141,6 +142,7 @@ export class FakeRuntime implements Runtime {
 
   async create(request: CreateRequest, signal: AbortSignal): Promise<Container> {
     const { id } = request;
+    if (!CONTAINER_ID.test(id)) throw new ClusterError('invalid', `container id "${id}" is none`);
     await this.#enter('create', id, signal);
     if (this.#containers.has(id)) throw new ClusterError('exists', `container ${id} exists already`);
     const pid = this.#nextPid++;
@@ -162,6 +164,8 @@ export class FakeRuntime implements Runtime {
   }
 
   async start(id: string, signal: AbortSignal): Promise<Container> {
+    // It may end while it starts; one that has ended before has nothing to start.
+    if (this.#find(id).container.state === 'exited') throw new ClusterError('internal', `container ${id} has ended`);
     try {
       await this.#enter('start', id, signal);
     } catch (cause) {
@@ -187,7 +191,7 @@ export class FakeRuntime implements Runtime {
       this.end(id, { signal: SIGKILL });
       return true;
     }
-    const answer = this.#onSignal(signalNumberSent);
+    const answer = this.#onSignal(signalNumberSent, id);
     if (answer !== 'ignore') this.end(id, { code: answer.code });
     return true;
   }
@@ -207,7 +211,7 @@ export class FakeRuntime implements Runtime {
   async exec(id: string, request: ExecRequest, signal: AbortSignal): Promise<ExecResult> {
     const pretend = this.#find(id);
     signal.throwIfAborted();
-    if (pretend.container.state !== 'running') throw new ClusterError('conflict', `container ${id} is not running`);
+    this.#mustRun(pretend);
     return this.#onExec(id, request);
   }
 
@@ -227,12 +231,13 @@ export class FakeRuntime implements Runtime {
 
   async openExec(id: string, request: OpenExecRequest, signal: AbortSignal): Promise<ExecSession> {
     signal.throwIfAborted();
-    this.#find(id);
+    this.#mustRun(this.#find(id));
     return this.#onOpenExec(id, request);
   }
 
   async resize(id: string, { rows, columns }: TerminalSize): Promise<void> {
-    this.#find(id);
+    const { request } = this.#find(id);
+    if (request.template.tty !== true) throw new ClusterError('invalid', `container ${id} has no terminal`);
     this.calls.push(`resize ${id} ${rows} ${columns}`);
   }
 
@@ -251,6 +256,10 @@ export class FakeRuntime implements Runtime {
   async list(signal: AbortSignal): Promise<readonly Container[]> {
     signal.throwIfAborted();
     return [...this.#containers.values()].map((pretend) => pretend.container);
+  }
+
+  #mustRun({ container: { id, state } }: Pretend): void {
+    if (state !== 'running') throw new ClusterError('conflict', `container ${id} is not running but ${state}`);
   }
 
   #turn(id: string, from: 'running' | 'paused', to: 'running' | 'paused'): void {
