@@ -88,7 +88,7 @@ Joined Join(const Runtime& runtime, const Record& record, const json& process, F
   const pid_t shim = SpawnShim(spawn);
   door.theirs.Reset();
   try {
-    SendAll(door.ours.get(), plan);
+    SendPlan(door.ours.get(), plan);
     const std::vector<std::string> words = Understand(ReceiveAll(door.ours.get()));
     if (words.empty()) throw SysError{EPROTO, "recv", "covey-shim"};
     EndShim(shim);

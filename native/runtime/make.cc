@@ -112,7 +112,7 @@ void RunShim(const Runtime& runtime, const std::string& id, const std::string& p
   const pid_t shim = SpawnShim(spawn);
   door.theirs.Reset();
   try {
-    SendAll(door.ours.get(), plan);
+    SendPlan(door.ours.get(), plan);
     Understand(ReceiveAll(door.ours.get()));
   } catch (...) {
     door.ours.Reset();

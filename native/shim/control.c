@@ -7,9 +7,12 @@
 //   signal N-> ok
 //   resize ROWS COLUMNS -> ok, when the container has a terminal
 //   attend  -> as hello: while this connection lasts its agent decides what follows an exit
+//   begin   -> as start, and the connection attends; on the door that our maker holds, which is a client like any other
+//   release -> nothing: the connection lasts, but attends no more
 //   retire  -> nothing: the container is to end and not to run again, whatever its policy
 // Agents of version 1 know no attendance: whatever they command is theirs to decide about from then on.
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -43,6 +46,17 @@ int control_open(struct shim* shim, struct failure* failure) {
   return 0;
 }
 
+void control_keep_door(struct shim* shim) {
+  fcntl(DOOR, F_SETFL, O_NONBLOCK);
+  shim->clients[DOOR_CLIENT] = DOOR;
+}
+
+void control_close_door(struct shim* shim) {
+  if (shim->clients[DOOR_CLIENT] < 0) return;
+  close(shim->clients[DOOR_CLIENT]);
+  shim->clients[DOOR_CLIENT] = -1;
+}
+
 void control_accept(struct shim* shim) {
   struct ucred peer;
   socklen_t size = sizeof peer;
@@ -53,7 +67,7 @@ void control_accept(struct shim* shim) {
     close(fd);
     return;
   }
-  for (int i = 0; i < CLIENTS_MAX; i++) {
+  for (int i = DOOR_CLIENT + 1; i < CLIENTS_MAX; i++) {
     if (shim->clients[i] >= 0) continue;
     shim->clients[i] = fd;
     return;
@@ -144,6 +158,11 @@ void control_serve(struct shim* shim, int index) {
     answer_hello(shim, fd);
   } else if (strcmp(verb, "retire") == 0) {
     shim->restart.retired = 1;
+  } else if (strcmp(verb, "begin") == 0) {
+    restart_attended(&shim->restart, index);
+    answer_start(shim, fd);
+  } else if (strcmp(verb, "release") == 0) {
+    restart_left(&shim->restart, index);
   } else if (strcmp(verb, "start") == 0) {
     answer_start(shim, fd);
   } else if (strcmp(verb, "signal") == 0) {

@@ -326,6 +326,7 @@ static int run(void) {
   }
   fault_at("create.answer", NULL);
   if (shim.leave.on) return 0;
+  control_keep_door(&shim);
   munmap((void*)shim.plan.at, (size_t)(shim.plan.end - shim.plan.at) + 1u);
   watch(&shim);
   return 0;

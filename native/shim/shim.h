@@ -10,12 +10,14 @@
 #include "restart.h"
 #include "terminal.h"
 
-/** The descriptor the addon speaks to us on. When the container has ended and that is on the disk, it is closed. */
+/** The descriptor the addon speaks to us on. */
 #define DOOR 3
 /** Of the control socket's language; a new agent must understand every old one. 2: attend, retire, the run's number. */
 #define CONTROL_VERSION 2
 #define CONTROL_NAME "control"
-#define CLIENTS_MAX 4
+#define CLIENTS_MAX 5
+/** Our maker's place among the clients. */
+#define DOOR_CLIENT 0
 
 /** WAITING: between two runs, restart.h. */
 enum life { LIFE_CREATED, LIFE_RUNNING, LIFE_EXITED, LIFE_WAITING };
@@ -99,6 +101,12 @@ int hear_init(struct shim* shim, struct failure* failure, int ready_expected);
 
 /** Opens the control socket in the state folder. */
 int control_open(struct shim* shim, struct failure* failure);
+
+/** Our maker is a client from now on, by the door. */
+void control_keep_door(struct shim* shim);
+
+/** Who holds its other end learns by it that the container's end is on the disk. */
+void control_close_door(struct shim* shim);
 
 /** Takes a new client. */
 void control_accept(struct shim* shim);

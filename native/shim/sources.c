@@ -104,11 +104,13 @@ int source_bind(const struct plan_record* record, int userns, struct failure* fa
   if ((below.set || below.clear) &&
       sys_mount_setattr(mounted, "", AT_EMPTY_PATH | AT_RECURSIVE_, &below) != 0)
     return failed(failure, step, "mount_setattr", source);
-  if ((top.set || top.clear) && sys_mount_setattr(mounted, "", AT_EMPTY_PATH, &top) != 0)
+  // Made outside it still belongs to the host's peers, which only `shared` asks for; of one mount that is one call.
+  uint64_t parting = propagation & MS_SHARED ? 0 : MS_SLAVE;
+  if (!recursive) top.propagation = parting;
+  if ((top.set || top.clear || top.propagation) && sys_mount_setattr(mounted, "", AT_EMPTY_PATH, &top) != 0)
     return failed(failure, step, "mount_setattr", source);
   if (flags & BIND_IDMAP && map_ids(mounted, record, userns, failure) != 0) return -1;
-  // Made outside it still belongs to the host's peers, which only `shared` asks for.
-  if (!(propagation & MS_SHARED) && set_propagation(mounted, MS_SLAVE | MS_REC) != 0)
+  if (recursive && parting && set_propagation(mounted, parting | MS_REC) != 0)
     return failed(failure, step, "mount_setattr", source);
   if (set_propagation(mounted, propagation) != 0) return failed(failure, step, "mount_setattr", source);
   return mounted;

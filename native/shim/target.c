@@ -26,10 +26,13 @@ const char* last_part(const char* path) {
 
 /** Makes the last folder of `path` in its parent, which is closed. */
 static int make_last(int parent, int root, const char* path, uint64_t resolve) {
-  int made = *last_part(path) == '\0' ? 0 : mkdirat(parent, last_part(path), DIR_MODE);
-  int error = errno;
+  const char* name = last_part(path);
+  int made = *name == '\0' ? 1 : mkdirat(parent, name, DIR_MODE), error = errno;
+  // What we have made is no link, so that the way to it need not be gone again.
+  int fd = made == 0 ? openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
   close(parent);
-  if (made != 0 && error != EEXIST) return errno = error, -1;
+  if (made == 0) return fd;
+  if (made < 0 && error != EEXIST) return errno = error, -1;
   return beneath(root, path, O_PATH | O_DIRECTORY, resolve);
 }
 

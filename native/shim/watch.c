@@ -144,6 +144,6 @@ void watch(struct shim* shim) {
   log_close(&shim->log);
   unlinkat(shim->folder, CONTROL_NAME, 0);
   // Who has made us waits for this: everything is on the disk now, and only what nobody need wait for is left.
-  close(DOOR);
+  control_close_door(shim);
   fault_at("exit.told", NULL);
 }

@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <map>
 #include <memory>
 #include <string>
 
@@ -12,6 +11,7 @@
 #include "container.h"
 #include "poll.h"
 #include "process.h"
+#include "shim_door.h"
 #include "sys_error.h"
 #include "user_lookup.h"
 
@@ -103,30 +103,25 @@ Napi::Value AttendanceToJs(Napi::Env env, Fd connection) {
   return out;
 }
 
-/** A process as its number alone does not name it: numbers come again. */
-using Identity = std::pair<pid_t, uint64_t>;
-
-/** The doors of shims that we have started and that nobody watches yet; the main thread's. */
-std::map<Identity, std::shared_ptr<Fd>>& Doors() {
-  static std::map<Identity, std::shared_ptr<Fd>> doors;
-  return doors;
-}
-
+// A promise of a promise: the first ends when the shim has its plan, the second when it has answered.
 Napi::Value ContainerCreate(const Napi::CallbackInfo& info) {
   return Async(
       info.Env(),
       [config = Text(info[0]), options = OptionsFrom(info[1].As<Napi::Object>())] {
-        return CreateContainer(config, options);
+        return BeginContainer(config, options);
       },
-      [](Napi::Env env, const ContainerIdentity& made) {
-        Doors()[{made.shim_pid, made.shim_start_time}] = made.door;
-        return IdentityToJs(env, made);
+      [](Napi::Env env, NewContainer made) {
+        return ShimDoor::AwaitContainer(env, std::move(made), IdentityToJs);
       });
 }
 
+/** By the door where there is one; by the control socket for a container that another process has made. */
 Napi::Value ContainerStart(const Napi::CallbackInfo& info) {
+  const std::string dir = Text(info[0]);
+  const std::shared_ptr<ShimDoor> door = ShimDoor::Of(dir);
+  if (door && !door->IsAsked()) return door->Begin(info.Env());
   return Async(
-      info.Env(), [dir = Text(info[0])] { return StartContainer(dir); },
+      info.Env(), [dir] { return StartContainer(dir); },
       [](Napi::Env env, Fd connection) { return AttendanceToJs(env, std::move(connection)); });
 }
 
@@ -163,7 +158,7 @@ Napi::Value ContainerCheckpoint(const Napi::CallbackInfo& info) {
  */
 struct Watch {
   Poll* process = nullptr;
-  Poll* door = nullptr;
+  std::shared_ptr<ShimDoor> door;
   bool told = false;
 
   void Tell(napi_env env, const Napi::Promise::Deferred& deferred, bool ended) {
@@ -172,19 +167,6 @@ struct Watch {
     deferred.Resolve(Napi::Boolean::New(env, ended));
   }
 };
-
-void WatchDoor(Napi::Env env, const Identity& shim, const std::shared_ptr<Watch>& watch,
-               const Napi::Promise::Deferred& deferred) {
-  const auto found = Doors().find(shim);
-  if (found == Doors().end()) return;
-  Fd door = std::move(*found->second);
-  Doors().erase(found);
-  watch->door = Poll::Start(env, std::move(door), [watch, deferred, raw = napi_env(env)](int) {
-    watch->door = nullptr;
-    watch->Tell(raw, deferred, true);
-    return false;
-  });
-}
 
 /** { ended: Promise<boolean>, cancel(): void }; ended is false when cancelled. */
 Napi::Value WatchProcess(const Napi::CallbackInfo& info) {
@@ -199,7 +181,6 @@ Napi::Value WatchProcess(const Napi::CallbackInfo& info) {
   Fd fd = OpenProcess(pid, start_time);
   if (!fd) {
     Reap(pid, false);
-    Doors().erase({pid, start_time});
     watch->Tell(env, deferred, true);
   } else {
     watch->process = Poll::Start(env, std::move(fd), [watch, deferred, pid, raw = napi_env(env)](int) {
@@ -208,12 +189,17 @@ Napi::Value WatchProcess(const Napi::CallbackInfo& info) {
       watch->Tell(raw, deferred, true);
       return false;
     });
-    WatchDoor(env, {pid, start_time}, watch, deferred);
+    watch->door = ShimDoor::Of(ProcessName{pid, start_time});
+    if (watch->door && watch->door->IsWatched()) watch->door = nullptr;
+    if (watch->door) {
+      watch->door->OnEnd([watch, deferred, raw = napi_env(env)] { watch->Tell(raw, deferred, true); });
+    }
   }
   out.Set("cancel", Napi::Function::New(env, [watch, deferred](const Napi::CallbackInfo& call) {
             if (watch->process != nullptr) watch->process->Stop();
-            if (watch->door != nullptr) watch->door->Stop();
-            watch->process = watch->door = nullptr;
+            if (watch->door) watch->door->Forget();
+            watch->process = nullptr;
+            watch->door = nullptr;
             watch->Tell(call.Env(), deferred, false);
           }));
   return out;

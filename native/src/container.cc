@@ -63,28 +63,35 @@ bool Reap(pid_t pid, bool wait) {
   return reaped != 0;
 }
 
-ContainerIdentity CreateContainer(const std::string& config, const CreateOptions& options) {
-  const std::string plan = PlanContainer(config, options, HostCgroups(), BootId());
-  Door door = MakeDoor();
+NewContainer BeginContainer(const std::string& config, const CreateOptions& options) {
+  Door door = MakeDoor(4, SOCK_SEQPACKET);
   const pid_t shim =
       SpawnShim({.path = options.shim_path, .args = {"covey-shim", options.id}, .fds = {door.theirs.get()}});
   door.theirs.Reset();
   try {
-    SendAll(door.ours.get(), plan);
-    const std::vector<std::string> words = Understand(ReceiveAnswer(door.ours.get()));
-    if (words.size() < 4) throw SysError{EPROTO, "recv", "covey-shim"};
-    fcntl(door.ours.get(), F_SETFL, O_NONBLOCK);
-    return {PidIn(words[0]),   TicksIn(words[1]), PidIn(words[2]),
-            TicksIn(words[3]), "created",         std::make_shared<Fd>(std::move(door.ours))};
+    // While the shim's program is loaded. One that is never given a plan ends by itself.
+    SendPlan(door.ours.get(), PlanContainer(config, options, HostCgroups(), BootId()));
   } catch (...) {
     door.ours.Reset();
-    if (const int signal = EndShim(shim)) {
-      // Killed by others, such as the OOM killer, it left no answer; that is the cause to tell.
-      throw SysError{ECHILD, "waitpid", "covey-shim", "making the container",
-                     "it was killed by signal " + std::to_string(signal)};
-    }
-    throw;
+    GiveUpContainer(shim, std::current_exception());
   }
+  fcntl(door.ours.get(), F_SETFL, O_NONBLOCK);
+  return {std::move(door.ours), shim, options.state_dir};
+}
+
+ContainerIdentity UnderstandContainer(const std::string& answer) {
+  const std::vector<std::string> words = Understand(answer);
+  if (words.size() < 4) throw SysError{EPROTO, "recv", "covey-shim"};
+  return {PidIn(words[0]), TicksIn(words[1]), PidIn(words[2]), TicksIn(words[3]), "created"};
+}
+
+void GiveUpContainer(pid_t shim, const std::exception_ptr& failure) {
+  if (const int signal = EndShim(shim)) {
+    // Killed by others, such as the OOM killer, it left no answer; that is the cause to tell.
+    throw SysError{ECHILD, "waitpid", "covey-shim", "making the container",
+                   "it was killed by signal " + std::to_string(signal)};
+  }
+  std::rethrow_exception(failure);
 }
 
 void ResizeContainer(const std::string& state_dir, uint16_t rows, uint16_t columns) {
@@ -138,7 +145,6 @@ std::optional<ContainerIdentity> IdentityOnDisk(const std::string& state_dir) {
                           state.value("shimPid", 0),
                           state.value("shimStartTime", uint64_t{0}),
                           "",
-                          nullptr,
                           state.value("run", 1U)};
   if (!OpenProcess(found.shim_pid, found.shim_start_time)) return std::nullopt;
   return found;
@@ -213,7 +219,7 @@ ExecHandle StartExec(pid_t pid, uint64_t start_time, const std::string& config, 
                              .stdio = stdio});
   door.theirs.Reset();
   try {
-    SendAll(handle.answer.get(), plan);
+    SendPlan(handle.answer.get(), plan);
   } catch (...) {
     kill(handle.helper, SIGKILL);
     Reap(handle.helper, true);

@@ -6,7 +6,7 @@
 
 #include <array>
 #include <cstdint>
-#include <memory>
+#include <exception>
 #include <optional>
 #include <string>
 
@@ -23,8 +23,6 @@ struct ContainerIdentity {
   uint64_t shim_start_time = 0;
   /** "created" or "running"; what ended is told by exit.json, not from here. */
   std::string life;
-  /** Of a container just made: its shim closes the other end when the container's end is on the disk. */
-  std::shared_ptr<Fd> door;
   /** From 1; grows when the shim runs the container again while no agent attends. */
   uint32_t run = 1;
 };
@@ -35,12 +33,25 @@ struct Attendance {
   Fd connection;
 };
 
+/** A container on its way: its shim, a child of ours, answers on `door` (SEQPACKET, non-blocking). */
+struct NewContainer {
+  Fd door;
+  pid_t shim = 0;
+  std::string state_dir;
+};
+
 /**
- * Makes a container up to, but not including, exec: namespaces, cgroups, root file system, user, command found. Its
- * first process waits for StartContainer, and its network namespace can be furnished meanwhile. On failure
- * everything but the folder `state_dir` is undone. Throws SysError with the step inside the container, InvalidInput.
+ * Begins to make a container up to, but not including, exec: namespaces, cgroups, root file system, user, command found.
+ * Its first process then waits to be started, and its network namespace can be furnished meanwhile. On failure
+ * everything but the folder `state_dir` is undone. Throws SysError, InvalidInput.
  */
-ContainerIdentity CreateContainer(const std::string& config, const CreateOptions& options);
+NewContainer BeginContainer(const std::string& config, const CreateOptions& options);
+
+/** What its shim has answered. Throws SysError with the step inside the container that failed. */
+ContainerIdentity UnderstandContainer(const std::string& answer);
+
+/** Waits for the end of a shim that has made no container, then throws that, or by whom the shim was killed. */
+[[noreturn]] void GiveUpContainer(pid_t shim, const std::exception_ptr& failure);
 
 /**
  * Lets the command run; returns when exec has succeeded. The container is attended from then on while the connection lasts;

@@ -42,6 +42,42 @@ void Poll::OnEvent(uv_poll_t* handle, int, int) {
   if (!self->ready_(self->fd_.get())) self->Stop();
 }
 
+void Poll::Hold(bool on) {
+  auto* handle = reinterpret_cast<uv_handle_t*>(&handle_);
+  if (on)
+    uv_ref(handle);
+  else
+    uv_unref(handle);
+}
+
+Timer::Timer(Napi::Env env, std::function<void()> late)
+    : env_(env), context_(env, "covey:timer"), late_(std::move(late)) {}
+
+Timer* Timer::Start(Napi::Env env, uint64_t ms, std::function<void()> late) {
+  uv_loop_t* loop = nullptr;
+  napi_get_uv_event_loop(env, &loop);
+  auto* timer = new Timer(env, std::move(late));
+  timer->handle_.data = timer;
+  uv_timer_init(loop, &timer->handle_);
+  uv_timer_start(
+      &timer->handle_,
+      [](uv_timer_t* handle) {
+        auto* self = static_cast<Timer*>(handle->data);
+        const Napi::HandleScope handles(self->env_);
+        const Napi::CallbackScope scope(self->env_, self->context_);
+        self->late_();
+      },
+      ms, 0);
+  uv_unref(reinterpret_cast<uv_handle_t*>(&timer->handle_));
+  return timer;
+}
+
+void Timer::Stop() {
+  uv_timer_stop(&handle_);
+  uv_close(reinterpret_cast<uv_handle_t*>(&handle_),
+           [](uv_handle_t* handle) { delete static_cast<Timer*>(handle->data); });
+}
+
 void WaitForHelper(Napi::Env env, Fd door, pid_t helper, std::function<bool(int fd)> ready) {
   try {
     Poll::Start(env, std::move(door), std::move(ready));

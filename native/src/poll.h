@@ -20,6 +20,8 @@ class Poll {
   static Poll* Start(Napi::Env env, Fd fd, std::function<bool(int fd)> ready);
   /** Ends the wait; `ready` is not called again. The object must not be used afterwards. */
   void Stop();
+  /** Whether it keeps the process alive. */
+  void Hold(bool on);
 
  private:
   Poll(Napi::Env env, Fd fd, std::function<bool(int fd)> ready);
@@ -32,8 +34,23 @@ class Poll {
   std::function<bool(int fd)> ready_;
 };
 
+/** Calls `late` once on the main thread after so many milliseconds. Stop must be called, before or then: it deletes the object. */
+class Timer {
+ public:
+  static Timer* Start(Napi::Env env, uint64_t ms, std::function<void()> late);
+  void Stop();
+
+ private:
+  Timer(Napi::Env env, std::function<void()> late);
+
+  uv_timer_t handle_{};
+  napi_env env_;
+  Napi::AsyncContext context_;
+  std::function<void()> late_;
+};
+
 /**
- * The same for a helper of ours and what it says, which ends with it. When the wait cannot begin, the helper is killed
+ * As Poll::Start, for a helper of ours and what it says, which ends with it. When the wait cannot begin, the helper is killed
  * before SysError is thrown.
  */
 void WaitForHelper(Napi::Env env, Fd door, pid_t helper, std::function<bool(int fd)> ready);

@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <sstream>
+#include <string_view>
 
 #include "sys_error.h"
 
@@ -21,6 +22,8 @@ namespace {
 
 /** What a shim gets for ending by itself, undoing what it has made. */
 constexpr int kLastWordsMs = 1000;
+constexpr size_t kPlanHeaderBytes = 8;
+constexpr size_t kPlanMessageBytes = 65536;
 
 /** A sealed copy of the program in memory; -1 when this host gives none, and the file itself must do. */
 int SealedCopy(const std::string& path) {
@@ -101,22 +104,33 @@ Fd Above(Fd fd, int last) {
   return moved;
 }
 
-Door MakeDoor(int last) {
+Door MakeDoor(int last, int type) {
   int fds[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) throw SysError{errno, "socketpair"};
+  if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds) != 0) throw SysError{errno, "socketpair"};
   Door door{Above(Fd{fds[0]}, last), Above(Fd{fds[1]}, last)};
   setsockopt(door.ours.get(), SOL_SOCKET, SO_RCVTIMEO, &kShimAnswerTimeout, sizeof kShimAnswerTimeout);
   return door;
 }
 
-void SendAll(int fd, const std::string& text) {
-  size_t sent = 0;
-  while (sent < text.size()) {
-    const ssize_t n = send(fd, text.data() + sent, text.size() - sent, MSG_NOSIGNAL);
+namespace {
+
+void SendAll(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t n = send(fd, text.data(), text.size(), MSG_NOSIGNAL);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) throw SysError{errno, "send", "covey-shim"};
-    sent += static_cast<size_t>(n);
+    text.remove_prefix(static_cast<size_t>(n));
   }
+}
+
+}  // namespace
+
+void SendPlan(int fd, const std::string& plan) {
+  // A message is read whole or lost: first how much there is, then as much as every socket's buffer takes.
+  const std::string_view all = plan;
+  SendAll(fd, all.substr(0, kPlanHeaderBytes));
+  for (size_t at = kPlanHeaderBytes; at < all.size(); at += kPlanMessageBytes)
+    SendAll(fd, all.substr(at, kPlanMessageBytes));
 }
 
 namespace {

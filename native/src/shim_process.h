@@ -1,6 +1,7 @@
 // Starting covey-shim and understanding its answers; shared by the addon and covey-runtime.
 #pragma once
 
+#include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/types.h>
 
@@ -35,15 +36,15 @@ pid_t SpawnShim(const ShimSpawn& spawn);
 /** Moves a descriptor out of the way of 3 to `last`, onto which dup2 would otherwise trample. */
 Fd Above(Fd fd, int last = 4);
 
-/** Both ends of a stream to a shim; `theirs` becomes its descriptor 3. */
+/** Both ends of a socket to a shim, SOCK_STREAM or SOCK_SEQPACKET; `theirs` becomes its descriptor 3. */
 struct Door {
   Fd ours;
   Fd theirs;
 };
-Door MakeDoor(int last = 4);
+Door MakeDoor(int last = 4, int type = SOCK_STREAM);
 
-/** Sends all of it. Throws SysError. */
-void SendAll(int fd, const std::string& text);
+/** Sends a whole plan, in messages as the shim reads it. Throws SysError. */
+void SendPlan(int fd, const std::string& plan);
 
 /** Everything until the other side closes, at most kShimAnswerMax bytes. Throws SysError, ETIMEDOUT. */
 std::string ReceiveAll(int fd);
