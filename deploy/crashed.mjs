@@ -1,5 +1,6 @@
 // Removes what test processes that crashed have left: containers in cgroups, and folders, that bear the pid of a process
 // that is gone. What belongs to a living process is nobody else's business.
+import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -43,6 +44,15 @@ async function removeCgroup(dir) {
   }
 }
 
+/** What is mounted in the folder, the newest first: a disk of a test whose container was the last to use it. */
+function unmountIn(folder) {
+  const targets = readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' ')[4] ?? '')
+    .filter((target) => target.startsWith(`${folder}/`));
+  for (const target of targets.reverse()) execFileSync('umount', [target]);
+}
+
 /** Resolves to how much there was. */
 export async function removeCrashed() {
   let removed = 0;
@@ -53,6 +63,7 @@ export async function removeCrashed() {
     }
   }
   for (const name of readdirSync(tmpdir()).filter(isOrphan)) {
+    unmountIn(join(tmpdir(), name));
     rmSync(join(tmpdir(), name), { recursive: true, force: true });
     removed += 1;
   }

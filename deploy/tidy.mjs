@@ -8,8 +8,8 @@ import { fileURLToPath } from 'node:url';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const nodeInclude = join(dirname(dirname(process.execPath)), 'include', 'node');
 const CXX = ['-std=c++20', `-I${nodeInclude}`, '-Inode_modules/node-addon-api', '-DNAPI_CPP_EXCEPTIONS'];
-// The parts of covey-shim-faults look for the shim's headers.
-const C = ['-std=c17', '-D_GNU_SOURCE', '-iquotenative/shim', '-DCOVEY_FAULTS'];
+// The parts of covey-shim-faults look for the shim's headers; REPORTS is what native/build.mjs says to test/asan.
+const C = ['-std=c17', '-D_GNU_SOURCE', '-iquotenative/shim', '-DCOVEY_FAULTS', '-DREPORTS=""'];
 const FOLDERS = [
   'native/src',
   'native/shim',
@@ -19,6 +19,8 @@ const FOLDERS = [
   'native/test/bound',
   'native/test/faults',
   'native/test/init',
+  'native/test/version1',
+  'test/asan',
   'deploy/dev/web',
   'test/integration/network',
   'test/bench',
