@@ -79,8 +79,12 @@ struct clone_arguments {
 };
 
 static inline int sys_clone3(struct clone_arguments* a) { return (int)syscall(SYS_clone3, a, sizeof *a); }
+/** A path with `..` is given up whenever anything is renamed or mounted anywhere meanwhile. Source: openat2(2), EAGAIN. */
 static inline int sys_openat2(int at, const char* path, struct open_how_* how) {
-  return (int)syscall(SYS_openat2, at, path, how, sizeof *how);
+  for (int tries = 0;; tries++) {
+    int fd = (int)syscall(SYS_openat2, at, path, how, sizeof *how);
+    if (fd >= 0 || errno != EAGAIN || tries == 1000) return fd;
+  }
 }
 static inline int sys_open_tree(int at, const char* path, unsigned flags) {
   return (int)syscall(SYS_open_tree, at, path, flags);

@@ -1,7 +1,6 @@
 #include "layer.h"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -10,6 +9,7 @@
 #include <cerrno>
 #include <optional>
 
+#include "open_in_root.h"
 #include "sys_error.h"
 
 namespace covey {
@@ -20,8 +20,6 @@ namespace {
 
 // Symlinks whose missing targets are made, one within the other; the kernel's own bound is 40.
 constexpr int kLinksMax = 40;
-// RESOLVE_IN_ROOT fails with EAGAIN when anything on the machine is renamed while it walks over `..`.
-constexpr int kTriesMax = 128;
 constexpr const char* kOpaque = "trusted.overlay.opaque";
 
 struct Place {
@@ -66,14 +64,7 @@ class LayerFolder {
 
  private:
   int TryOpen(const std::string& path, int flags) const {
-    open_how how{};
-    how.flags = static_cast<uint64_t>(flags | O_CLOEXEC);
-    how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
-    for (int tries = 0;; tries++) {
-      const char* name = path.empty() ? "." : path.c_str();
-      const int fd = static_cast<int>(syscall(SYS_openat2, root_, name, &how, sizeof how));
-      if (fd >= 0 || errno != EAGAIN || tries == kTriesMax) return fd;
-    }
+    return OpenInRoot(root_, path.empty() ? "." : path.c_str(), flags).Release();
   }
 
   /** Opens a folder, making what is missing of it as 0755 root; layers may leave out the folders of their files. */

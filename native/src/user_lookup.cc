@@ -1,7 +1,6 @@
 #include "user_lookup.h"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -12,6 +11,7 @@
 #include <sstream>
 
 #include "fd.h"
+#include "open_in_root.h"
 #include "sys_error.h"
 
 // After the C library's own, whose names the kernel's header repeats.
@@ -91,10 +91,7 @@ Fd MergedRoot(const std::vector<std::string>& layers) {
 }
 
 std::string ReadBeneath(const Fd& root, const char* path) {
-  open_how how{};
-  how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
-  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
-  const Fd fd{static_cast<int>(syscall(SYS_openat2, root.get(), path, &how, sizeof how))};
+  const Fd fd = OpenInRoot(root.get(), path, O_RDONLY | O_NONBLOCK);
   if (!fd) {
     if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP) return "";
     throw SysError{errno, "openat2", path};

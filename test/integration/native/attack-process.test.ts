@@ -1,8 +1,10 @@
 /** What a hostile image or process tries: to gain privileges, to reach the kernel, to lead the core astray. */
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, copyFileSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DEFAULT_PROCESS_RULES, type ProcessRules } from '../../../common/model/process-rules.ts';
 import { builtFile, native } from '../../../native/index.ts';
@@ -196,6 +198,26 @@ describe('an image’s /etc/passwd', () => {
         lookUp('daemon', (path) => symlinkSync(target, path)),
         target,
       ).rejects.toMatchObject(refused);
+  });
+
+  it('is read by the same rule while somebody renames without a pause', async () => {
+    const [from, to] = [join(world.folder, 'here'), join(world.folder, 'there')];
+    writeFileSync(from, '');
+    const renaming = new Worker(
+      `const { renameSync } = require('node:fs');
+       const { from, to } = require('node:worker_threads').workerData;
+       for (;;) { renameSync(from, to); renameSync(to, from); }`,
+      { eval: true, workerData: { from, to } },
+    );
+    try {
+      await once(renaming, 'online');
+      for (let looks = 0; looks < 200; looks += 1)
+        await expect(
+          lookUp('daemon', (path) => symlinkSync('../../../../../../../../etc/passwd', path)),
+        ).rejects.toMatchObject(refused);
+    } finally {
+      await renaming.terminate();
+    }
   });
 
   it('is not read when it is a device, a pipe or a folder: nothing blocks', async () => {
