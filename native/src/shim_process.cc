@@ -81,7 +81,11 @@ pid_t SpawnShim(const ShimSpawn& spawn) {
   sigfillset(&all);
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  // Not a session: the kernel weighs each against all others (autogroup), which makes starts wait for one another. What a
+  // terminal sends to ours is of no matter to a shim, which blocks every signal.
+  posix_spawnattr_setpgroup(&attributes, 0);
+  posix_spawnattr_setflags(&attributes,
+                           POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   std::vector<std::string> args = spawn.args;
   std::vector<char*> argv;
   argv.reserve(args.size() + 1);
