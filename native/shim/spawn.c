@@ -156,7 +156,8 @@ static int make_room(struct shim* shim, struct failure* failure) {
     return failed(failure, "recording the state", "open", "/proc/PID/stat");
   shim->start_time = birth.time;
   if (birth.processor != here || here < 0 || here >= CPU_SETSIZE) return 0;
-  memset(&others, 0xff, sizeof others);
+  // Only where we may run ourselves: a host may keep processors for others.
+  if (sched_getaffinity(0, sizeof others, &others) != 0) return errno = 0, 0;
   CPU_CLR((unsigned)here, &others);
   // Refused where there is no other; then it waits for us.
   if (sched_setaffinity(shim->pid, sizeof others, &others) != 0) errno = 0;
