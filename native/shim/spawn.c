@@ -112,9 +112,9 @@ int init_is_late(const struct shim* shim) {
 
 /** No processors but those of its cpuset bound it, whatever we were bound to. */
 static void unbind(const struct shim* shim) {
-  cpu_set_t all;
-  memset(&all, 0xff, sizeof all);
-  if (sched_setaffinity(shim->pid, sizeof all, &all) != 0) errno = 0;
+  cpu_set_t all[8];  // as many as a kernel can be built for
+  memset(all, 0xff, sizeof all);
+  if (sched_setaffinity(shim->pid, sizeof all, all) != 0) errno = 0;
 }
 
 int furnish_init(const struct shim* shim, struct failure* failure) {
