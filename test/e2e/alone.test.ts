@@ -4,7 +4,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { DevCluster, isAlive } from '../support/dev-cluster.ts';
 import { until } from '../support/until.ts';
 
@@ -18,6 +18,7 @@ beforeAll(async () => {
   const flags = ['--replicas', '3', '-p', '8080:80', '--quiet', '--restart-delay', '0s'];
   await cluster.must('service', 'create', '--name', 'web', ...flags, 'web:1');
 });
+afterEach(() => cluster.door('heal', 'm1'));
 afterAll(() => cluster?.clean());
 
 /** The pid of the task's second run; undefined before there is one. */
@@ -39,7 +40,11 @@ it('starts the next run after a third of failoverAfter, under the same task, and
   if (victim === undefined) throw new Error('nothing runs');
   const stateDir = (await cluster.status()).hosts.find((host) => host.name === victim.Node)?.stateDir ?? '';
   const killedAt = Date.now();
+  const misses = () => readFileSync(join(cluster.dir, `${victim.Node}.log`), 'utf8').split('"no session"').length;
+  const heard = misses();
   await cluster.door('fail', 'm1', 'agent');
+  // Of a death that it hears of before the end of its session the agent leaves the rest to the manager.
+  await until('its agent has missed the manager', 20_000, () => misses() > heard);
   process.kill(Number(victim.Pid), 'SIGKILL');
   const pid = await until('a second run is there', 30_000, () => Promise.resolve(secondRun(stateDir, victim.ID)));
   expect(Date.now() - killedAt).toBeGreaterThanOrEqual(ALONE_MS);
@@ -70,8 +75,12 @@ it('runs a container again in its place while its agent is away, and the cluster
   const stateOf = (id: string) =>
     JSON.parse(readFileSync(join(folder(id), 'state.json'), 'utf8')) as { pid: number; run?: number };
 
-  await cluster.door('fail', 'n2', 'agent');
   const awaySince = Date.now();
+  await cluster.door('fail', 'n2', 'agent');
+  // Of a death that it hears of before the agent's the shim leaves the rest to the agent.
+  await until('the agent is gone', 20_000, async () => {
+    return (await cluster.status()).hosts.find(({ name }) => name === 'n2')?.agentPid === null;
+  });
   for (const { Pid } of [stays, ends]) process.kill(Number(Pid), 'SIGKILL');
   const pid = await until('its shim has run it again', 12_000, () => {
     const state = stateOf(stays.ID);
