@@ -15,7 +15,7 @@ import { judgeSuite } from './suite.mjs';
 const here = dirname(fileURLToPath(import.meta.url));
 const OWN_RUNTIME = join(here, '../../native/build/covey-runtime');
 const USAGE = `npm run test:oci -- [OPTION…] DIR [NAME…]
-  --vm                  in a virtual machine that lacks nothing the suite asks for (20 minutes)
+  --vm                  in a virtual machine that lacks nothing the suite asks for (5 to 20 minutes)
   --mount-controllers   the cgroup v1 hierarchies of net_cls, net_prio and hugetlb, for this run alone
   --complete            excuses no program by what this host lacks; so it is with --vm
   --runtime PROGRAM     another runtime than covey-runtime
