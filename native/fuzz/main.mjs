@@ -18,14 +18,23 @@ const MEMORY_MB = 2_048;
 /** One input that takes longer is a finding: an agent waits for it. */
 const INPUT_SECONDS = 10;
 
-const { values: flags, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
+const USAGE = 'usage: npm run fuzz [-- TARGET…] [--seconds N] [--inputs N] [--jobs N]';
+
+function argumentsGiven() {
+  const options = {
     seconds: { type: 'string', default: '60' },
     inputs: { type: 'string', default: '-1' },
     jobs: { type: 'string', default: '1' },
-  },
-});
+  };
+  try {
+    return parseArgs({ allowPositionals: true, options });
+  } catch (cause) {
+    console.error(`${cause.message}\n${USAGE}`);
+    return process.exit(2);
+  }
+}
+
+const { values: flags, positionals } = argumentsGiven();
 for (const name of ['seconds', 'jobs']) {
   if (/^[1-9]\d{0,8}$/.test(flags[name])) continue;
   console.error(`--${name} ${flags[name]} is not a whole number from 1`);
