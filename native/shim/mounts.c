@@ -135,7 +135,7 @@ static int step_node(struct tree* tree, const struct plan_record* record, struct
   mode_t mode = (mode_t)plan_number(record, 1);
   // In a user namespace nobody can; the shim has made it.
   if (tree->has_devices) return 0;
-  int parent = make_folders(tree->root, path, 0, 0);
+  int parent = folder_above(tree->root, path);
   if (parent < 0) return failed(failure, step, "openat2", path);
   dev_t device = makedev((unsigned)plan_number(record, 2), (unsigned)plan_number(record, 3));
   const char* name = last_part(path);
@@ -147,17 +147,15 @@ static int step_node(struct tree* tree, const struct plan_record* record, struct
   if ((uid || gid) && fchownat(parent, name, uid, gid, AT_SYMLINK_NOFOLLOW) != 0) {
     return failed(failure, step, "fchownat", path);
   }
-  close(parent);
   return 0;
 }
 
 static int step_link(struct tree* tree, const struct plan_record* record, struct failure* failure) {
   const char* path = plan_text(record, 1);
-  int parent = make_folders(tree->root, path, 0, 0);
+  int parent = folder_above(tree->root, path);
   if (parent < 0 || (symlinkat(plan_text(record, 0), parent, last_part(path)) != 0 && errno != EEXIST)) {
     return failed(failure, "making a link", "symlinkat", path);
   }
-  close(parent);
   return 0;
 }
 
@@ -290,6 +288,7 @@ static int step_pivot(const struct tree* tree, const struct plan_record* record,
 }
 
 int tree_step(struct tree* tree, const struct plan_record* record, struct failure* failure) {
+  if (record->op >= PLAN_SYSCTL) forget_folder();
   switch (record->op) {
     case PLAN_OVERLAY:
       return step_overlay(tree, record, failure);

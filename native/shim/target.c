@@ -24,15 +24,57 @@ const char* last_part(const char* path) {
   return slash ? slash + 1 : path;
 }
 
-/** Makes the last folder of `path` in its parent, which is closed. */
-static int make_last(int parent, int root, const char* path, uint64_t resolve) {
+/** The folder that something was last made in: the next is mostly made beside it. */
+static struct {
+  int fd, root;
+  uint64_t resolve;
+  size_t length;
+  char path[PATH_MAX];
+} last = {.fd = -1};
+
+void forget_folder(void) {
+  if (last.fd >= 0) close(last.fd);
+  last.fd = -1;
+}
+
+/** Takes the descriptor of the folder above the last part of `path`. */
+static void keep_folder(int fd, int root, const char* path, uint64_t resolve) {
+  size_t length = (size_t)(last_part(path) - path);
+  forget_folder();
+  if (length >= sizeof last.path) {
+    close(fd);
+    return;
+  }
+  last.fd = fd;
+  last.root = root;
+  last.resolve = resolve;
+  last.length = length;
+  memcpy(last.path, path, length);
+}
+
+/** That descriptor, if it is of the folder above this path and was found by a rule no laxer; or -1. */
+static int kept_folder(int root, const char* path, uint64_t resolve) {
+  size_t length = (size_t)(last_part(path) - path);
+  int is_same = last.fd >= 0 && last.root == root && (last.resolve & resolve) == resolve &&
+                last.length == length && memcmp(last.path, path, length) == 0;
+  return is_same ? last.fd : -1;
+}
+
+/** Makes the last part of `path` in the folder above it: its descriptor, or -1 with errno. What we have made is no link. */
+static int make_in(int parent, const char* path) {
   const char* name = last_part(path);
-  int made = *name == '\0' ? 1 : mkdirat(parent, name, DIR_MODE), error = errno;
-  // What we have made is no link, so that the way to it need not be gone again.
-  int fd = made == 0 ? openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
-  close(parent);
-  if (made == 0) return fd;
-  if (made < 0 && error != EEXIST) return errno = error, -1;
+  if (*name == '\0') return errno = EEXIST, -1;
+  if (mkdirat(parent, name, DIR_MODE) != 0) return -1;
+  return openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+/** Makes the last folder of `path` in its parent, which is kept. */
+static int make_last(int parent, int root, const char* path, uint64_t resolve) {
+  int fd = make_in(parent, path);
+  int error = errno;
+  keep_folder(parent, root, path, resolve);
+  if (fd >= 0) return fd;
+  if (error != EEXIST) return errno = error, -1;
   return beneath(root, path, O_PATH | O_DIRECTORY, resolve);
 }
 
@@ -73,8 +115,22 @@ int make_folders(int root, const char* path, int all, uint64_t resolve) {
   return parent;
 }
 
+int folder_above(int root, const char* path) {
+  int parent = kept_folder(root, path, 0);
+  if (parent >= 0) return parent;
+  parent = make_folders(root, path, 0, 0);
+  if (parent < 0) return -1;
+  keep_folder(parent, root, path, 0);
+  return last.fd;
+}
+
 int open_target(int root, const char* path, int folder, uint64_t resolve) {
-  int fd = beneath(root, path, O_PATH, resolve);
+  int above = folder ? kept_folder(root, path, resolve) : -1;
+  int fd = above >= 0 ? make_in(above, path) : -1;
+  if (fd >= 0) return fd;
+  // What is there already may be a link, and what is mounted on it lie over that folder.
+  forget_folder();
+  fd = beneath(root, path, O_PATH, resolve);
   if (fd >= 0 || errno != ENOENT) return fd;
   int parent = make_folders(root, path, folder, resolve);
   if (parent < 0 || folder) return parent;

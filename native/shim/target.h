@@ -13,5 +13,14 @@ const char* last_part(const char* path);
  * descriptor of the last one, or -1 with errno. */
 int make_folders(int root, const char* path, int all, uint64_t resolve);
 
+/**
+ * The folder above the last part of `path`, its missing parents made: an O_PATH descriptor that stays ours, good until the next
+ * call here; -1 with errno.
+ */
+int folder_above(int root, const char* path);
+
+/** What was found may have been mounted over. */
+void forget_folder(void);
+
 /** An O_PATH descriptor of the target, made as folder or empty file when it is missing. */
 int open_target(int root, const char* path, int folder, uint64_t resolve);

@@ -141,9 +141,12 @@ void EnsureCgroupParent(const std::string& path) {
 
 void RemoveCgroup(const std::string& path) {
   if (Steps(path).empty()) throw InvalidInput("cgroup", "the root cgroup cannot be removed");
-  KillCgroup(path);
+  const std::vector<std::string> folders = HostCgroups().FoldersOf(path);
+  // Mostly nobody is left in it. Where the freezer's is not empty, nothing is removed that killing needs.
+  const std::string freezer = HostCgroups().FolderOf("freezer", path);
+  if (!freezer.empty() && rmdir(freezer.c_str()) != 0 && errno != ENOENT) KillCgroup(path);
   const auto deadline = std::chrono::steady_clock::now() + kRemoveTimeout;
-  for (const std::string& folder : HostCgroups().FoldersOf(path)) {
+  for (const std::string& folder : folders) {
     while (!RemoveFolder(folder)) {
       if (std::chrono::steady_clock::now() > deadline) throw SysError{EBUSY, "rmdir", folder};
       // In this hierarchy may be one that never reached the freezer's.
