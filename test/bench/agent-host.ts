@@ -10,7 +10,7 @@ import type { Container, CreateRequest } from '../../agent/runtime/runtime.ts';
 import { systemClock } from '../../common/clock.ts';
 import type { TaskId } from '../../common/model/ids.ts';
 import { type Addon, builtFile, native } from '../../native/index.ts';
-import { cpuSecondsOf, pssKib } from './processes.ts';
+import { exactCpuSecondsOf, pssKib } from './processes.ts';
 
 export interface HostMeasures {
   readonly alone: readonly number[];
@@ -31,7 +31,9 @@ const AT_ONCE = 8;
 const BLOCKS = 5;
 const LISTS = 20;
 const IDLE_WINDOWS = 3;
-const IDLE_MS = 2_000;
+const IDLE_MS = 5_000;
+/** So long after a burst V8 still gives memory back. */
+const TIDYING_MS = 25_000;
 const LOOK_MS = 5;
 const GONE_WITHIN_MS = 60_000;
 const stateDir = join(folder, 'containers');
@@ -173,14 +175,18 @@ async function lists(): Promise<readonly number[]> {
   return ms;
 }
 
-/** This process and all shims, in percent of a core. */
+/** This process and all shims, in percent of a core; what it costs to look is not in it. */
 async function idle(shims: readonly number[]): Promise<readonly number[]> {
   const percents: number[] = [];
-  const used = (): number => [process.pid, ...shims].reduce((sum, pid) => sum + (cpuSecondsOf(pid) ?? Number.NaN), 0);
+  const ofShims = (): number => shims.reduce((sum, pid) => sum + exactCpuSecondsOf(pid), 0);
+  await systemClock.sleep(TIDYING_MS, forever);
   for (let window = 0; window < IDLE_WINDOWS; window += 1) {
-    const [from, before] = [performance.now(), used()];
+    const shimsBefore = ofShims();
+    const [from, before] = [performance.now(), exactCpuSecondsOf(process.pid)];
     await systemClock.sleep(IDLE_MS, forever);
-    percents.push(((used() - before) / ((performance.now() - from) / 1_000)) * 100);
+    const own = exactCpuSecondsOf(process.pid) - before;
+    const seconds = (performance.now() - from) / 1_000;
+    percents.push(((own + ofShims() - shimsBefore) / seconds) * 100);
   }
   return percents;
 }
