@@ -48,6 +48,14 @@ if (flags.help === true || positionals.some((name) => !(name in MACHINES))) {
   process.exit(flags.help === true ? 0 : 2);
 }
 
+const hidden = ['/tmp/', '/run/'].find((folder) => `${root}/`.startsWith(folder));
+if (hidden !== undefined) {
+  console.error(
+    `test:vm: ${root} cannot be seen in the machines, whose ${hidden} is new\n  run it in a copy elsewhere`,
+  );
+  process.exit(2);
+}
+
 /** A job that runs every file in a process of its own, because a process knows one shim only. */
 function jobOf(bundles) {
   const tests = bundles.tests.map(
