@@ -179,7 +179,15 @@ export class SurvivalConduct {
     this.#judge.rises(id);
     this.#rises += 1;
     native().signal(pid, startTime, SIGTERM);
-    await until(`${id} is run again`, PATIENCE_MS, () => this.#stateOf(id).run === this.#judge.runOf(id));
+    const wanted = this.#judge.runOf(id);
+    await until(`${id} is run again`, PATIENCE_MS, () => this.#stateOf(id).run === wanted).catch((cause: unknown) => {
+      const isThere = native().processAlive(pid, startTime) ? 'has not ended' : 'has ended';
+      const names = readdirSync(join(this.#world.folder, 'state', id)).join(' ');
+      throw new Error(
+        `${id}: its process ${pid} ${isThere}; run ${wanted} is not that of ${JSON.stringify(this.#stateOf(id))}; ${names}`,
+        { cause },
+      );
+    });
     await until(`${id} is ready again`, PATIENCE_MS, () =>
       native().processAlive(this.#stateOf(id).pid, this.#stateOf(id).startTime),
     );
