@@ -5,8 +5,8 @@
  *
  * The core is measured from the call of containerCreate until its exit is on disk and known; crun and runc from spawn to
  * exit, on root file systems that were mounted for them beforehand; the bound is native/test/bound. All run the same
- * static program from the same config, in a user namespace too, and under the same system call filter. At one at a time the figure is the time of a
- * run, at more it is starts a second, cgroups removed again.
+ * static program from the same config, in a user namespace too, and under the same system call filter. The figures are the
+ * time of a run, and of more than one at once also the starts a second, cgroups removed again.
  */
 import { randomBytes } from 'node:crypto';
 import {
@@ -69,7 +69,7 @@ export async function benchRuntime(signal: AbortSignal, runs = RUNS): Promise<Re
     const figures: Figure[] = [];
     for (const atOnce of AT_ONCE) {
       const blocks = await inTurns(stage, names, runs, atOnce, signal);
-      figures.push(...(atOnce === 1 ? timesOf(blocks) : ratesOf(blocks, atOnce)));
+      figures.push(...timesOf(blocks, atOnce), ...(atOnce === 1 ? [] : ratesOf(blocks, atOnce)));
     }
     const pss: number[] = [];
     for (let round = 0; round < SHIM_ROUNDS; round += 1) pss.push(await shimPssKib(stage, round));
@@ -116,9 +116,10 @@ async function blockBy(name: Name, stage: Stage, count: number, atOnce: number):
   }
 }
 
-function timesOf(blocks: Blocks): readonly Figure[] {
+function timesOf(blocks: Blocks, atOnce: number): readonly Figure[] {
   const samples = (name: Name): readonly number[] => (blocks.get(name) ?? []).flatMap((block) => block.ms);
-  return figuresOf(blocks, samples, { unit: 'ms', suffix: 'one after another', kind: 'at most' });
+  const suffix = atOnce === 1 ? 'one after another' : `${atOnce} at once`;
+  return figuresOf(blocks, samples, { unit: 'ms', suffix, kind: 'at most' });
 }
 
 function ratesOf(blocks: Blocks, atOnce: number): readonly Figure[] {

@@ -54,6 +54,8 @@ function nameOf(test: Test): string {
 }
 
 const runner = new TapRunner();
+/** A test may wait for nothing but a clock of ours, which keeps no process alive. */
+setInterval(() => {}, TIMEOUT_MS);
 for (const path of process.argv.slice(2)) {
   const [file] = await startTests([path], runner);
   // What fails outside of a test, such as a hook or the import itself.
