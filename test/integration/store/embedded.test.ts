@@ -9,6 +9,7 @@ import { systemClock } from '../../../common/clock.ts';
 import { noLog } from '../../../common/log.ts';
 import { EmbeddedEtcd, type EmbeddedOptions } from '../../../manager/store/embedded.ts';
 import { Etcd } from '../../../manager/store/etcd.ts';
+import { until } from '../../support/until.ts';
 
 const soon = (): AbortSignal => AbortSignal.timeout(30_000);
 const isAlive = (pid: number): boolean => {
@@ -102,7 +103,7 @@ it('dies with its manager, even if that is killed', async () => {
     expect(isAlive(pid)).toBe(true);
     manager.kill('SIGKILL');
     await once(manager, 'exit');
-    for (const signal = soon(); isAlive(pid); ) await systemClock.sleep(10, signal);
+    await until('etcd has ended with its manager', 20_000, () => !isAlive(pid));
   } finally {
     manager.kill('SIGKILL');
   }
