@@ -6,11 +6,15 @@
 //   start   -> ok after exec has succeeded
 //   signal N-> ok
 //   resize ROWS COLUMNS -> ok, when the container has a terminal
-//   attend  -> as hello: while this connection lasts its agent decides what follows an exit
+//   attend  -> as hello: while this connection lasts its agent decides what follows an exit. Of one that may be followed by
+//              another run it is told "ended", and says
+//   taken   -> nothing: it decides indeed. Without that, as when its process is dead but its descriptors are not yet closed,
+//              the shim goes on by itself once the connection ends
 //   begin   -> as start, and the connection attends; on the door that our maker holds, which is a client like any other
 //   release -> nothing: the connection lasts, but attends no more
 //   retire  -> nothing: the container is to end and not to run again, whatever its policy
-// Agents of version 1 know no attendance: whatever they command is theirs to decide about from then on.
+// Agents of version 1 know no attendance: whatever they command is theirs to decide about from then on. Those of version 2 are
+// told nothing and take nothing: an end while they attend is theirs.
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -148,21 +152,24 @@ void control_serve(struct shim* shim, int index) {
   text[n] = '\0';
   struct request request = request_read(text);
   const char* verb = request.verb;
-  if (request.version == 1) shim->restart.retired = 1;
-  if (request.version < 1 || *verb == '\0') {
+  const long version = request.version;
+  if (version == 1) shim->restart.retired = 1;
+  if (version < 1 || *verb == '\0') {
     answer_failure(fd, EPROTO, "reading a request", "recv", "not our language");
   } else if (strcmp(verb, "hello") == 0) {
     answer_hello(shim, fd);
   } else if (strcmp(verb, "attend") == 0) {
-    restart_attended(&shim->restart, index);
+    restart_attended(&shim->restart, index, version);
     answer_hello(shim, fd);
   } else if (strcmp(verb, "retire") == 0) {
     shim->restart.retired = 1;
   } else if (strcmp(verb, "begin") == 0) {
-    restart_attended(&shim->restart, index);
+    restart_attended(&shim->restart, index, version);
     answer_start(shim, fd);
   } else if (strcmp(verb, "release") == 0) {
     restart_left(&shim->restart, index);
+  } else if (strcmp(verb, "taken") == 0) {
+    restart_taken(&shim->restart, index);
   } else if (strcmp(verb, "start") == 0) {
     answer_start(shim, fd);
   } else if (strcmp(verb, "signal") == 0) {

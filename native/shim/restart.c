@@ -111,8 +111,11 @@ int restart_keep(struct shim* shim, struct failure* failure) {
   return extend(shim) == 0 ? 0 : failed(failure, "keeping the plan", "mmap", "");
 }
 
-void restart_attended(struct restart* restart, int client) {
-  restart->attending |= 1u << client;
+void restart_attended(struct restart* restart, int client, long version) {
+  const unsigned bit = 1u << client;
+  restart->attending |= bit;
+  restart->taking = version >= CONTROL_TAKES ? restart->taking | bit : restart->taking & ~bit;
+  restart->told &= ~bit;
   restart->retired = 0;
 }
 
@@ -120,6 +123,10 @@ void restart_left(struct restart* restart, int client) {
   if (!(restart->attending & 1u << client)) return;
   restart->attending &= ~(1u << client);
   restart->unattended_since = monotonic_ms();
+}
+
+void restart_taken(struct restart* restart, int client) {
+  if (restart->attending & restart->told & 1u << client) restart->taken = 1;
 }
 
 static int is_spent(const struct restart* restart, int64_t now) {
@@ -142,7 +149,18 @@ static void hear_all(struct shim* shim) {
   for (int heard = 0; heard < WORDS_MAX && control_wait(shim, 0); heard++) continue;
 }
 
-static int is_somebodys(const struct restart* restart) { return restart->attending != 0 || restart->retired; }
+/** Every end is theirs who attend but do not take ends. */
+static int is_somebodys(const struct restart* restart) {
+  return (restart->attending & ~restart->taking) != 0 || restart->taken || restart->retired;
+}
+
+static void tell_end(struct shim* shim) {
+  struct restart* restart = &shim->restart;
+  for (int i = 0; i < CLIENTS_MAX; i++) {
+    if (restart->attending & ~restart->told & 1u << i) say(shim->clients[i], "ended");
+  }
+  restart->told |= restart->attending;
+}
 
 /** 1 = the time has come and nobody is there. */
 static int wait_unattended(struct shim* shim, int64_t ended) {
@@ -150,6 +168,11 @@ static int wait_unattended(struct shim* shim, int64_t ended) {
   for (;;) {
     hear_all(shim);
     if (is_somebodys(restart)) return 0;
+    if (restart->attending) {
+      tell_end(shim);
+      control_wait(shim, -1);
+      continue;
+    }
     int64_t held = restart->unattended_since + restart->hold_ms, ready = ended + delay_of(restart);
     int64_t left = (held > ready ? held : ready) - monotonic_ms();
     if (left <= 0) return 1;
@@ -190,6 +213,7 @@ static void count_restart(struct shim* shim) {
   if (restart->times) *time_of(restart, restart->count) = monotonic_ms();
   restart->count++;
   restart->run++;
+  restart->told = 0;
 }
 
 static int begin(struct shim* shim, struct failure* failure) {

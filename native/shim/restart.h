@@ -1,5 +1,7 @@
 // Running a container again where it is, while no agent is there to decide: the same folder, cgroup, network namespace and
-// writable layer, a new first process. With an agent in attendance nothing of this happens: the manager decides.
+// writable layer, a new first process. With an agent in attendance nothing of this happens: the manager decides. But an agent
+// may be dead before its attendance ends, for as long as a child of it holds its descriptors: an end is its own only once it
+// has said that it takes it.
 //
 // The rule is agent/runs.ts's, and so are its constants: not before `hold` without an agent has passed, in which a manager
 // may still act; after `delay`, doubled for each quick death in a row; not more often than `attempts` in `window`.
@@ -24,6 +26,9 @@ struct restart {
   unsigned failed;           // begins that failed, in a row
   int retired;               // it is to end; or an agent that knows nothing of this commands it
   unsigned attending;        // one bit a client
+  unsigned taking;           // those of them that say so when they have heard of an end
+  unsigned told;             // those of them that were told of this one
+  int taken;                 // by one of them: what follows is decided there
   int64_t unattended_since;  // monotonic ms
   int64_t run_since;         // monotonic ms; when the command of this run was let go
   struct plan plan;          // of later runs
@@ -36,9 +41,14 @@ int restart_take(struct restart* restart, const struct plan_record* record, stru
 /** Keeps what another run needs of the first process; the plan is kept too. Nothing when it is never to run again. */
 int restart_keep(struct shim* shim, struct failure* failure);
 
-/** An agent attends, or has gone. */
-void restart_attended(struct restart* restart, int client);
+/** An agent that speaks `version` attends. */
+void restart_attended(struct restart* restart, int client, long version);
+
+/** It attends no more, or has gone. */
 void restart_left(struct restart* restart, int client);
+
+/** It has heard of the end that it was told of, and decides what follows. */
+void restart_taken(struct restart* restart, int client);
 
 /**
  * After a run has ended and its exit lies in exit.json: waits as long as the policy says, then begins the next, and puts that

@@ -12,8 +12,11 @@
 
 /** The descriptor the addon speaks to us on. */
 #define DOOR 3
-/** Of the control socket's language; a new agent must understand every old one. 2: attend, retire, the run's number. */
-#define CONTROL_VERSION 2
+/** Of the control socket's language; a new agent must understand every old one. 2: attend, retire, the run's number. 3: an
+ * end that may be followed by another run is told to those who attend, and theirs once one has taken it. */
+#define CONTROL_VERSION 3
+/** The first version whose agents take ends. */
+#define CONTROL_TAKES 3
 #define CONTROL_NAME "control"
 #define CLIENTS_MAX 5
 /** Our maker's place among the clients. */
@@ -111,7 +114,7 @@ void control_close_door(struct shim* shim);
 /** Takes a new client. */
 void control_accept(struct shim* shim);
 
-/** Answers for `ms` at most, or until something was answered (then 1); between two runs. */
+/** Answers for `ms` at most (-1: without limit), or until something was answered (then 1); between two runs. */
 int control_wait(struct shim* shim, int ms);
 
 /** Answers one request of a client, or forgets the client. */

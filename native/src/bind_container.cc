@@ -94,15 +94,6 @@ Napi::Value IdentityToJs(Napi::Env env, const ContainerIdentity& identity) {
   return out;
 }
 
-/** { retire(): void, release(): void }; both may be called at any time, also twice. */
-Napi::Value AttendanceToJs(Napi::Env env, Fd connection) {
-  auto held = std::make_shared<Fd>(std::move(connection));
-  Napi::Object out = Napi::Object::New(env);
-  out.Set("retire", Napi::Function::New(env, [held](const Napi::CallbackInfo&) { RetireContainer(*held); }));
-  out.Set("release", Napi::Function::New(env, [held](const Napi::CallbackInfo&) { held->Reset(); }));
-  return out;
-}
-
 // A promise of a promise: the first ends when the shim has its plan, the second when it has answered.
 Napi::Value ContainerCreate(const Napi::CallbackInfo& info) {
   return Async(
@@ -115,24 +106,27 @@ Napi::Value ContainerCreate(const Napi::CallbackInfo& info) {
       });
 }
 
-/** By the door where there is one; by the control socket for a container that another process has made. */
+/** By the door where there is one; by the control socket for a container that another process has made or attends. */
 Napi::Value ContainerStart(const Napi::CallbackInfo& info) {
   const std::string dir = Text(info[0]);
   const std::shared_ptr<ShimDoor> door = ShimDoor::Of(dir);
   if (door && !door->IsAsked()) return door->Begin(info.Env());
   return Async(
       info.Env(), [dir] { return StartContainer(dir); },
-      [](Napi::Env env, Fd connection) { return AttendanceToJs(env, std::move(connection)); });
+      [dir](Napi::Env env, Fd connection) { return ShimDoor::Attend(env, dir, std::move(connection), {}); });
 }
 
 Napi::Value ContainerAttend(const Napi::CallbackInfo& info) {
+  const std::string dir = Text(info[0]);
   return Async(
-      info.Env(), [dir = Text(info[0])] { return AttendContainer(dir); },
-      [](Napi::Env env, std::optional<Attendance> found) -> Napi::Value {
+      info.Env(), [dir] { return AttendContainer(dir); },
+      [dir](Napi::Env env, std::optional<Attendance> found) -> Napi::Value {
         if (!found) return env.Null();
+        const ContainerIdentity& identity = found->identity;
+        const ProcessName shim{identity.shim_pid, identity.shim_start_time};
         Napi::Object out = Napi::Object::New(env);
-        out.Set("identity", IdentityToJs(env, found->identity));
-        out.Set("attendance", AttendanceToJs(env, std::move(found->connection)));
+        out.Set("identity", IdentityToJs(env, identity));
+        out.Set("attendance", ShimDoor::Attend(env, dir, std::move(found->connection), shim));
         return out;
       });
 }

@@ -96,7 +96,8 @@ void GiveUpContainer(pid_t shim, const std::exception_ptr& failure) {
 
 void ResizeContainer(const std::string& state_dir, uint16_t rows, uint16_t columns) {
   const Fd fd = Connect(state_dir);
-  Ask(fd.get(), "covey 2 resize " + std::to_string(rows) + " " + std::to_string(columns));
+  Ask(fd.get(),
+      std::string(kShimLanguage) + "resize " + std::to_string(rows) + " " + std::to_string(columns));
 }
 
 namespace {
@@ -122,7 +123,7 @@ void CheckIdentity(const std::vector<std::string>& words, const std::string& sta
 /** Asks who it is, as one who attends or not. Empty when it is a shim of version 1, which cannot be attended. */
 Fd AskWho(Fd fd, const char* verb, std::vector<std::string>& words) {
   try {
-    words = Ask(fd.get(), std::string("covey 2 ") + verb);
+    words = Ask(fd.get(), std::string(kShimLanguage) + verb);
     return fd;
   } catch (const SysError& e) {
     if (e.error() != ENOSYS) throw;
@@ -179,8 +180,8 @@ Fd StartContainer(const std::string& state_dir) {
   Fd fd = Connect(state_dir);
   bool is_attended = true;
   // Both at once: a start is to take no longer for it.
-  Say(fd.get(), "covey 2 attend");
-  Say(fd.get(), "covey 2 start");
+  Say(fd.get(), std::string(kShimLanguage) + "attend");
+  Say(fd.get(), std::string(kShimLanguage) + "start");
   try {
     Hear(fd.get());
   } catch (const SysError& e) {
@@ -189,13 +190,6 @@ Fd StartContainer(const std::string& state_dir) {
   }
   Hear(fd.get());
   return is_attended ? std::move(fd) : Fd{};
-}
-
-void RetireContainer(const Fd& connection) {
-  static constexpr char kRequest[] = "covey 2 retire";
-  if (!connection) return;
-  // A shim that cannot take it has ended, or hangs with its disk; stopping goes on in either case.
-  static_cast<void>(send(connection.get(), kRequest, sizeof kRequest - 1, MSG_NOSIGNAL | MSG_DONTWAIT));
 }
 
 std::optional<ContainerIdentity> IdentifyContainer(const std::string& state_dir) {

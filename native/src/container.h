@@ -27,7 +27,10 @@ struct ContainerIdentity {
   uint32_t run = 1;
 };
 
-/** A container that is commanded by us while `connection` lasts; a shim of version 1 knows of no such thing (empty). */
+/**
+ * A container that is commanded by us while `connection` lasts; a shim of version 1 knows of no such thing (empty). On it comes
+ * what the shim has to say unasked: control.c, "ended".
+ */
 struct Attendance {
   ContainerIdentity identity;
   Fd connection;
@@ -61,9 +64,6 @@ Fd StartContainer(const std::string& state_dir);
 
 /** As IdentifyContainer; and what follows an exit is decided by us while the connection lasts, not by the shim. */
 std::optional<Attendance> AttendContainer(const std::string& state_dir);
-
-/** The container is to end and not to run again, whatever its policy. Never waits; a shim that is gone is no matter. */
-void RetireContainer(const Fd& connection);
 
 /** Sets the size of a container's terminal, each from 1. Throws SysError ENOTTY when it has none. */
 void ResizeContainer(const std::string& state_dir, uint16_t rows, uint16_t columns);

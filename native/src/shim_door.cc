@@ -1,10 +1,12 @@
 #include "shim_door.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 
 #include <cerrno>
 #include <cstring>
 #include <map>
+#include <string_view>
 
 #include "async.h"
 #include "js_error.h"
@@ -14,6 +16,8 @@
 namespace covey {
 namespace {
 
+/** What a shim says unasked: its container's end is on the disk, and ours to follow up if we take it. Source: control.c. */
+constexpr std::string_view kEnded = "ended";
 constexpr uint64_t kAnswerMs = static_cast<uint64_t>(kShimAnswerTimeout.tv_sec) * 1000;
 
 using Doors = std::map<ProcessName, std::shared_ptr<ShimDoor>>;
@@ -45,8 +49,7 @@ Napi::Value ShimDoor::AwaitContainer(Napi::Env env, NewContainer made, const Con
       [self, deferred, convert, give_up](const std::string& answer) {
         try {
           const ContainerIdentity identity = UnderstandContainer(answer);
-          self->shim_ = {identity.shim_pid, identity.shim_start_time};
-          OpenDoors()[self->shim_] = self->shared_from_this();
+          self->Register({identity.shim_pid, identity.shim_start_time});
           deferred.Resolve(convert(self->env_, identity));
         } catch (...) {
           const std::exception_ptr failure = std::current_exception();
@@ -59,6 +62,39 @@ Napi::Value ShimDoor::AwaitContainer(Napi::Env env, NewContainer made, const Con
         give_up(TooLate());
       });
   return deferred.Promise();
+}
+
+Napi::Value ShimDoor::Attend(Napi::Env env, const std::string& state_dir, Fd connection,
+                             const ProcessName& shim) {
+  const std::shared_ptr<ShimDoor> door(new ShimDoor(env, state_dir));
+  if (connection) {
+    fcntl(connection.get(), F_SETFL, O_NONBLOCK);
+    door->Open(std::move(connection));
+    door->attends_ = door->is_anothers_ = true;
+    door->Register(shim);
+    door->HoldIfWanted();
+  }
+  return door->AttendanceToJs();
+}
+
+void ShimDoor::Register(const ProcessName& shim) {
+  shim_ = shim;
+  if (shim_.first > 0) OpenDoors()[shim_] = shared_from_this();
+}
+
+/** Another connection to the same shim may be the one that is found by now. */
+void ShimDoor::Unregister() {
+  const auto found = OpenDoors().find(shim_);
+  if (found != OpenDoors().end() && found->second.get() == this) OpenDoors().erase(found);
+}
+
+/** { retire(): void, release(): void }; both may be called at any time, also twice. */
+Napi::Value ShimDoor::AttendanceToJs() {
+  const std::shared_ptr<ShimDoor> self = shared_from_this();
+  Napi::Object out = Napi::Object::New(env_);
+  out.Set("retire", Napi::Function::New(env_, [self](const Napi::CallbackInfo&) { self->Say("retire"); }));
+  out.Set("release", Napi::Function::New(env_, [self](const Napi::CallbackInfo&) { self->Release(); }));
+  return out;
 }
 
 std::shared_ptr<ShimDoor> ShimDoor::Of(const ProcessName& shim) {
@@ -90,15 +126,10 @@ Napi::Value ShimDoor::Begin(Napi::Env env) {
           deferred.Reject(JsError(env_, std::current_exception()).Value());
           return;
         }
-        const std::shared_ptr<ShimDoor> self = shared_from_this();
-        Napi::Object out = Napi::Object::New(env_);
-        out.Set("retire", Napi::Function::New(
-                              env_, [self](const Napi::CallbackInfo&) { self->Say("covey 2 retire"); }));
-        out.Set("release", Napi::Function::New(env_, [self](const Napi::CallbackInfo&) { self->Release(); }));
-        deferred.Resolve(out);
+        deferred.Resolve(AttendanceToJs());
       },
       [this, deferred] { deferred.Reject(JsError(env_, TooLate()).Value()); });
-  Say("covey 2 begin");
+  Say("begin");
   return deferred.Promise();
 }
 
@@ -115,7 +146,9 @@ void ShimDoor::Forget() {
 void ShimDoor::Release() {
   if (!attends_) return;
   attends_ = false;
-  Say("covey 2 release");
+  // The end of one that we have made is told by its door; that of another's by its process.
+  if (is_anothers_ && !IsAsked()) return Close();
+  Say("release");
   HoldIfWanted();
 }
 
@@ -136,11 +169,15 @@ bool ShimDoor::Hear(int fd) {
   char answer[kShimAnswerMax];
   const ssize_t n = recv(fd, answer, sizeof answer, MSG_DONTWAIT);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return true;
+  if (n > 0 && std::string_view(answer, static_cast<size_t>(n)) == kEnded) {
+    Say("taken");
+    return true;
+  }
   const bool has_ended = n <= 0;
   if (has_ended) {
     poll_ = nullptr;
     fd_ = -1;
-    OpenDoors().erase(shim_);
+    Unregister();
   }
   if (late_ != nullptr) std::exchange(late_, nullptr)->Stop();
   if (heard_) std::exchange(heard_, nullptr)(std::string(answer, has_ended ? 0 : static_cast<size_t>(n)));
@@ -152,9 +189,10 @@ bool ShimDoor::Hear(int fd) {
   return false;
 }
 
-void ShimDoor::Say(const char* request) const {
+void ShimDoor::Say(const char* verb) const {
+  const std::string request = std::string(kShimLanguage) + verb;
   // A shim that cannot take it has ended, or hangs with its disk; what waits for an answer learns of either.
-  if (fd_ >= 0) static_cast<void>(send(fd_, request, strlen(request), MSG_NOSIGNAL | MSG_DONTWAIT));
+  if (fd_ >= 0) static_cast<void>(send(fd_, request.data(), request.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
 }
 
 void ShimDoor::HoldIfWanted() {
@@ -164,7 +202,7 @@ void ShimDoor::HoldIfWanted() {
 }
 
 void ShimDoor::Close() {
-  OpenDoors().erase(shim_);
+  Unregister();
   fd_ = -1;
   if (poll_ != nullptr) std::exchange(poll_, nullptr)->Stop();
 }

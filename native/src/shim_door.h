@@ -1,4 +1,5 @@
-// The door to a shim of our making: the socket on which its container's whole life is told, heard on Node's own loop.
+// The door to a shim: the socket on which its container's whole life is told, heard on Node's own loop. To one of our making it
+// is what took the plan, to another's a connection to its control socket.
 #pragma once
 
 #include <napi.h>
@@ -24,7 +25,12 @@ class ShimDoor : public std::enable_shared_from_this<ShimDoor> {
   /** The promise of what `convert` makes of a container on its way. */
   static Napi::Value AwaitContainer(Napi::Env env, NewContainer made, const Convert& convert);
 
-  /** That of a container made by us; null when its end was heard, or nobody wanted to. */
+  /** The container of another's making that is attended on `connection`. Gives `{ retire, release }`, which do nothing without one.
+   * @param shim  whose end is told by it; {} is nobody's */
+  static Napi::Value Attend(Napi::Env env, const std::string& state_dir, Fd connection,
+                            const ProcessName& shim);
+
+  /** That of a container that we attend, or have made; null when its end was heard. */
   static std::shared_ptr<ShimDoor> Of(const std::string& state_dir);
   static std::shared_ptr<ShimDoor> Of(const ProcessName& shim);
 
@@ -47,7 +53,10 @@ class ShimDoor : public std::enable_shared_from_this<ShimDoor> {
   /** `heard` is given the next answer, "" when the shim ends without one; or `late` is called after a minute. */
   void Await(Heard heard, Late late);
   bool Hear(int fd);
-  void Say(const char* request) const;
+  void Say(const char* verb) const;
+  void Register(const ProcessName& shim);
+  void Unregister();
+  Napi::Value AttendanceToJs();
   void Release();
   void HoldIfWanted();
   void Close();
@@ -61,6 +70,7 @@ class ShimDoor : public std::enable_shared_from_this<ShimDoor> {
   Timer* late_ = nullptr;
   std::function<void()> told_;
   bool attends_ = false;
+  bool is_anothers_ = false;
 };
 
 }  // namespace covey

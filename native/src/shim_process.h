@@ -17,6 +17,8 @@ namespace covey {
 // A shim answers in milliseconds; only a hung disk takes longer, and then the caller must get an error, not wait for ever.
 constexpr timeval kShimAnswerTimeout{.tv_sec = 60, .tv_usec = 0};
 constexpr size_t kShimAnswerMax = 4096;
+/** What each request on a shim's control socket begins with; native/shim/control.c has the language. */
+constexpr char kShimLanguage[] = "covey 3 ";
 
 /** A shim to be started: it gets nothing of ours but what is named here, and no environment. */
 struct ShimSpawn {

@@ -107,7 +107,7 @@ export class SurvivalConduct {
     return this.#end();
   }
 
-  /** An agent that is killed once `life` has resolved. */
+  /** An agent that is killed once `life` has resolved. A child of it may go on holding all that it held for a moment. */
   async #withAgent(life: (agent: { readonly complete: Promise<unknown> }) => Promise<unknown>): Promise<void> {
     this.#agents += 1;
     const state = join(this.#world.folder, 'state');
@@ -130,17 +130,11 @@ export class SurvivalConduct {
       child.kill('SIGKILL');
       isComplete = true;
       await exited;
-      await until('what the agent was about to start is it no more', PATIENCE_MS, () => !this.#isAgentThere());
       // One that died before it had looked has ended no gap.
       if (this.#judge.gaps.at(-1)?.to !== Number.POSITIVE_INFINITY) {
         this.#judge.gaps.push({ from: Date.now(), to: Number.POSITIVE_INFINITY });
       }
     }
-  }
-
-  /** Also while a child of it has yet to begin its own program, and holds all that the agent held. */
-  #isAgentThere(): boolean {
-    return readdirSync('/proc').some((pid) => /^\d+$/.test(pid) && commandOf(pid).includes(this.#requestsPath));
   }
 
   /** True when the agent is complete. */
@@ -300,13 +294,4 @@ export class SurvivalConduct {
 
 function pssKib(pid: number): number {
   return Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1]);
-}
-
-/** Empty for a process that has just ended. */
-function commandOf(pid: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-  } catch {
-    return '';
-  }
 }

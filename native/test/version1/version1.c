@@ -1,8 +1,9 @@
-// The control socket's language of version 1, exactly as its programs spoke it: to hold newer ones against.
+// The control socket's language of older versions, exactly as their programs spoke it: to hold newer ones against.
 //
 //   version1 shim FOLDER BOOT_ID COMMAND ARG…  an old shim: its container is COMMAND, without any isolation; starts it when
 //                                              told, records its exit, ends
 //   version1 agent FOLDER WORDS…               an old agent: says "covey 1 WORDS", prints the answer
+//   version1 attend FOLDER                     an agent of version 2: attends, prints the answer, and stays until its stdin ends
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -132,21 +133,24 @@ static int shim_main(const char* path, const char* boot_id, char** command) {
   return unlinkat(shim.folder, "control", 0);
 }
 
-static int agent_main(const char* path, const char* words) {
+static int agent_main(const char* path, int version, const char* words) {
   char text[512];
   int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   struct sockaddr_un address = address_in(folder);
   int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
   if (connect(fd, (struct sockaddr*)&address, sizeof address) != 0) return fail("connect");
-  int n = snprintf(text, sizeof text, "covey 1 %s", words);
+  int n = snprintf(text, sizeof text, "covey %d %s", version, words);
   if (send(fd, text, (size_t)n, MSG_NOSIGNAL) != n) return fail("send");
   ssize_t got = recv(fd, text, sizeof text, 0);
   if (got < 0) return fail("recv");
-  return fwrite(text, 1, (size_t)got, stdout) == (size_t)got ? 0 : 1;
+  if (fwrite(text, 1, (size_t)got, stdout) != (size_t)got || fflush(stdout) != 0) return 1;
+  while (version > 1 && read(0, text, sizeof text) > 0) continue;
+  return 0;
 }
 
 int main(int argc, char** argv) {
   if (argc > 4 && strcmp(argv[1], "shim") == 0) return shim_main(argv[2], argv[3], argv + 4);
-  if (argc > 3 && strcmp(argv[1], "agent") == 0) return agent_main(argv[2], argv[3]);
+  if (argc > 3 && strcmp(argv[1], "agent") == 0) return agent_main(argv[2], 1, argv[3]);
+  if (argc > 2 && strcmp(argv[1], "attend") == 0) return agent_main(argv[2], 2, "attend");
   return 64;
 }

@@ -1,12 +1,14 @@
 /** What a shim does when its container ends while no agent is there. */
-import { spawn } from 'node:child_process';
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import type { Container, RestartInPlace } from '../../../agent/runtime/runtime.ts';
+import type { Container, CreateRequest, RestartInPlace } from '../../../agent/runtime/runtime.ts';
 import { native } from '../../../native/index.ts';
 import { forever, NativeWorld, outputOf, until } from '../../support/native-world.ts';
 import { IN_USER_NAMESPACE, OciWorld } from '../../support/oci-world.ts';
@@ -48,6 +50,14 @@ async function left(args: readonly string[], restart: Partial<RestartInPlace> = 
   return container;
 }
 
+/** An agent of another process. */
+function anAgent(asked: readonly CreateRequest[]): ChildProcessByStdio<Writable, Readable, null> {
+  const requests = join(world.folder, 'requests.json');
+  writeFileSync(requests, JSON.stringify(asked));
+  const args = ['--import', 'tsx', AGENT, join(world.folder, 'state'), world.cgroupParent, requests];
+  return spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+}
+
 /** Whether one of its threads waits for a message. */
 function isHearing(pid: number | undefined): boolean {
   const threads = readdirSync(`/proc/${pid}/task`);
@@ -86,14 +96,25 @@ it('is not kept from it by an agent that died before it was heard', async () => 
   await until(() => existsSync(fileOf(container, 'exit.json')), 'the shim waits');
   const { shimPid, shimStartTime } = stateOf(container);
   native().signal(shimPid, shimStartTime, SIGSTOP);
-  const requests = join(world.folder, 'requests.json');
-  writeFileSync(requests, '[]');
-  const args = ['--import', 'tsx', AGENT, join(world.folder, 'state'), world.cgroupParent, requests];
-  const agent = spawn(process.execPath, args, { stdio: ['pipe', 'ignore', 'inherit'] });
+  const agent = anAgent([]);
   await until(() => isHearing(agent.pid), 'the agent has asked and waits for the answer');
   agent.kill('SIGKILL');
   await once(agent, 'exit');
   native().signal(shimPid, shimStartTime, SIGCONT);
+  await until(() => runOf(container) === 2, 'it runs again');
+});
+
+it('is run again although an agent attended: one that never took its end was as good as dead', async () => {
+  const container = await left(['sleep']);
+  const agent = anAgent([{ ...world.request(['sleep']), id: container.id }]);
+  const [found] = await once(createInterface(agent.stdout), 'line');
+  expect(JSON.parse(found)).toMatchObject({ kind: 'found', containers: [{ id: container.id, state: 'running' }] });
+  // It holds what it held, and hears nothing: as when it is dead, but a child of it has yet to begin its own program.
+  agent.kill('SIGSTOP');
+  terminate(container);
+  await until(() => existsSync(fileOf(container, 'exit.json')), 'the end is on the disk');
+  agent.kill('SIGKILL');
+  await once(agent, 'exit');
   await until(() => runOf(container) === 2, 'it runs again');
 });
 

@@ -1,5 +1,6 @@
 /** Shims and agents of different versions: an upgrade replaces one before the other, and a container may outlive both. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
@@ -62,7 +63,7 @@ it('answers an old agent in its own words', async () => {
   const [container] = await world.runtime.list(forever);
   if (container === undefined) return expect.fail(id);
   const who = [native().bootId(), String(container.pid), String(container.startTime)];
-  expect(oldAgent(container, 'hello').slice(0, 6)).toEqual(['ok', '2', ...who, 'created']);
+  expect(oldAgent(container, 'hello').slice(0, 6)).toEqual(['ok', '3', ...who, 'created']);
   expect(oldAgent(container, 'start')).toEqual(['ok']);
   expect(oldAgent(container, 'hello').slice(5, 6)).toEqual(['running']);
   expect(oldAgent(container, 'start').slice(0, 2)).toEqual(['error', String(constants.errno.EALREADY)]);
@@ -82,6 +83,22 @@ it('runs nothing again that an old agent has taken over: it would not know', asy
   native().signal(container.pid, container.startTime, SIGTERM);
   await until(() => !existsSync(join(folderOf(id), 'control')), 'the shim has ended');
   expect(JSON.parse(readFileSync(join(folderOf(id), 'exit.json'), 'utf8'))).toMatchObject({ code: 0 });
+});
+
+it('leaves an end to an agent of version 2 that attends: it would not say that it takes it', async () => {
+  const agent = world.newRuntime();
+  const { id } = await agent.create({ ...world.request(['sleep']), restart: RESTART }, forever);
+  const container = await agent.start(id, forever);
+  await world.said(container, 'ready');
+  const old = spawn(builtFile('version1'), ['attend', folderOf(id)], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const [answer] = await once(old.stdout, 'data');
+  expect(String(answer)).toMatch(/^ok\n/);
+  agent.close();
+  native().signal(container.pid, container.startTime, SIGTERM);
+  await until(() => !existsSync(join(folderOf(id), 'control')), 'the shim has ended');
+  expect(JSON.parse(readFileSync(join(folderOf(id), 'exit.json'), 'utf8'))).toMatchObject({ code: 0 });
+  old.stdin.end();
+  expect(await once(old, 'exit')).toEqual([0, null]);
 });
 
 it('does not notice that the file of its shim is replaced or gone', async () => {
