@@ -212,6 +212,7 @@ const SUBJECTS = [
   'process',
   'syscall_filter',
   'shim_process',
+  'shim_template',
   'user_lookup',
 ];
 

@@ -6,6 +6,7 @@
 //                         (when the plan says leave: make it and end, leave.h)
 //   covey-shim --join     run one more command in a container and end; pidfd on 4 (join.c)
 //   covey-shim --exec     run one more command in a container: plan on descriptor 3, its first process' pidfd on 4
+//   covey-shim --template ROOM   be what shims are copied from: requests on descriptor 3 (template.h)
 //   covey-shim --hold     keep a cgroup scope alive: sleeps until SIGTERM
 //   covey-shim --probe-ids FOLDER   tell whether ids of files in it can be mapped: status 0, or an error as on descriptor 3
 #include "shim.h"
@@ -28,6 +29,7 @@
 #include "init.h"
 #include "log_line.h"
 #include "sys.h"
+#include "template.h"
 #include "userns.h"
 
 static int read_all(int fd, void* to, size_t bytes) {
@@ -355,6 +357,12 @@ int main(int argc, char** argv) {
   if (argc > 2 && strcmp(argv[1], "--probe-ids") == 0) return probe_ids(argv[2]);
   struct stat st;
   int has_door = fstat(DOOR, &st) == 0 && S_ISSOCK(st.st_mode);
+  if (has_door && argc > TEMPLATE_ROOM && strcmp(argv[1], "--template") == 0) {
+    int outcome = template_main(argv);
+    if (outcome != TEMPLATE_COPY) return outcome;
+    setpgid(0, 0);
+    return run();
+  }
   if (has_door && argc > 1 && strcmp(argv[1], "--exec") == 0) return exec_main();
   if (has_door && argc > 1 && strcmp(argv[1], "--join") == 0) return join_main();
   if (!has_door) {

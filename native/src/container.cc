@@ -14,6 +14,7 @@
 
 #include "process.h"
 #include "shim_process.h"
+#include "shim_template.h"
 #include "sys_error.h"
 
 namespace covey {
@@ -65,16 +66,18 @@ bool Reap(pid_t pid, bool wait) {
 
 NewContainer BeginContainer(const std::string& config, const CreateOptions& options) {
   Door door = MakeDoor(4, SOCK_SEQPACKET);
-  const pid_t shim =
-      SpawnShim({.path = options.shim_path, .args = {"covey-shim", options.id}, .fds = {door.theirs.get()}});
+  const ShimTemplate::Copy copy = ShimTemplate::Begin(options.shim_path, options.id, door.theirs.get());
   door.theirs.Reset();
+  std::exception_ptr failure;
   try {
-    // While the shim's program is loaded. One that is never given a plan ends by itself.
+    // While the shim is made. One that is never given a plan ends by itself.
     SendPlan(door.ours.get(), PlanContainer(config, options, HostCgroups(), BootId()));
   } catch (...) {
+    failure = std::current_exception();
     door.ours.Reset();
-    GiveUpContainer(shim, std::current_exception());
   }
+  const pid_t shim = copy.Take();
+  if (failure) GiveUpContainer(shim, failure);
   fcntl(door.ours.get(), F_SETFL, O_NONBLOCK);
   return {std::move(door.ours), shim, options.state_dir};
 }

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { builtFile, native } from '../../../native/index.ts';
 import { outputOf, until } from '../../support/native-world.ts';
 import { type OciContainer, OciWorld } from '../../support/oci-world.ts';
+import { templatesOf } from '../../support/shim-template.ts';
 
 const { EACCES } = constants.errno;
 const ROUNDS = 10;
@@ -74,6 +75,8 @@ describe('the program that runs a container', () => {
     try {
       native().signal(container.identity.pid, container.identity.startTime, constants.signals.SIGKILL);
       await world.ended(container);
+      // What shims are copied from runs it too, as long as we live.
+      for (const template of templatesOf(process.pid)) process.kill(template, 'SIGKILL');
       // A helper of the test before may still be about to end.
       await until(() => writing(grabbed) !== 'ETXTBSY', 'nothing runs the program');
       expect(writing(grabbed)).toBe('EPERM');

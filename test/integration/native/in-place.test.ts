@@ -1,7 +1,7 @@
 /** What a shim does when its container ends while no agent is there. */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -12,6 +12,7 @@ import type { Container, CreateRequest, RestartInPlace } from '../../../agent/ru
 import { native } from '../../../native/index.ts';
 import { forever, NativeWorld, outputOf, until } from '../../support/native-world.ts';
 import { IN_USER_NAMESPACE, OciWorld } from '../../support/oci-world.ts';
+import { isHearing } from '../../support/threads.ts';
 
 const { SIGCONT, SIGSTOP, SIGTERM } = constants.signals;
 const AGENT = fileURLToPath(new URL('../../support/survivor-agent.ts', import.meta.url));
@@ -56,12 +57,6 @@ function anAgent(asked: readonly CreateRequest[]): ChildProcessByStdio<Writable,
   writeFileSync(requests, JSON.stringify(asked));
   const args = ['--import', 'tsx', AGENT, join(world.folder, 'state'), world.cgroupParent, requests];
   return spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
-}
-
-/** Whether one of its threads waits for a message. */
-function isHearing(pid: number | undefined): boolean {
-  const threads = readdirSync(`/proc/${pid}/task`);
-  return threads.some((id) => readFileSync(`/proc/${pid}/task/${id}/wchan`, 'utf8').includes('skb_wait'));
 }
 
 async function found(): Promise<Container> {
