@@ -58,9 +58,10 @@ it('is replaced when it was killed, and its shims live on', async () => {
   await until(() => templatesOf(process.pid).length === 0, 'it is gone');
   const second = await world.started(['sleep']);
   expect(theTemplate()).not.toBe(killed);
-  for (const { id, pid, startTime } of [first, second]) {
-    expect(native().processAlive(pid, startTime)).toBe(true);
-    expect(await world.runtime.stop(id, { stopSignal: '', graceMs: 10_000 }, forever)).toMatchObject({ code: 0 });
+  for (const container of [first, second]) {
+    await world.said(container, 'ready');
+    const exit = await world.runtime.stop(container.id, { stopSignal: '', graceMs: 10_000 }, forever);
+    expect(exit).toMatchObject({ code: 0 });
   }
 });
 
