@@ -1,7 +1,7 @@
 /**
  * Container start → exit of the native core beside crun and runc and beside the bare kernel, in one run, block by block in
  * turn, so that other load on the machine strikes all of them alike: read the ratios. A block begins when what the one
- * before has left to the kernel is done.
+ * before has left to the kernel is done. All of it lies on a disk of its own (own-disk.ts).
  *
  * The core is measured from the call of containerCreate until its exit is on disk and known; crun and runc from spawn to
  * exit, on root file systems that were mounted for them beforehand; the bound is native/test/bound. All run the same
@@ -9,19 +9,7 @@
  * time of a run, and of more than one at once also the starts a second, cgroups removed again.
  */
 import { randomBytes } from 'node:crypto';
-import {
-  chmodSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { configText } from '../../agent/runtime/config-text.ts';
@@ -30,6 +18,7 @@ import { type OciConfig, ociConfig } from '../../agent/runtime/oci-config.ts';
 import type { ContainerIdentity } from '../../native/container.ts';
 import { builtFile, native } from '../../native/index.ts';
 import { type Figure, median, type Peer, type Report } from './figure.ts';
+import { ownDisk } from './own-disk.ts';
 import { pssKib, untilAtRest } from './processes.ts';
 import {
   type Block,
@@ -60,7 +49,11 @@ type Name = 'bound' | 'covey' | 'crun' | 'runc';
 
 /** @param runs  of each contender at each number at once; default 200 */
 export async function benchRuntime(signal: AbortSignal, runs = RUNS): Promise<Report> {
-  const bare = await prepare();
+  const disk = ownDisk();
+  const bare = await prepare(disk.folder).catch((cause: unknown) => {
+    disk.remove();
+    throw cause;
+  });
   try {
     const filter = await takeFilter(bare);
     const stage = { ...bare, filter };
@@ -77,9 +70,10 @@ export async function benchRuntime(signal: AbortSignal, runs = RUNS): Promise<Re
     figures.push({ name: 'shim alone: PSS', unit: 'KiB', samples: pss, faults: [] });
     const unfiltered =
       filter === '-' ? ['the bare kernel runs without a system call filter: the kernel tells none'] : [];
-    return { figures, notes: [...PEERS.flatMap((peer) => absent[peer] ?? []), ...unfiltered] };
+    return { figures, notes: [...disk.notes, ...PEERS.flatMap((peer) => absent[peer] ?? []), ...unfiltered] };
   } finally {
     await cleanUp(bare);
+    disk.remove();
   }
 }
 
@@ -162,11 +156,9 @@ async function cleanUp(stage: Stage): Promise<void> {
       if (name.isDirectory()) rmdirSync(join(left, name.name));
     rmdirSync(left);
   }
-  rmSync(stage.folder, { recursive: true, force: true });
 }
 
-async function prepare(): Promise<Stage> {
-  const folder = mkdtempSync(join(tmpdir(), 'covey-bench-'));
+async function prepare(folder: string): Promise<Stage> {
   const layer = join(folder, 'layer');
   for (const name of ['bin', 'proc', 'dev', 'sys']) mkdirSync(join(layer, name), { recursive: true });
   const stateDir = join(folder, 'state');
