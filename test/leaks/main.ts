@@ -3,12 +3,12 @@
  * and what is left of them. Prints what this process holds on the way; ends with 1 when anything is left or grows. With
  * faults, that share of the containers is killed at a sync point. Ctrl-C removes what is there and ends with 130.
  */
-import { parseArgs } from 'node:util';
 import { builtFile } from '../../native/index.ts';
 import { Dice } from '../sim/dice.ts';
 import { type Holdings, holdings, leakTrial } from '../support/leak-trial.ts';
 import { leftovers } from '../support/native-leftovers.ts';
 import { NativeWorld } from '../support/native-world.ts';
+import { numberFlags } from '../support/number-flags.ts';
 import { until } from '../support/until.ts';
 
 const WARM_UP = 500;
@@ -20,16 +20,8 @@ const RSS_GROWTH_KIB_MAX = 32_768;
 const INTERRUPTED = 130;
 const MARK = `leak-${process.pid}-`;
 
-const { values } = parseArgs({
-  options: {
-    starts: { type: 'string', default: '10000' },
-    faults: { type: 'string', default: '0' },
-    concurrency: { type: 'string', default: '4' },
-    seed: { type: 'string', default: '1' },
-  },
-});
-const starts = Number(values.starts);
-const dice = new Dice(Number(values.seed));
+const { starts, faults, concurrency, seed } = numberFlags({ starts: 10_000, faults: 0, concurrency: 4, seed: 1 });
+const dice = new Dice(seed);
 
 const stop = new AbortController();
 // More than one of them changes nothing: what was made must go.
@@ -49,7 +41,7 @@ function grown(before: Holdings, after: Holdings): readonly string[] {
 }
 
 async function run(world: NativeWorld): Promise<readonly string[]> {
-  const options = { concurrency: Number(values.concurrency), faults: Number(values.faults), signal: stop.signal };
+  const options = { concurrency, faults, signal: stop.signal };
   await leakTrial(world, { ...options, starts: WARM_UP, mark: `${MARK}first-` }, dice);
   const before = holdings();
   tell(`after ${WARM_UP} to warm up`, before);

@@ -1,14 +1,12 @@
 /** `npm run sim -- --seed N` replays one random run and prints its story; `--from A --to B` only says which seeds break. */
-import { parseArgs } from 'node:util';
+import { numberFlags } from '../support/number-flags.ts';
 import { Meetings } from './meetings.ts';
 import { runSeed, SeedFailure } from './random.ts';
 
-const { values } = parseArgs({
-  options: { seed: { type: 'string' }, from: { type: 'string' }, to: { type: 'string' } },
-});
+const flags = numberFlags<'seed' | 'from' | 'to'>({ seed: Number.NaN, from: 1, to: 100 });
 
-if (values.seed !== undefined) replay(Number(values.seed));
-else sweep(Number(values.from ?? '1'), Number(values.to ?? '100'));
+if (Number.isNaN(flags.seed)) sweep(flags.from, flags.to);
+else replay(flags.seed);
 
 function replay(seed: number): void {
   try {
