@@ -3,7 +3,7 @@
  * has left on a disk would be measured too: ext4 without a journal, which roots of virtual machines often are, passes over
  * every inode freed in the last minutes whenever it makes one.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { messageOf } from '../../common/errors.ts';
@@ -24,6 +24,8 @@ export interface OwnDisk {
 
 export function ownDisk(): OwnDisk {
   const home = mkdtempSync(join(tmpdir(), 'covey-bench-'));
+  // runc looks at its bundle with the ids of the container.
+  chmodSync(home, 0o711);
   const leave = (): void => rmSync(home, { recursive: true, force: true });
   try {
     const disk = new LoopDisk(home, { mib: MIB, make: MAKE });
