@@ -109,7 +109,7 @@ it('lets a node leave: its tasks move, nothing of them stays on the host', async
   });
   await until('it is seen to be gone', 20_000, async () => (await cluster.covey('node', 'rm', id)).code === 0);
   expect(await cluster.must('node', 'ls')).not.toContain(id.slice(0, 12));
-  const again = await say(process.execPath, [AGENT, 'leave', '--state-dir', host('n3').stateDir]);
+  const again = await say(process.execPath, [AGENT, 'leave', ...dirs]);
   expect(again).toMatchObject({ code: 1 });
   expect(again.err).toMatch(/in no cluster.*--force/s);
 });
