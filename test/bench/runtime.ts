@@ -72,8 +72,7 @@ export async function benchRuntime(signal: AbortSignal, runs = RUNS): Promise<Re
       filter === '-' ? ['the bare kernel runs without a system call filter: the kernel tells none'] : [];
     return { figures, notes: [...disk.notes, ...PEERS.flatMap((peer) => absent[peer] ?? []), ...unfiltered] };
   } finally {
-    await cleanUp(bare);
-    disk.remove();
+    await cleanUp(bare).finally(() => disk.remove());
   }
 }
 
