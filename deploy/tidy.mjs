@@ -17,6 +17,7 @@ const FOLDERS = [
   'native/runtime',
   'native/test',
   'native/test/bound',
+  'native/test/core',
   'native/test/faults',
   'native/test/init',
   'native/test/version1',

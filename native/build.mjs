@@ -222,32 +222,36 @@ const RUNTIME_SUBJECTS = ['arguments', 'record'].map((name) => join(here, 'runti
 /** The C files of the shim that covey-runtime shares: how a hook is run. */
 const SHARED_WITH_RUNTIME = ['failure.c', 'hooks.c', 'plan.c', 'texts.c'];
 
+/** The programs of the addon's own objects: output name -> folder of what else they are. The first is shipped. */
+const LINKED = { 'covey-runtime': 'runtime', 'bare-core': 'test/core' };
+
 /** The subjects of src/ that are for the addon alone. */
 const NOT_IN_RUNTIME = /^(addon|bind_.*|conntrack|js_error|link|netlink|nft|poll|route|tc.*)$/;
 
 /**
- * covey-runtime, static: a runtime is started several times for each container, and a dynamic loader would cost as much
- * as all it does. Its subjects are the addon's own objects, so that they are compiled once.
+ * A static program of the addon's own objects, so that they are compiled once, and what lies in `folder`.
+ * Static: a runtime is started several times for each container, and a dynamic loader would cost as much as all it does.
  */
-function buildRuntime(force) {
+function linkProgram(name, folder, force) {
   const objects = join(output, 'Release', 'obj.target', 'covey', 'src');
   const shared = filesUnder(objects, ['.o']).filter((path) => !NOT_IN_RUNTIME.test(basename(path, '.o')));
-  const own = filesUnder(join(here, 'runtime'), ['.cc']);
-  const c = SHARED_WITH_RUNTIME.map((name) => join(here, 'shim', name));
-  const headers = ['runtime', 'src', 'shim'].flatMap((folder) => filesUnder(join(here, folder), ['.h']));
-  const product = join(output, 'covey-runtime');
+  const own = filesUnder(join(here, folder), ['.cc']);
+  const c = SHARED_WITH_RUNTIME.map((each) => join(here, 'shim', each));
+  const headers = [folder, 'src', 'shim'].flatMap((each) => filesUnder(join(here, each), ['.h']));
+  const product = join(output, name);
   if (!force && isFresh(product, [...own, ...shared, ...c, ...headers])) return false;
-  mkdirSync(join(output, 'runtime'), { recursive: true });
+  const place = join(output, basename(folder));
+  mkdirSync(place, { recursive: true });
   const flags = '-O2 -Wall -Wextra -Werror -ffunction-sections -fdata-sections';
   const rules = [...own, ...c].map((source) => {
-    const object = join(output, 'runtime', `${basename(source)}.o`);
+    const object = join(place, `${basename(source)}.o`);
     const compiler = source.endsWith('.c')
       ? 'gcc -std=c17 -D_GNU_SOURCE -Wno-format-truncation'
       : 'g++ -std=c++20 -Wno-missing-field-initializers -Wno-restrict';
     return { object, text: `${object}: ${source} ${headers.join(' ')}\n\t${compiler} ${flags} -c ${source} -o $@\n` };
   });
   const all = [...rules.map(({ object }) => object), ...shared].join(' ');
-  const makefile = join(output, 'runtime.mk');
+  const makefile = join(output, `${basename(folder)}.mk`);
   writeFileSync(
     makefile,
     `${product}: ${all}\n\tg++ -static -s -Wl,--gc-sections -o $@ ${all} -lseccomp\n${rules.map(({ text }) => text).join('')}`,
@@ -348,7 +352,9 @@ const built = withLock(() => {
   if (only === 'asan') made.push(...buildSanitizedShims(force).map((name) => `${name} with sanitizers`));
   if (only === 'fuzz' && buildFuzz(force)) made.push('native-fuzz');
   if ((wants('addon') || wants('runtime')) && buildAddon(force)) made.push('covey.node');
-  if (wants('runtime') && buildRuntime(force)) made.push('covey-runtime');
+  if (wants('runtime')) {
+    for (const [name, folder] of Object.entries(LINKED)) if (linkProgram(name, folder, force)) made.push(name);
+  }
   return made;
 });
 process.stdout.write(built.length === 0 ? 'native: up to date\n' : `native: built ${built.join(', ')}\n`);

@@ -1,7 +1,9 @@
 #include "shim_template.h"
 
+#include <sys/poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -64,7 +66,6 @@ ShimTemplate::Copy ShimTemplate::Begin(const std::string& program, const std::st
 }
 
 uint64_t ShimTemplate::Ask(const std::string& id, int door) {
-  const std::lock_guard<std::mutex> guard(lock_);
   template_request request{.ticket = ++tickets_, .id = {}};
   id.copy(request.id, sizeof request.id);
   union {
@@ -89,21 +90,57 @@ uint64_t ShimTemplate::Ask(const std::string& id, int door) {
   return request.ticket;
 }
 
-pid_t ShimTemplate::Take(uint64_t ticket) {
-  const std::lock_guard<std::mutex> guard(lock_);
-  // Whoever waits here reads what others wait for, too: it comes in the order of the tickets.
+pid_t ShimTemplate::Take(uint64_t ticket, std::chrono::milliseconds patience) {
+  const Time until = std::chrono::steady_clock::now() + patience;
+  std::unique_lock<std::mutex> held(lock_);
+  pid_t pid = 0;
+  try {
+    pid = Await(ticket, until, held);
+  } catch (...) {
+    gone_.insert(ticket);
+    throw;
+  }
+  if (pid < 0) throw SysError{-pid, "clone3", "covey-shim", kStep};
+  return pid;
+}
+
+/** One of those who wait reads, for all; the others are woken when it has. */
+pid_t ShimTemplate::Await(uint64_t ticket, Time until, std::unique_lock<std::mutex>& held) {
   while (made_.count(ticket) == 0) {
-    template_reply reply{};
-    const ssize_t n = recv(socket_.get(), &reply, sizeof reply, 0);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) throw SysError{errno == EAGAIN ? ETIMEDOUT : errno, "recv", "covey-shim", kStep};
-    if (n != sizeof reply) throw SysError{ECHILD, "recv", "covey-shim", kStep, "the template has died"};
-    made_[reply.ticket] = reply.error == 0 ? reply.pid : -reply.error;
+    if (!is_heard_) {
+      Hear(until, held);
+    } else if (heard_.wait_until(held, until) == std::cv_status::timeout) {
+      throw SysError{ETIMEDOUT, "recv", "covey-shim", kStep};
+    }
   }
   const pid_t pid = made_[ticket];
   made_.erase(ticket);
-  if (pid < 0) throw SysError{-pid, "clone3", "covey-shim", kStep};
   return pid;
+}
+
+/** The next reply, whoever it is for. */
+void ShimTemplate::Hear(Time until, std::unique_lock<std::mutex>& held) {
+  template_reply reply{};
+  is_heard_ = true;
+  held.unlock();
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
+  pollfd polled{.fd = socket_.get(), .events = POLLIN, .revents = 0};
+  const int ready = poll(&polled, 1, static_cast<int>(std::max<int64_t>(left.count(), 0)));
+  const ssize_t n = ready > 0 ? recv(socket_.get(), &reply, sizeof reply, MSG_DONTWAIT) : ready;
+  const int error = ready == 0 ? ETIMEDOUT : errno;
+  held.lock();
+  is_heard_ = false;
+  heard_.notify_all();
+  if (n < 0 && (error == EINTR || error == EAGAIN)) return;
+  if (n < 0 || ready == 0) throw SysError{error, "recv", "covey-shim", kStep};
+  if (n != sizeof reply) throw SysError{ECHILD, "recv", "covey-shim", kStep, "the template has died"};
+  if (gone_.erase(reply.ticket) == 0) {
+    made_[reply.ticket] = reply.error == 0 ? reply.pid : -reply.error;
+  } else if (reply.error == 0) {
+    held.unlock();
+    EndShim(reply.pid);
+    held.lock();
+  }
 }
 
 }  // namespace covey

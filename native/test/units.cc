@@ -25,6 +25,7 @@
 #include "units_filters.h"
 #include "units_resources.h"
 #include "units_runtime.h"
+#include "units_template.h"
 
 using covey::FindUser;
 using covey::InvalidInput;
@@ -333,8 +334,8 @@ void Answers() {
 }  // namespace
 
 int main(int count, char** arguments) {
-  if (count != 2) {
-    puts("usage: native-units DEFAULT-SECCOMP-PROFILE");
+  if (count != 3) {
+    puts("usage: native-units DEFAULT-SECCOMP-PROFILE COVEY-SHIM");
     return 2;
   }
   try {
@@ -352,6 +353,7 @@ int main(int count, char** arguments) {
     failures += units_filters::Failures(arguments[1]);
     failures += units_resources::Failures();
     failures += units_runtime::Failures();
+    failures += units_template::Failures(arguments[2]);
   } catch (...) {
     // A check that throws what it does not expect has failed like any other.
     puts("an exception that no check expects");

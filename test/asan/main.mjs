@@ -41,7 +41,10 @@ const files = readdirSync(join(root, tests))
   .filter((name) => name.endsWith('.test.ts') && !ELSEWHERE.includes(name))
   .filter((name) => wanted.length === 0 || wanted.some((part) => name.includes(part)))
   .map((name) => `${tests}/${name}`);
-const units = run(join(root, 'native/build/native-units'), [join(root, 'native/seccomp/default.json')]);
+const units = run(join(root, 'native/build/native-units'), [
+  join(root, 'native/seccomp/default.json'),
+  join(root, 'native/build/covey-shim'),
+]);
 const pattern = `^(?!.*(${NOT_HERE.join('|')})).*$`;
 const passed = run(
   join(root, 'node_modules/.bin/vitest'),

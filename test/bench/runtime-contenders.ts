@@ -7,6 +7,7 @@
 import { execFileSync } from 'node:child_process';
 import { chownSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { configText } from '../../agent/runtime/config-text.ts';
 import type { OciConfig } from '../../agent/runtime/oci-config.ts';
 import { messageOf } from '../../common/errors.ts';
 import { builtFile, native } from '../../native/index.ts';
@@ -47,6 +48,25 @@ export function boundBlock(stage: Stage, count: number, atOnce: number): Block {
   const place = [stage.layer, stage.stateDir, `${stage.cgroup}/bound`, stage.filter, String(stage.idBase)];
   const args = [String(count), String(atOnce), ...place, String(EXIT_CODE), '/bin/init', ...COMMAND];
   return blockOf(execFileSync(builtFile(DRIVER), args, { encoding: 'utf8' }), count);
+}
+
+/** The same by the native core alone. */
+export async function coreBlock(stage: Stage, count: number, atOnce: number): Promise<Block> {
+  const ids = Array.from({ length: count + 1 }, (_, number) => `core${number}`);
+  const bundles = join(stage.folder, 'bundles');
+  for (const id of ids) {
+    mkdirSync(join(bundles, id), { recursive: true });
+    writeFileSync(join(bundles, id, 'config.json'), configText(stage.config(id, COMMAND)));
+  }
+  try {
+    const place = [stage.layer, stage.stateDir, stage.cgroup, builtFile('covey-shim')];
+    const args = [String(atOnce), String(EXIT_CODE), ...place];
+    const input = ids.map((id) => `${join(bundles, id)}\n`).join('');
+    return blockOf(execFileSync(builtFile('bare-core'), args, { encoding: 'utf8', input }), count);
+  } finally {
+    await native().removeTree(bundles);
+    for (const id of ids) await native().removeTree(join(stage.stateDir, id));
+  }
 }
 
 /** The same by a peer. @throws Error with the peer's own words when a run ends otherwise than it must */

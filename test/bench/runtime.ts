@@ -3,10 +3,12 @@
  * turn, so that other load on the machine strikes all of them alike: read the ratios. A block begins when what the one
  * before has left to the kernel is done. All of it lies on a disk of its own (own-disk.ts).
  *
- * The core is measured from the call of containerCreate until its exit is on disk and known; crun and runc from spawn to
- * exit, on root file systems that were mounted for them beforehand; the bound is native/test/bound. All run the same
- * static program from the same config, in a user namespace too, and under the same system call filter. The figures are the
- * time of a run, and of more than one at once also the starts a second, cgroups removed again.
+ * Each is driven by a small program, many at once where that is asked: the core by native/test/core, from before its config is
+ * read until its exit is on disk and known; crun and runc from spawn to exit, on root file systems that were mounted for
+ * them beforehand; the bound is native/test/bound. All run the same static program from the same config, in a user
+ * namespace too, and under the same system call filter. The figures are the time of a run, and of more than one at once
+ * also the starts a second, cgroups removed again. What Node adds to the core, by the addon that an agent uses, is told
+ * beside it; what an agent adds is in bench:agent.
  */
 import { randomBytes } from 'node:crypto';
 import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
@@ -24,6 +26,7 @@ import {
   type Block,
   boundBlock,
   COMMAND,
+  coreBlock,
   EXIT_CODE,
   filterOf,
   peerBlock,
@@ -41,11 +44,20 @@ const SHIM_ROUNDS = 5;
 /** The host's ids that are every container's: nobody else's, or the bench would share files with them. */
 const ID_BASE = 1_900_000_000;
 const PEERS = ['crun', 'runc'] as const;
-/** What we aim at: times the bare kernel, times crun. */
-const BOUND_RATIO = 1.5;
-const CRUN_RATIO = 0.5;
+/** What the core is held against, and what we aim at: so many times its time at most. */
+const AIMS = { bound: 1.5, crun: 0.5, runc: 0.5 };
 
-type Name = 'bound' | 'covey' | 'crun' | 'runc';
+type Aimed = keyof typeof AIMS;
+type Name = 'covey' | 'addon' | Aimed;
+
+const AGAINST: readonly Aimed[] = ['bound', ...PEERS];
+const SHOWN: Readonly<Record<Name, string>> = {
+  bound: 'the bare kernel',
+  covey: 'covey',
+  addon: 'covey by the addon',
+  crun: 'crun',
+  runc: 'runc',
+};
 
 /** @param runs  of each contender at each number at once; default 200 */
 export async function benchRuntime(signal: AbortSignal, runs = RUNS): Promise<Report> {
@@ -58,7 +70,7 @@ export async function benchRuntime(signal: AbortSignal, runs = RUNS): Promise<Re
     const filter = await takeFilter(bare);
     const stage = { ...bare, filter };
     const absent = { crun: await whyNot(stage, 'crun'), runc: await whyNot(stage, 'runc') };
-    const names: readonly Name[] = ['bound', 'covey', ...PEERS.filter((peer) => absent[peer] === undefined)];
+    const names: readonly Name[] = ['bound', 'covey', 'addon', ...PEERS.filter((peer) => absent[peer] === undefined)];
     const figures: Figure[] = [];
     for (const atOnce of AT_ONCE) {
       const blocks = await inTurns(stage, names, runs, atOnce, signal);
@@ -102,7 +114,9 @@ async function blockBy(name: Name, stage: Stage, count: number, atOnce: number):
     case 'bound':
       return boundBlock(stage, count, atOnce);
     case 'covey':
-      return await coveyBlock(stage, count, atOnce);
+      return await coreBlock(stage, count, atOnce);
+    case 'addon':
+      return await addonBlock(stage, count, atOnce);
     case 'crun':
     case 'runc':
       return await peerBlock(stage, name, count, atOnce);
@@ -128,21 +142,25 @@ interface Style {
 
 function figuresOf(blocks: Blocks, samples: (name: Name) => readonly number[], style: Style): readonly Figure[] {
   const { unit, suffix, kind } = style;
-  const aims = { bound: BOUND_RATIO, covey: 1, crun: CRUN_RATIO, runc: CRUN_RATIO };
-  const shown = (name: Name): string => (name === 'bound' ? 'the bare kernel' : name);
-  const peer = (name: Name): Peer => {
-    const ratio = kind === 'at most' ? aims[name] : Number((1 / aims[name]).toFixed(2));
-    return { name: shown(name), figure: median(samples(name)), isMeasured: true, aim: { kind, value: ratio } };
+  const beside = (name: Name): Peer => ({ name: SHOWN[name], figure: median(samples(name)), isMeasured: true });
+  const against = (name: Aimed): Peer => {
+    const ratio = AIMS[name];
+    const value = kind === 'at most' ? ratio : Number((1 / ratio).toFixed(2));
+    return { ...beside(name), aim: { kind, value } };
   };
   // A wrong exit code ends the bench, so what is here is correct.
   const figure = (name: Name): Figure => ({
-    name: `${shown(name)}, ${suffix}`,
+    name: `${SHOWN[name]}, ${suffix}`,
     unit,
     samples: samples(name),
     faults: [],
   });
-  const others = [...blocks.keys()].filter((name) => name !== 'covey');
-  return [{ ...figure('covey'), peers: others.map(peer) }, ...others.map(figure)];
+  const others = AGAINST.filter((name) => blocks.has(name));
+  return [
+    { ...figure('covey'), peers: others.map(against) },
+    { ...figure('addon'), peers: [beside('bound'), beside('covey')] },
+    ...others.map(figure),
+  ];
 }
 
 /** Containers of a run that was broken off are killed; the peers also use hierarchies that Covey leaves alone. */
@@ -194,7 +212,7 @@ async function prepare(folder: string): Promise<Stage> {
   return { folder, stateDir, layer, cgroup, config, idBase: ID_BASE, filter: '-' };
 }
 
-async function coveyBlock(stage: Stage, count: number, atOnce: number): Promise<Block> {
+async function addonBlock(stage: Stage, count: number, atOnce: number): Promise<Block> {
   const ms: number[] = [];
   // Written beforehand, as the peers' bundles are.
   const runs = Array.from({ length: count }, (_, number) => {

@@ -63,7 +63,7 @@ function jobOf(bundles) {
   );
   return [
     `cd ${root}; export COVEY_TEST_PATIENCE=${PATIENCE}`,
-    'if native/build/native-units native/seccomp/default.json; then echo "ok - the parsers"; else echo "not ok - the parsers"; fi',
+    'if native/build/native-units native/seccomp/default.json native/build/covey-shim; then echo "ok - the parsers"; else echo "not ok - the parsers"; fi',
     ...tests,
   ].join('\n');
 }

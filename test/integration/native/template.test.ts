@@ -9,7 +9,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { native } from '../../../native/index.ts';
 import { forever, NativeWorld, until } from '../../support/native-world.ts';
 import { templatesOf } from '../../support/shim-template.ts';
-import { isHearing } from '../../support/threads.ts';
+import { isPolling } from '../../support/threads.ts';
 
 const STARTER = fileURLToPath(new URL('../../support/native-starter.ts', import.meta.url));
 /** Of shims that are asked for at once; more than libuv has threads. */
@@ -74,7 +74,7 @@ it('says so when it is killed while a shim is asked for, and nothing is left of 
     () => 'made',
     (cause: unknown) => String(cause),
   );
-  await until(() => isHearing(process.pid), 'it is asked and waited for');
+  await until(() => isPolling(process.pid), 'it is asked and waited for');
   process.kill(template, 'SIGKILL');
   expect(await outcome).toContain("copying the shim's template");
   expect(readdirSync(join(world.folder, 'state'))).toHaveLength(1);

@@ -12,5 +12,6 @@ it('reads every plan, config, passwd, mountinfo and answer without a sanitizer c
 }, () => {
   execFileSync(process.execPath, [BUILD, '--only', 'units'], { stdio: ['ignore', 'ignore', 'inherit'] });
   const profile = packageFile('native/seccomp/default.json');
-  expect(execFileSync(builtFile('native-units'), [profile], { encoding: 'utf8' })).toBe('all well\n');
+  const run = execFileSync(builtFile('native-units'), [profile, builtFile('covey-shim')], { encoding: 'utf8' });
+  expect(run).toBe('all well\n');
 });
