@@ -27,8 +27,8 @@ export interface LeaveRequest {
   readonly address: string;
   /** Leave although no manager can be told. */
   readonly force: boolean;
-  readonly runtime: Runtime;
-  readonly network: Network;
+  /** What is to be undone on the host; asked for once nothing stands against leaving, because opening makes a cgroup. */
+  readonly open: () => Promise<{ readonly runtime: Runtime; readonly network: Network }>;
 }
 
 /**
@@ -36,7 +36,7 @@ export interface LeaveRequest {
  * @throws ClusterError `unavailable` when no manager can be told and `force` is not set: then nothing was changed
  */
 export async function leave(request: LeaveRequest, signal: AbortSignal): Promise<string | undefined> {
-  const { stateDir, force, runtime, network } = request;
+  const { stateDir, force, open } = request;
   const identity = await readIdentity(identityPath(stateDir));
   if (identity === undefined && !force) {
     throw new ClusterError('not_found', `this host is in no cluster: ${stateDir} holds no identity`, {
@@ -44,6 +44,7 @@ export async function leave(request: LeaveRequest, signal: AbortSignal): Promise
     });
   }
   if (identity !== undefined && !force) await tellSomebody(identity, request, signal);
+  const { runtime, network } = await open();
   const containers = await runtime.list(signal);
   const running = containers.filter(({ state }) => state === 'running' || state === 'paused');
   const stops = running.map(({ id, labels }) =>

@@ -143,9 +143,13 @@ async function runLeave(sources: ConfigSources): Promise<void> {
   const stateDir = config['state-dir'];
   const signal = stopSignal();
   const release = await takeDirectory(stateDir, systemClock, signal);
-  const { runtime, network } = await hostParts(config, signal);
-  const id = await leave({ stateDir, address: config.address, force: config.force, runtime, network }, signal);
-  runtime.close();
+  let parts: HostParts | undefined;
+  const open = async () => {
+    parts = await hostParts(config, signal);
+    return parts;
+  };
+  const id = await leave({ stateDir, address: config.address, force: config.force, open }, signal);
+  parts?.runtime.close();
   release();
   const next = id === undefined ? '' : `; remove it for good with: covey node rm ${id}`;
   say(`this host has left the cluster${next}\n`);

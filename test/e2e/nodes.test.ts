@@ -1,11 +1,13 @@
 /** Nodes that are paused, labelled, removed or leave, and an etcd that stands still: what goes on meanwhile. */
 import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Status } from '../../deploy/dev/status.ts';
 import { DevCluster, isAlive, say, type TaskRow } from '../support/dev-cluster.ts';
 import { startLoad } from '../support/load.ts';
 import { throughout, until } from '../support/until.ts';
 
+const CGROUPS = '/sys/fs/cgroup';
 const AGENT = 'dist/agent/main.js';
 
 let cluster: DevCluster;
@@ -109,9 +111,12 @@ it('lets a node leave: its tasks move, nothing of them stays on the host', async
   });
   await until('it is seen to be gone', 20_000, async () => (await cluster.covey('node', 'rm', id)).code === 0);
   expect(await cluster.must('node', 'ls')).not.toContain(id.slice(0, 12));
-  const again = await say(process.execPath, [AGENT, 'leave', ...dirs]);
+  const fresh = `${cgroup}-again`;
+  const again = await say(process.execPath, [AGENT, 'leave', ...dirs.with(3, fresh)]);
   expect(again).toMatchObject({ code: 1 });
   expect(again.err).toMatch(/in no cluster.*--force/s);
+  const roots = ['', ...readdirSync(CGROUPS)].map((hierarchy) => join(CGROUPS, hierarchy, fresh));
+  expect(roots.filter((path) => existsSync(path))).toEqual([]);
 });
 
 async function logOf(name: string): Promise<string> {
