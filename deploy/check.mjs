@@ -14,6 +14,8 @@ function nativeSources() {
     'native/runtime',
     'native/fuzz',
     'native/test',
+    'native/test/bound',
+    'native/test/core',
     'native/test/faults',
     'native/test/init',
     'deploy/dev/web',

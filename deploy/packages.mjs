@@ -23,6 +23,9 @@ export const TEST_PACKAGES = [
   'crun',
   'runc',
   'curl',
+  'docker-registry', // images are pulled from
+  'skopeo', // and pushed by
+  'openssl', // a registry's certificate
   'e2fsprogs', // a disk that hangs
   'libclang-rt-14-dev',
   'clang',

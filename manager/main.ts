@@ -55,6 +55,7 @@ async function run(config: ManagerConfig): Promise<void> {
       listen: config.listen,
       advertise: () => advertised(config),
       imagesDir: join(config['state-dir'], 'images'),
+      registries: { insecure: config['insecure-registry'], certs: config['registry-certs'] },
       clock,
       log,
       skipDrain: config['unsafe-skip-drain'],

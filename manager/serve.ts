@@ -24,6 +24,7 @@ import { execRoute } from './exec/route.ts';
 import { blobService } from './images/blob-service.ts';
 import { ManagerImages } from './images/manager-images.ts';
 import { PeerBlobs } from './images/peer-blobs.ts';
+import { openRepository, type RegistrySettings } from './images/registries.ts';
 import { lead } from './leader.ts';
 import { LogBroker } from './logs/broker.ts';
 import { logRoute } from './logs/route.ts';
@@ -45,6 +46,7 @@ export interface ManagerParts {
   /** HOST:PORT for others, given the port that is listened on. */
   readonly advertise: (port: number) => string;
   readonly imagesDir: string;
+  readonly registries: RegistrySettings;
   readonly clock: Clock;
   readonly log: Log;
   /** Test switch: leaving tasks stop without waiting for anybody. */
@@ -97,7 +99,13 @@ interface Wiring {
 async function open(parts: ManagerParts, wiring: Wiring): Promise<string> {
   const { id, store, clock, log, health } = parts;
   const { certificate, peers, door, server, scope } = wiring;
-  const images = await ManagerImages.open({ dir: parts.imagesDir, store, clock, log });
+  const images = await ManagerImages.open({
+    dir: parts.imagesDir,
+    openRepository: (name) => openRepository(name, parts.registries, clock),
+    store,
+    clock,
+    log,
+  });
   // What an interrupted load or removal left.
   await images.collect(scope.signal).catch((cause: unknown) => {
     log.warn({ cause }, 'blobs that no image names could not be removed');

@@ -20,6 +20,16 @@ export const MANAGER_SETTINGS = {
     min: 1_048_576,
     max: 8_589_934_592,
   },
+  'insecure-registry': {
+    kind: 'list',
+    default: [],
+    text: 'HOST[:PORT] of registries without TLS, or with a certificate that nobody vouches for',
+  },
+  'registry-certs': {
+    kind: 'string',
+    default: '/etc/covey/certs.d',
+    text: 'DIR/HOST[:PORT]/ca.crt is trusted for that registry',
+  },
   'log-level': {
     kind: 'string',
     default: 'info',

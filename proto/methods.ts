@@ -54,6 +54,7 @@ export const Control = {
     updateNode: unary(v1.UpdateNodeRequest, v1.NodeView),
     removeNode: unary(v1.RemoveNodeRequest, v1.Empty),
     loadImage: clientStream(v1.LoadImageRequest, v1.ImageList),
+    pullImage: serverStream(v1.PullImageRequest, v1.PullProgress),
     listImages: unary(v1.Empty, v1.ImageList),
     removeImage: unary(v1.ImageRef, v1.Empty),
     getCluster: unary(v1.Empty, v1.ClusterInfo),

@@ -27,6 +27,11 @@ export function addImageCommands(program: Command): void {
     .option('-q, --quiet', 'no output')
     .action(loadImage);
   image
+    .command('pull <name>')
+    .description('Bring an image from its registry into the cluster')
+    .option('-q, --quiet', 'the name only')
+    .action(pullImage);
+  image
     .command('ls')
     .alias('list')
     .description('List images')
@@ -48,6 +53,23 @@ async function loadImage(argument: string | undefined, flags: { input?: string; 
   const signal = interruptible();
   const { images } = await withCluster((control) => control.loadImage(chunks(file), { signal }));
   if (flags.quiet !== true) for (const one of images) process.stdout.write(`Loaded image: ${one.reference}\n`);
+}
+
+async function pullImage(reference: string, flags: { quiet?: boolean }): Promise<void> {
+  const say = flags.quiet === true ? () => undefined : (line: string) => process.stdout.write(`${line}\n`);
+  const signal = interruptible();
+  await withCluster(async (control) => {
+    for await (const { blob, received, size, existed, image, isNew } of control.pullImage({ reference }, { signal })) {
+      const id = blob.replace('sha256:', '').slice(0, 12);
+      if (image === null || image === undefined) {
+        if (received === size) say(`${id}: ${existed ? 'Already exists' : 'Pull complete'}`);
+        continue;
+      }
+      const outcome = isNew ? 'Downloaded newer image for' : 'Image is up to date for';
+      say(`Digest: ${image.digest}\nStatus: ${outcome} ${image.reference}`);
+      process.stdout.write(`${image.reference}\n`);
+    }
+  });
 }
 
 function checkFile(file: string): void {

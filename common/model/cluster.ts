@@ -57,6 +57,8 @@ export interface Image {
   /** Ports and health rule of the image config that the manager and agents need before a pull. */
   readonly os: string;
   readonly arch: string;
+  /** Of the index that a registry has it in, for several platforms: what other tools call the image. */
+  readonly indexDigest?: Digest;
 }
 
 export const DEFAULT_FAILOVER_AFTER_MS = 15_000;

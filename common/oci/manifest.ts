@@ -35,6 +35,8 @@ const INDEX_TYPES = [
   'application/vnd.docker.distribution.manifest.list.v2+json',
 ];
 const MANIFEST_TYPES = [MANIFEST_TYPE, 'application/vnd.docker.distribution.manifest.v2+json'];
+/** Whatever a reference may name. */
+export const DOCUMENT_TYPES: readonly string[] = [...INDEX_TYPES, ...MANIFEST_TYPES];
 const CONFIG_TYPES = [CONFIG_TYPE, 'application/vnd.docker.container.image.v1+json'];
 const LAYER_TYPES = [
   LAYER_TAR_TYPE,

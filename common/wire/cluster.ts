@@ -75,5 +75,6 @@ export function fromImage(message: covey.v1.Image.$Properties): Image {
     loadedAt: integer(message.loadedAt, 'loadedAt'),
     os: text(message.os),
     arch: text(message.arch),
+    ...(message.indexDigest ? { indexDigest: text<Digest>(message.indexDigest) } : {}),
   };
 }

@@ -25,6 +25,8 @@ const CLI = { patterns: ['**/cli/**', 'commander'], message: 'only the CLI knows
 const DEPLOY = { patterns: ['**/deploy/**'], message: 'nothing but tests imports deploy' };
 const X509 = { patterns: ['@peculiar/x509', 'reflect-metadata'], message: 'X.509 is made in common/tls only' };
 
+const HTTP = { patterns: ['undici'], message: 'only common/registry speaks to registries' };
+
 const MODEL = {
   patterns: ['**', '!./**'],
   message: 'common/model imports nothing but itself',
@@ -46,36 +48,41 @@ export const ROOMS: readonly Room[] = [
   {
     name: 'proto',
     files: ['proto/**'],
-    bans: [{ patterns: ['../**', '!./**'], message: 'proto imports grpc-js and protobufjs only' }, ETCD, X509],
+    bans: [{ patterns: ['../**', '!./**'], message: 'proto imports grpc-js and protobufjs only' }, ETCD, X509, HTTP],
   },
-  { name: 'common', files: ['common/**'], bans: [MANAGER, AGENT, CLI, NATIVE, DEPLOY, TESTS, ETCD, GRPC, X509] },
-  { name: 'tls', files: ['common/tls/**'], bans: [MANAGER, AGENT, CLI, NATIVE, DEPLOY, TESTS, ETCD, GRPC] },
+  { name: 'common', files: ['common/**'], bans: [MANAGER, AGENT, CLI, NATIVE, DEPLOY, TESTS, ETCD, GRPC, X509, HTTP] },
+  { name: 'tls', files: ['common/tls/**'], bans: [MANAGER, AGENT, CLI, NATIVE, DEPLOY, TESTS, ETCD, GRPC, HTTP] },
+  {
+    name: 'registry',
+    files: ['common/registry/**'],
+    bans: [MANAGER, AGENT, CLI, NATIVE, DEPLOY, TESTS, ETCD, GRPC, X509],
+  },
   { name: 'model', files: ['common/model/**'], bans: [MODEL], pure: true },
-  { name: 'native', files: ['native/*.ts'], bans: [MANAGER, AGENT, CLI, DEPLOY, TESTS, ETCD, GRPC, X509] },
-  { name: 'manager', files: ['manager/**'], bans: [AGENT, CLI, NATIVE, DEPLOY, TESTS, ETCD, GRPC, X509] },
-  { name: 'etcd', files: ['manager/store/etcd*.ts'], bans: [AGENT, CLI, NATIVE, DEPLOY, TESTS, GRPC, X509] },
+  { name: 'native', files: ['native/*.ts'], bans: [MANAGER, AGENT, CLI, DEPLOY, TESTS, ETCD, GRPC, X509, HTTP] },
+  { name: 'manager', files: ['manager/**'], bans: [AGENT, CLI, NATIVE, DEPLOY, TESTS, ETCD, GRPC, X509, HTTP] },
+  { name: 'etcd', files: ['manager/store/etcd*.ts'], bans: [AGENT, CLI, NATIVE, DEPLOY, TESTS, GRPC, X509, HTTP] },
   { name: 'orchestrator', files: ['manager/orchestrator/**'], bans: pure(), pure: true },
   { name: 'updater', files: ['manager/updater/**'], bans: pure('orchestrator'), pure: true },
   { name: 'scheduler', files: ['manager/scheduler/**'], bans: pure('allocator'), pure: true },
   { name: 'allocator', files: ['manager/allocator/**'], bans: pure(), pure: true },
   { name: 'nodes', files: ['manager/nodes/**'], bans: pure(), pure: true },
-  { name: 'agent', files: ['agent/**'], bans: [MANAGER, CLI, NATIVE, DEPLOY, TESTS, ETCD, GRPC, X509] },
+  { name: 'agent', files: ['agent/**'], bans: [MANAGER, CLI, NATIVE, DEPLOY, TESTS, ETCD, GRPC, X509, HTTP] },
   {
     name: 'hands',
     files: ['agent/runtime/**', 'agent/network/**', 'agent/image/**'],
-    bans: [MANAGER, CLI, DEPLOY, TESTS, ETCD, GRPC, X509],
+    bans: [MANAGER, CLI, DEPLOY, TESTS, ETCD, GRPC, X509, HTTP],
   },
   {
     name: 'agent main',
     files: ['agent/main.ts'],
-    bans: [MANAGER, CLI, DEPLOY, TESTS, ETCD, GRPC, X509],
+    bans: [MANAGER, CLI, DEPLOY, TESTS, ETCD, GRPC, X509, HTTP],
   },
   {
     name: 'cli',
     files: ['cli/**'],
-    bans: [MANAGER, AGENT, NATIVE, DEPLOY, TESTS, ETCD, GRPC, X509],
+    bans: [MANAGER, AGENT, NATIVE, DEPLOY, TESTS, ETCD, GRPC, X509, HTTP],
   },
-  { name: 'deploy', files: ['deploy/**/*.ts'], bans: [TESTS, ETCD, X509] },
+  { name: 'deploy', files: ['deploy/**/*.ts'], bans: [TESTS, ETCD, X509, HTTP] },
 ];
 
 /** Single files that decide and live beside ones that do. */
@@ -91,6 +98,8 @@ export const PURE_FILES: readonly string[] = [
   'agent/network/table.ts',
   'agent/network/paths.ts',
   'agent/network/marks.ts',
+  'common/registry/place.ts',
+  'common/registry/challenge.ts',
 ];
 
 /** What a decision may not touch. */

@@ -11,6 +11,7 @@ import type { LogLine, LogWish } from '../logs/broker.ts';
 import { type CertificateRegister, clusterReport, joinToken, type StoreHealth } from './cluster.ts';
 import type { Context } from './context.ts';
 import type { EventFeed } from './event-feed.ts';
+import { pullMessages } from './images.ts';
 import { findNode, findService } from './lookup.ts';
 import {
   clusterMessage,
@@ -88,9 +89,10 @@ function nodes(parts: ControlParts): Part<'getNode' | 'listNodes' | 'updateNode'
   };
 }
 
-function images(parts: ControlParts): Part<'loadImage' | 'listImages' | 'removeImage'> {
+function images(parts: ControlParts): Part<'loadImage' | 'pullImage' | 'listImages' | 'removeImage'> {
   return {
     loadImage: async (requests, { signal }) => imageMessages(await parts.images.load(chunksOf(requests), signal)),
+    pullImage: ({ reference }, { signal }) => pullMessages(parts.images, reference, signal),
     listImages: async () => imageMessages(parts.images.list()),
     removeImage: async ({ ref }, { signal }) => {
       await parts.images.remove(ref, signal);

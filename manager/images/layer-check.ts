@@ -1,11 +1,18 @@
-/** Looks into every layer of an archive before any of it is kept: the agents' rules, applied at the door. */
-import { createReadStream } from 'node:fs';
+/** Looks into every layer of an image before the cluster has it: the agents' rules, applied at the door. */
 import type { Digest } from '../../common/model/ids.ts';
+import type { ConfigFile } from '../../common/oci/config.ts';
 import { type LayerLimits, LayerReader } from '../../common/oci/layer.ts';
-import type { StagedFile } from './archive.ts';
-import type { ArchiveImage } from './archive-images.ts';
+import type { Manifest } from '../../common/oci/manifest.ts';
 
-const READ_BYTES = 512 * 1024;
+/** An image whose layers can be read. */
+export interface CheckedImage {
+  /** What errors call it. */
+  readonly name: string;
+  readonly manifest: Manifest;
+  /** As many DiffIDs as the manifest has layers. */
+  readonly config: Pick<ConfigFile, 'diffIds'>;
+  readonly read: (layer: Digest) => AsyncIterable<Uint8Array>;
+}
 
 /**
  * Reads each layer to its end, each one once.
@@ -14,7 +21,7 @@ const READ_BYTES = 512 * 1024;
  *   than the limits, content other than the config's DiffID says
  */
 export async function checkLayers(
-  images: readonly ArchiveImage[],
+  images: readonly CheckedImage[],
   limits: LayerLimits,
   signal: AbortSignal,
 ): Promise<void> {
@@ -25,10 +32,8 @@ export async function checkLayers(
       const pair = `${layer.digest} ${diffId}`;
       if (checked.has(pair)) continue;
       checked.add(pair);
-      const file = image.blobs.get(layer.digest) as StagedFile;
-      const name = `layer ${layer.digest} of image "${image.references[0]}"`;
-      const source = createReadStream(file.path, { highWaterMark: READ_BYTES });
-      await checkLayer(new LayerReader(source as AsyncIterable<Uint8Array>, name, limits), diffId, signal);
+      const name = `layer ${layer.digest} of ${image.name}`;
+      await checkLayer(new LayerReader(image.read(layer.digest), name, limits), diffId, signal);
     }
   }
 }

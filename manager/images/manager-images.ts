@@ -1,10 +1,11 @@
 /**
  * The images of the cluster at one manager: what Control's image verbs and the Images service do.
  *
- * Comes in: archives, names to remove, requests for blobs. Goes out: image objects in the store, blobs by digest. A blob is
+ * Comes in: archives, names to pull or to remove, requests for blobs. Goes out: image objects in the store, blobs by digest. A blob is
  * on disk before the object that names it is committed; an archive is taken whole or not at all. It never resolves a
- * service's image (Control does) and never pulls from registries.
+ * service's image (Control does).
  */
+import { createReadStream } from 'node:fs';
 import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
@@ -13,14 +14,25 @@ import { ClusterError } from '../../common/errors.ts';
 import type { Image } from '../../common/model/cluster.ts';
 import type { Digest, Instant } from '../../common/model/ids.ts';
 import { BlobStore } from '../../common/oci/blob-store.ts';
+import type { ConfigFile } from '../../common/oci/config.ts';
 import { LAYER_LIMITS, type LayerLimits } from '../../common/oci/layer.ts';
 import { parseReference } from '../../common/oci/reference.ts';
 import { put, remove, type Store, type Unit, type View } from '../store/store.ts';
-import { ARCHIVE_LIMITS, type Archive, type ArchiveLimits, STAGING_PREFIX, stageArchive } from './archive.ts';
+import {
+  ARCHIVE_LIMITS,
+  type Archive,
+  type ArchiveLimits,
+  STAGING_PREFIX,
+  type StagedFile,
+  stageArchive,
+} from './archive.ts';
 import { type ArchiveImage, imagesOf } from './archive-images.ts';
-import { checkLayers } from './layer-check.ts';
+import { type CheckedImage, checkLayers } from './layer-check.ts';
 import { Mutex } from './mutex.ts';
+import { type BlobProgress, ImagePuller, type Repository } from './pull.ts';
 import { isUntagged, servicesUsing, untaggedKey } from './usage.ts';
+
+const READ_BYTES = 512 * 1024;
 
 export interface ManagerImagesOptions {
   /** Made if missing, mode 0700; this manager's alone. */
@@ -28,8 +40,16 @@ export interface ManagerImagesOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly log: Logger;
+  /** The way to the registry of an image's name. */
+  readonly openRepository: (name: string) => Promise<Repository & { close(): Promise<void> }>;
   readonly archiveLimits?: ArchiveLimits;
   readonly layerLimits?: LayerLimits;
+}
+
+export interface Pulled {
+  readonly image: Image;
+  /** False when the cluster had that very image under that name. */
+  readonly isNew: boolean;
 }
 
 export class ManagerImages {
@@ -37,10 +57,14 @@ export class ManagerImages {
   readonly #options: ManagerImagesOptions;
   /** Held from the first blob's arrival to its object's commit, and by `collect`, which would take it for garbage. */
   readonly #storing = new Mutex();
+  /** What pulls under way bring, counted; `collect` leaves it alone. */
+  readonly #pins = new Map<Digest, number>();
+  readonly #puller: ImagePuller;
 
   private constructor(options: ManagerImagesOptions, blobs: BlobStore) {
     this.#options = options;
     this.blobs = blobs;
+    this.#puller = new ImagePuller(blobs, options.clock);
   }
 
   /** Removes what interrupted uploads left. */
@@ -65,8 +89,12 @@ export class ManagerImages {
     const archive = await stageArchive(chunks, this.blobs.incoming, limits, signal);
     try {
       const found = await imagesOf(archive);
-      await checkLayers(found, this.#options.layerLimits ?? LAYER_LIMITS, signal);
-      const images = found.flatMap((each) => each.references.map((reference) => imageOf(each, reference, startedAt)));
+      await checkLayers(found.map(checkable), this.#options.layerLimits ?? LAYER_LIMITS, signal);
+      const images = found.flatMap((each) => {
+        const parts = [...each.blobs].map(([digest, { size }]) => ({ digest, size }));
+        const whole = { digest: each.digest, manifestText: each.manifestText, config: each.config, parts };
+        return each.references.map((reference) => imageOf(whole, reference, startedAt));
+      });
       await this.#storing.run(async () => {
         await this.#adopt(found, archive);
         await this.#commit(images, signal);
@@ -76,6 +104,40 @@ export class ManagerImages {
       return images;
     } finally {
       await rm(archive.dir, { recursive: true, force: true });
+    }
+  }
+
+  /**
+   * Brings `NAME[:TAG][@DIGEST]` from its registry; with a digest it is that one's image, whatever the tag is there.
+   *
+   * @throws ClusterError `invalid` naming what is wrong, `not_found`, `denied`, `unavailable`, `exhausted`
+   */
+  async pull(text: string, onProgress: (progress: BlobProgress) => void, signal: AbortSignal): Promise<Pulled> {
+    const { clock, store, log } = this.#options;
+    const startedAt = clock.now();
+    const { reference, name, tag, digest } = parseReference(text);
+    const pins: Digest[] = [];
+    const pin = (part: Digest): void => {
+      pins.push(part);
+      this.#pins.set(part, (this.#pins.get(part) ?? 0) + 1);
+    };
+    const repository = await this.#options.openRepository(name);
+    try {
+      const limits = this.#options.layerLimits ?? LAYER_LIMITS;
+      const request = { repository, name: `image "${reference}"`, wanted: digest ?? tag, pin, limits, onProgress };
+      const { found, manifest, config, parts } = await this.#puller.pull(request, signal);
+      const whole = { digest: manifest.digest, manifestText: manifest.text, config, parts };
+      const index = found === manifest.digest ? {} : { indexDigest: found };
+      const image = { ...imageOf(whole, reference, startedAt), ...index };
+      const old = store.view.get('image', reference)?.value;
+      const isNew = old?.digest !== image.digest;
+      if (isNew || old?.indexDigest !== image.indexDigest)
+        await this.#storing.run(() => this.#commit([image], signal), signal);
+      log.info({ image: reference, digest: image.digest, isNew, ms: clock.now() - startedAt }, 'image pulled');
+      return { image, isNew };
+    } finally {
+      for (const part of pins) this.#unpin(part);
+      await repository.close();
     }
   }
 
@@ -118,7 +180,7 @@ export class ManagerImages {
       const named = new Set([...store.view.all('image')].flatMap(({ value }) => value.blobs));
       for (const digest of [...(await this.blobs.list()), ...(await this.blobs.begun())]) {
         signal.throwIfAborted();
-        if (!named.has(digest)) await this.blobs.remove(digest);
+        if (!named.has(digest) && !this.#pins.has(digest)) await this.blobs.remove(digest);
       }
     }, signal);
   }
@@ -139,6 +201,12 @@ export class ManagerImages {
     const [found] = byDigest;
     if (found !== undefined) return found;
     return findImage(this.#options.store.view, ref);
+  }
+
+  #unpin(digest: Digest): void {
+    const count = this.#pins.get(digest) ?? 0;
+    if (count > 1) this.#pins.set(digest, count - 1);
+    else this.#pins.delete(digest);
   }
 
   async #adopt(found: readonly ArchiveImage[], archive: Archive): Promise<void> {
@@ -187,10 +255,10 @@ export class ManagerImages {
 export function findImage(view: View, text: string): Image {
   const { reference, digest } = parseReference(text);
   const image = view.get('image', reference)?.value;
-  const hint = 'load it first: covey image load FILE';
+  const hint = `pull it first: covey image pull ${reference}; or load it: covey image load FILE`;
   if (image === undefined)
     throw new ClusterError('not_found', `image "${reference}" is not in the cluster`, { field: 'image', hint });
-  if (digest === undefined || digest === image.digest) return image;
+  if (digest === undefined || digest === image.digest || digest === image.indexDigest) return image;
   const untagged = view.get('image', `${parseReference(text).name}@${digest}`)?.value;
   if (untagged !== undefined) return untagged;
   throw new ClusterError('not_found', `image "${reference}" is in the cluster as ${image.digest}, not as ${digest}`, {
@@ -199,18 +267,31 @@ export function findImage(view: View, text: string): Image {
   });
 }
 
-function imageOf(found: ArchiveImage, reference: string, loadedAt: Instant): Image {
-  const blobs: readonly Digest[] = [found.digest, ...found.blobs.keys()];
-  const sizes = [...found.blobs.values()].map((file) => file.size);
+interface WholeImage {
+  readonly digest: Digest;
+  readonly manifestText: string;
+  readonly config: ConfigFile;
+  /** Config and layers. */
+  readonly parts: readonly { readonly digest: Digest; readonly size: number }[];
+}
+
+function imageOf(found: WholeImage, reference: string, loadedAt: Instant): Image {
+  const parts = new Map(found.parts.map(({ digest, size }) => [digest, size]));
   return {
     reference,
     digest: found.digest,
-    size: sizes.reduce((sum, size) => sum + size, Buffer.byteLength(found.manifestText)),
-    blobs,
+    size: [...parts.values()].reduce((sum, size) => sum + size, Buffer.byteLength(found.manifestText)),
+    blobs: [found.digest, ...parts.keys()],
     loadedAt,
     os: found.config.os,
     arch: found.config.arch,
   };
+}
+
+function checkable({ references, manifest, config, blobs }: ArchiveImage): CheckedImage {
+  const read = (layer: Digest): AsyncIterable<Uint8Array> =>
+    createReadStream((blobs.get(layer) as StagedFile).path, { highWaterMark: READ_BYTES });
+  return { name: `image "${references[0]}"`, manifest, config, read };
 }
 
 function quoted(names: readonly string[]): string {

@@ -19,6 +19,7 @@ import { ManagerImages } from '../../../manager/images/manager-images.ts';
 import { native } from '../../../native/index.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { MemoryStore } from '../../support/memory-store.ts';
+import { noRegistry } from '../../support/registry.ts';
 import { streamOf, tarOf } from '../../support/tar.ts';
 
 const never = new AbortController().signal;
@@ -31,7 +32,13 @@ beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'covey-demo-'));
   demo = await buildDemoImages(join(dir, 'images'));
   const store = new MemoryStore();
-  const images = await ManagerImages.open({ dir: join(dir, 'manager'), store, clock: new FakeClock(), log: noLog });
+  const images = await ManagerImages.open({
+    dir: join(dir, 'manager'),
+    store,
+    clock: new FakeClock(),
+    log: noLog,
+    openRepository: noRegistry,
+  });
   for (const { path } of demo) await images.load(streamOf(await readFile(path)), never);
   const service = blobService({
     blobs: images.blobs,

@@ -15,6 +15,7 @@ import { native } from '../../../native/index.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { archiveOf, type BuiltImage, imageOf, layer } from '../../support/image-archive.ts';
 import { MemoryEtcd } from '../../support/memory-store.ts';
+import { noRegistry } from '../../support/registry.ts';
 import { streamOf } from '../../support/tar.ts';
 import { until } from '../../support/until.ts';
 
@@ -350,7 +351,13 @@ describe('a manager asked for a blob', () => {
 async function managerAt(id: string, etcd: MemoryEtcd) {
   const store = etcd.connect();
   store.put('manager', id, { id: id as ManagerId, address: `${id}:1`, version: '0', startedAt: 0 });
-  const images = await ManagerImages.open({ dir: join(dir, id), store, clock: new FakeClock(), log: noLog });
+  const images = await ManagerImages.open({
+    dir: join(dir, id),
+    store,
+    clock: new FakeClock(),
+    log: noLog,
+    openRepository: noRegistry,
+  });
   const peer = (): BlobServer => serverOf();
   return { store, images, service: blobService({ blobs: images.blobs, store, managerId: id as ManagerId, peer }) };
 }

@@ -21,6 +21,7 @@ import {
   layer,
 } from '../../support/image-archive.ts';
 import { MemoryStore } from '../../support/memory-store.ts';
+import { noRegistry } from '../../support/registry.ts';
 import { streamOf, type TarPart, tarOf } from '../../support/tar.ts';
 
 const never = new AbortController().signal;
@@ -33,7 +34,14 @@ beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'covey-load-'));
   store = new MemoryStore();
   const limits = { archiveLimits: { bytes: 1_000_000, entries: 50 }, layerLimits: { bytes: 100_000, entries: 20 } };
-  images = await ManagerImages.open({ dir, store, clock: new FakeClock(5), log: noLog, ...limits });
+  images = await ManagerImages.open({
+    dir,
+    store,
+    clock: new FakeClock(5),
+    log: noLog,
+    openRepository: noRegistry,
+    ...limits,
+  });
 });
 afterEach(() => rm(dir, { recursive: true, force: true }));
 
@@ -286,7 +294,7 @@ describe('images in the cluster', () => {
       expect.objectContaining({
         code: 'not_found',
         message: 'image "nope:1" is not in the cluster',
-        hint: 'load it first: covey image load FILE',
+        hint: 'pull it first: covey image pull nope:1; or load it: covey image load FILE',
       }),
     );
   });
@@ -330,7 +338,7 @@ describe('images in the cluster', () => {
 
   it('removes at its start what an interrupted upload left', async () => {
     await mkdtemp(join(images.blobs.incoming, 'upload-'));
-    await ManagerImages.open({ dir, store, clock: new FakeClock(), log: noLog });
+    await ManagerImages.open({ dir, store, clock: new FakeClock(), log: noLog, openRepository: noRegistry });
     expect(await readdir(images.blobs.incoming)).toEqual([]);
   });
 });
