@@ -56,6 +56,8 @@ export const Control = {
     loadImage: clientStream(v1.LoadImageRequest, v1.ImageList),
     pullImage: serverStream(v1.PullImageRequest, v1.PullProgress),
     listImages: unary(v1.Empty, v1.ImageList),
+    inspectImage: unary(v1.ImageRef, v1.ImageDetails),
+    tagImage: unary(v1.TagImageRequest, v1.Image),
     removeImage: unary(v1.ImageRef, v1.Empty),
     getCluster: unary(v1.Empty, v1.ClusterInfo),
     getJoinToken: unary(v1.JoinTokenRequest, v1.JoinToken),

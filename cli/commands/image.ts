@@ -5,6 +5,7 @@ import { ClusterError, messageOf } from '../../common/errors.ts';
 import { formatAge, formatBytes } from '../../common/units.ts';
 import type { covey } from '../../proto/messages.ts';
 import { brief, interruptible, withCluster } from '../client.ts';
+import type { ImageWords } from '../format/image.ts';
 import { type Column, type Row, render } from '../format/table.ts';
 
 const CHUNK_BYTES = 512 * 1024;
@@ -15,6 +16,14 @@ const COLUMNS: readonly Column[] = [
   { key: 'ID', title: 'IMAGE ID' },
   { key: 'CreatedSince', title: 'LOADED' },
   { key: 'Size', title: 'SIZE' },
+];
+
+const HISTORY_COLUMNS: readonly Column[] = [
+  { key: 'ID', title: 'IMAGE' },
+  { key: 'CreatedSince', title: 'CREATED' },
+  { key: 'CreatedBy', title: 'CREATED BY' },
+  { key: 'Size', title: 'SIZE' },
+  { key: 'Comment', title: 'COMMENT' },
 ];
 
 /** Adds `image` and its commands. */
@@ -38,6 +47,19 @@ export function addImageCommands(program: Command): void {
     .option('--format <format>', 'table, json, or a template of {{.Key}}s')
     .option('-q, --quiet', 'ids only')
     .action(listImages);
+  image
+    .command('inspect <image...>')
+    .description('Show images in full')
+    .option('--format <format>', 'json')
+    .action(inspectImages);
+  image
+    .command('history <image>')
+    .description('Show the steps an image was built by')
+    .option('--format <format>', 'table, json, or a template of {{.Key}}s')
+    .option('--no-trunc', 'whole ids and commands')
+    .option('-q, --quiet', 'ids only')
+    .action(showHistory);
+  image.command('tag <source> <target>').description('Give an image one more name').action(tagImage);
   image.command('rm <image...>').alias('remove').description('Remove images that no service uses').action(removeImages);
 }
 
@@ -100,6 +122,36 @@ async function listImages(flags: { format?: string; quiet?: boolean }): Promise<
   });
   const ids = rows.map((row) => `${row.ID}\n`).join('');
   process.stdout.write(flags.quiet === true ? ids : render(COLUMNS, rows, flags.format));
+}
+
+async function inspectImages(refs: readonly string[], flags: { format?: string }): Promise<void> {
+  const { inspectImage } = await import('../format/image.ts');
+  const shown = (await wordsOf(refs)).map(inspectImage);
+  if (flags.format === 'json') process.stdout.write(shown.map((one) => `${JSON.stringify(one)}\n`).join(''));
+  else process.stdout.write(`${JSON.stringify(shown, undefined, 4)}\n`);
+}
+
+async function showHistory(ref: string, flags: { format?: string; quiet?: boolean; trunc: boolean }): Promise<void> {
+  const { historyRows } = await import('../format/image.ts');
+  const rows = (await wordsOf([ref])).flatMap((words) => historyRows(words, Date.now(), !flags.trunc));
+  const ids = rows.map((row) => `${row.ID}\n`).join('');
+  process.stdout.write(flags.quiet === true ? ids : render(HISTORY_COLUMNS, rows, flags.format));
+}
+
+async function wordsOf(refs: readonly string[]): Promise<readonly ImageWords[]> {
+  return await withCluster(async (control) => {
+    const found: ImageWords[] = [];
+    for (const ref of refs) {
+      const { image, ...words } = await control.inspectImage({ ref }, brief());
+      const { reference = '', digest = '', indexDigest, size = 0 } = image ?? {};
+      found.push({ ...words, reference, digest, size, indexDigest: indexDigest ?? '' });
+    }
+    return found;
+  });
+}
+
+async function tagImage(source: string, target: string): Promise<void> {
+  await withCluster((control) => control.tagImage({ source, target }, brief()));
 }
 
 async function removeImages(refs: readonly string[]): Promise<void> {

@@ -1,5 +1,6 @@
 /** Control over gRPC: messages in, one verb each, messages out. Nothing is decided here. */
 
+import { toImage } from '../../common/wire/cluster.ts';
 import { present } from '../../common/wire/fields.ts';
 import { fromServiceSpec } from '../../common/wire/service.ts';
 import type { covey } from '../../proto/messages.ts';
@@ -89,11 +90,18 @@ function nodes(parts: ControlParts): Part<'getNode' | 'listNodes' | 'updateNode'
   };
 }
 
-function images(parts: ControlParts): Part<'loadImage' | 'pullImage' | 'listImages' | 'removeImage'> {
+function images(
+  parts: ControlParts,
+): Part<'loadImage' | 'pullImage' | 'listImages' | 'inspectImage' | 'tagImage' | 'removeImage'> {
   return {
     loadImage: async (requests, { signal }) => imageMessages(await parts.images.load(chunksOf(requests), signal)),
     pullImage: ({ reference }, { signal }) => pullMessages(parts.images, reference, signal),
     listImages: async () => imageMessages(parts.images.list()),
+    inspectImage: async ({ ref }) => {
+      const { image, references, manifest, config } = await parts.images.describe(ref);
+      return { image: toImage(image), references: [...references], manifest, config };
+    },
+    tagImage: async ({ source, target }, { signal }) => toImage(await parts.images.tag(source, target, signal)),
     removeImage: async ({ ref }, { signal }) => {
       await parts.images.remove(ref, signal);
       return {};

@@ -16,6 +16,7 @@ import type { Digest, Instant } from '../../common/model/ids.ts';
 import { BlobStore } from '../../common/oci/blob-store.ts';
 import type { ConfigFile } from '../../common/oci/config.ts';
 import { LAYER_LIMITS, type LayerLimits } from '../../common/oci/layer.ts';
+import { JSON_BYTES_MAX, parseManifest } from '../../common/oci/manifest.ts';
 import { parseReference } from '../../common/oci/reference.ts';
 import { put, remove, type Store, type Unit, type View } from '../store/store.ts';
 import {
@@ -44,6 +45,15 @@ export interface ManagerImagesOptions {
   readonly openRepository: (name: string) => Promise<Repository & { close(): Promise<void> }>;
   readonly archiveLimits?: ArchiveLimits;
   readonly layerLimits?: LayerLimits;
+}
+
+export interface ImageDetails {
+  readonly image: Image;
+  /** Every NAME:TAG of it, in alphabetical order. */
+  readonly references: readonly string[];
+  /** JSON, the very bytes. */
+  readonly manifest: string;
+  readonly config: string;
 }
 
 export interface Pulled {
@@ -147,6 +157,40 @@ export class ManagerImages {
     return images.filter((image) => !isUntagged(image)).toSorted((a, b) => (a.reference < b.reference ? -1 : 1));
   }
 
+  /** The image's own words. @throws ClusterError `not_found`; `unavailable` when its blobs are at other managers only */
+  async describe(ref: string): Promise<ImageDetails> {
+    const image = this.#find(ref);
+    const references = this.list().filter(({ digest }) => digest === image.digest);
+    const manifest = await this.#document(image, image.digest);
+    const { config } = parseManifest(manifest, `manifest of image "${image.reference}"`);
+    return {
+      image,
+      references: references.map(({ reference }) => reference),
+      manifest,
+      config: await this.#document(image, config.digest),
+    };
+  }
+
+  /**
+   * Gives an image one more name; another image that had it is treated as by `load`.
+   *
+   * @throws ClusterError `not_found` for the source, `invalid` for a target that is no NAME[:TAG]
+   */
+  async tag(source: string, target: string, signal: AbortSignal): Promise<Image> {
+    const { reference, name, digest } = parseReference(target);
+    if (digest !== undefined) {
+      throw new ClusterError('invalid', `"${target}" names a digest`, { field: 'target', hint: 'give NAME[:TAG]' });
+    }
+    return await this.#storing.run(async () => {
+      const { indexDigest, ...found } = this.#find(source);
+      // A registry's digest is of its own repository.
+      const isSame = name === parseReference(found.reference).name && indexDigest !== undefined;
+      const image: Image = { ...found, reference, ...(isSame ? { indexDigest } : {}) };
+      await this.#commit([image], signal);
+      return image;
+    }, signal);
+  }
+
   /**
    * Removes the image of that name or unambiguous digest prefix (12 or more hex digits, with or without `sha256:`).
    *
@@ -201,6 +245,13 @@ export class ManagerImages {
     const [found] = byDigest;
     if (found !== undefined) return found;
     return findImage(this.#options.store.view, ref);
+  }
+
+  async #document(image: Image, digest: Digest): Promise<string> {
+    if (await this.blobs.has(digest)) return await this.blobs.text(digest, JSON_BYTES_MAX);
+    throw new ClusterError('unavailable', `image "${image.reference}" has not been copied to this manager yet`, {
+      hint: 'try again, or ask another manager',
+    });
   }
 
   #unpin(digest: Digest): void {

@@ -31,6 +31,16 @@ it('brings an image into the cluster, tells how, and runs it on every host', asy
   expect(said).toContain(`Digest: ${digest}\nStatus: Downloaded newer image for ${name}\n${name}\n`);
   expect(await cluster.must('image', 'pull', '-q', name)).toBe(`${name}\n`);
   expect(await cluster.must('image', 'ls')).toContain(`${registry.host}/demo/web`);
+  await cluster.must('image', 'tag', name, 'mine:1');
+  const [shown] = JSON.parse(await cluster.must('image', 'inspect', 'mine:1'));
+  expect(shown).toMatchObject({
+    Id: digest,
+    Os: 'linux',
+    RepoDigests: [`mine@${digest}`],
+    Config: { Env: expect.anything() },
+  });
+  expect(shown.RepoTags).toEqual(expect.arrayContaining(['mine:1', name, 'web:2']));
+  expect(await cluster.must('image', 'history', '-q', 'mine:1')).toBe(`${digest.slice(7, 19)}\n`);
   const flags = ['--replicas', '2', '--replicas-max-per-node', '1', '-p', '8090:80', '--quiet'];
   await cluster.must('service', 'create', '--name', 'pulled', ...flags, `${name}@${digest}`);
   const host = (await cluster.status()).hosts.find((each) => each.name === 'n2');

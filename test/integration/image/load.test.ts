@@ -299,6 +299,48 @@ describe('images in the cluster', () => {
     );
   });
 
+  it('gives an image more names, and keeps it until the last has gone', async () => {
+    const [web] = await load(archiveOf(imageOf(PLAIN)));
+    const tagged = await images.tag('web', 'registry:5000/shop/web:2', never).catch((cause: unknown) => cause);
+    expect(tagged).toMatchObject({ code: 'not_found', message: 'image "web:latest" is not in the cluster' });
+    expect(await images.tag('web:1', 'registry:5000/shop/web:2', never)).toEqual({
+      ...web,
+      reference: 'registry:5000/shop/web:2',
+    });
+    await images.remove('web:1', never);
+    expect((await images.describe('registry:5000/shop/web:2')).references).toEqual(['registry:5000/shop/web:2']);
+    await images.remove('registry:5000/shop/web:2', never);
+    expect(await images.blobs.list()).toEqual([]);
+  });
+
+  it('takes a name from the image that had it, unless a digest is given for one', async () => {
+    const other = imageOf({ ...PLAIN, reference: 'api:1', config: { Cmd: ['/api'] } });
+    await load(archiveOf(imageOf(PLAIN), other));
+    await images.tag(other.digest.slice(7, 19), 'web:1', never);
+    expect(images.list().map(({ digest }) => digest)).toEqual([other.digest, other.digest]);
+    await expect(images.tag('api:1', `web:1@${other.digest}`, never)).rejects.toMatchObject({
+      code: 'invalid',
+      message: expect.stringContaining('names a digest'),
+    });
+    await expect(images.tag('api:1', 'Web:1', never)).rejects.toMatchObject({ code: 'invalid' });
+  });
+
+  it('tells an image’s own words, and says when they lie at other managers', async () => {
+    const web = imageOf(PLAIN);
+    await load(archiveOf(web));
+    expect(await images.describe('web:1')).toMatchObject({
+      image: { digest: web.digest },
+      references: ['web:1'],
+      manifest: web.manifest,
+      config: web.config,
+    });
+    await images.blobs.remove(web.digest as Digest);
+    await expect(images.describe('web:1')).rejects.toMatchObject({
+      code: 'unavailable',
+      message: 'image "web:1" has not been copied to this manager yet',
+    });
+  });
+
   it('removes an image and the blobs that no other names', async () => {
     const [web, api] = [imageOf(PLAIN), imageOf({ ...PLAIN, reference: 'api:1', config: { Cmd: ['/api'] } })];
     await load(archiveOf(web, api));
