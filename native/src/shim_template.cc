@@ -109,7 +109,7 @@ pid_t ShimTemplate::Await(uint64_t ticket, Time until, std::unique_lock<std::mut
   while (made_.count(ticket) == 0) {
     if (!is_heard_) {
       Hear(until, held);
-    } else if (heard_.wait_until(held, until) == std::cv_status::timeout) {
+    } else if (heard_.wait_until(held, until) == std::cv_status::timeout && made_.count(ticket) == 0) {
       throw SysError{ETIMEDOUT, "recv", "covey-shim", kStep};
     }
   }
