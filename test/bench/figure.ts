@@ -17,7 +17,7 @@ export type Aim = { readonly kind: 'at most' | 'at least'; readonly value: numbe
 
 export interface Figure {
   readonly name: string;
-  readonly unit: 'ms' | '% of a core' | 'KiB' | 'MiB' | 'tasks/s' | 'starts/s';
+  readonly unit: 'ms' | '% of a core' | 'KiB' | 'MiB' | 'tasks/s' | 'starts/s' | 'MiB/s';
   /** In order of time. Empty when nothing could be measured; then there is a fault. */
   readonly samples: readonly number[];
   readonly aim?: Aim;

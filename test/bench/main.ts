@@ -13,6 +13,7 @@ import { benchDeath } from './death.ts';
 import { benchExec } from './exec.ts';
 import { type Entry, entries, head, lines, type Report } from './figure.ts';
 import { benchIdle } from './idle.ts';
+import { benchUnpack } from './image-unpack.ts';
 import { benchLoadBalancer } from './lb.ts';
 import { benchList } from './list.ts';
 import { machine } from './machine.ts';
@@ -41,6 +42,7 @@ const BENCHES: readonly Bench[] = [
     needs: 'nothing',
     run: benchLoadBalancer,
   },
+  { name: 'image-unpack', title: 'a layer unpacked, beside tar -x', needs: 'nothing', run: benchUnpack },
   { name: 'idle', title: 'a cluster with nothing to do', needs: 'cluster', run: benchIdle },
   { name: 'ls', title: 'a question asked by the CLI', needs: 'cluster', run: benchList },
   { name: 'exec', title: 'a command in a container', needs: 'cluster', run: benchExec },
@@ -53,10 +55,10 @@ const CLI = 'dist/cli/main.js';
 
 const USAGE = `Usage: npm run bench [-- [--json FILE] [--runs N] [NAME...]]
 
-${BENCHES.map(({ name, title }) => `  ${name.padEnd(9)} ${title}`).join('\n')}
+${BENCHES.map(({ name, title }) => `  ${name.padEnd(13)} ${title}`).join('\n')}
 
   --json FILE   also write every figure there
-  --runs N      runs of each contender in "runtime", containers in "agent"; default 200
+  --runs N      runs of each contender in "runtime", containers in "agent" (default 200); rounds in "image-…"
 `;
 
 class Run {
