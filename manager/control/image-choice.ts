@@ -2,7 +2,7 @@
 
 import type { ContainerTemplate } from '../../common/model/service.ts';
 import { parseReference } from '../../common/oci/reference.ts';
-import { findImage } from '../images/manager-images.ts';
+import { findImage } from '../images/image-records.ts';
 import type { View } from '../store/store.ts';
 
 /**

@@ -12,13 +12,11 @@ import type { Logger } from 'pino';
 import type { Clock } from '../../common/clock.ts';
 import { ClusterError } from '../../common/errors.ts';
 import type { Image } from '../../common/model/cluster.ts';
-import type { Digest, Instant } from '../../common/model/ids.ts';
+import type { Digest } from '../../common/model/ids.ts';
 import { BlobStore } from '../../common/oci/blob-store.ts';
-import type { ConfigFile } from '../../common/oci/config.ts';
 import { LAYER_LIMITS, type LayerLimits } from '../../common/oci/layer.ts';
-import { JSON_BYTES_MAX, parseManifest } from '../../common/oci/manifest.ts';
 import { parseReference } from '../../common/oci/reference.ts';
-import { put, remove, type Store, type Unit, type View } from '../store/store.ts';
+import { remove, type Store } from '../store/store.ts';
 import {
   ARCHIVE_LIMITS,
   type Archive,
@@ -28,10 +26,14 @@ import {
   stageArchive,
 } from './archive.ts';
 import { type ArchiveImage, imagesOf } from './archive-images.ts';
+import { describeImage, type ImageDetails } from './describe.ts';
+import { ImageRecords, imageOf, quoted } from './image-records.ts';
 import { type CheckedImage, checkLayers } from './layer-check.ts';
 import { Mutex } from './mutex.ts';
+import { Pins } from './pins.ts';
 import { type BlobProgress, ImagePuller, type Repository } from './pull.ts';
-import { isUntagged, servicesUsing, untaggedKey } from './usage.ts';
+import { tagImage } from './tag.ts';
+import { isUntagged, servicesUsing } from './usage.ts';
 
 const READ_BYTES = 512 * 1024;
 
@@ -47,15 +49,6 @@ export interface ManagerImagesOptions {
   readonly layerLimits?: LayerLimits;
 }
 
-export interface ImageDetails {
-  readonly image: Image;
-  /** Every NAME:TAG of it, in alphabetical order. */
-  readonly references: readonly string[];
-  /** JSON, the very bytes. */
-  readonly manifest: string;
-  readonly config: string;
-}
-
 export interface Pulled {
   readonly image: Image;
   /** False when the cluster had that very image under that name. */
@@ -64,17 +57,19 @@ export interface Pulled {
 
 export class ManagerImages {
   readonly blobs: BlobStore;
+  /** What `collect` leaves alone though no image may name it. */
+  readonly pins = new Pins();
   readonly #options: ManagerImagesOptions;
   /** Held from the first blob's arrival to its object's commit, and by `collect`, which would take it for garbage. */
   readonly #storing = new Mutex();
-  /** What pulls under way bring, counted; `collect` leaves it alone. */
-  readonly #pins = new Map<Digest, number>();
   readonly #puller: ImagePuller;
+  readonly #records: ImageRecords;
 
   private constructor(options: ManagerImagesOptions, blobs: BlobStore) {
     this.#options = options;
     this.blobs = blobs;
     this.#puller = new ImagePuller(blobs, options.clock);
+    this.#records = new ImageRecords(options.store);
   }
 
   /** Removes what interrupted uploads left. */
@@ -107,7 +102,7 @@ export class ManagerImages {
       });
       await this.#storing.run(async () => {
         await this.#adopt(found, archive);
-        await this.#commit(images, signal);
+        await this.#records.add(images, signal);
       }, signal);
       const ms = this.#options.clock.now() - startedAt;
       this.#options.log.info({ images: images.map((image) => image.reference), ms }, 'images loaded');
@@ -126,11 +121,7 @@ export class ManagerImages {
     const { clock, store, log } = this.#options;
     const startedAt = clock.now();
     const { reference, name, tag, digest } = parseReference(text);
-    const pins: Digest[] = [];
-    const pin = (part: Digest): void => {
-      pins.push(part);
-      this.#pins.set(part, (this.#pins.get(part) ?? 0) + 1);
-    };
+    const { pin, release } = this.pins.hand();
     const repository = await this.#options.openRepository(name);
     try {
       const limits = this.#options.layerLimits ?? LAYER_LIMITS;
@@ -142,33 +133,23 @@ export class ManagerImages {
       const old = store.view.get('image', reference)?.value;
       const isNew = old?.digest !== image.digest;
       if (isNew || old?.indexDigest !== image.indexDigest)
-        await this.#storing.run(() => this.#commit([image], signal), signal);
+        await this.#storing.run(() => this.#records.add([image], signal), signal);
       log.info({ image: reference, digest: image.digest, isNew, ms: clock.now() - startedAt }, 'image pulled');
       return { image, isNew };
     } finally {
-      for (const part of pins) this.#unpin(part);
+      release();
       await repository.close();
     }
   }
 
   /** Images with a name, by reference in alphabetical order. */
   list(): readonly Image[] {
-    const images = [...this.#options.store.view.all('image')].map(({ value }) => value);
-    return images.filter((image) => !isUntagged(image)).toSorted((a, b) => (a.reference < b.reference ? -1 : 1));
+    return this.#records.list();
   }
 
-  /** The image's own words. @throws ClusterError `not_found`; `unavailable` when its blobs are at other managers only */
-  async describe(ref: string): Promise<ImageDetails> {
-    const image = this.#find(ref);
-    const references = this.list().filter(({ digest }) => digest === image.digest);
-    const manifest = await this.#document(image, image.digest);
-    const { config } = parseManifest(manifest, `manifest of image "${image.reference}"`);
-    return {
-      image,
-      references: references.map(({ reference }) => reference),
-      manifest,
-      config: await this.#document(image, config.digest),
-    };
+  /** As describeImage. */
+  describe(ref: string): Promise<ImageDetails> {
+    return describeImage(this.#records, this.blobs, ref);
   }
 
   /**
@@ -177,18 +158,7 @@ export class ManagerImages {
    * @throws ClusterError `not_found` for the source, `invalid` for a target that is no NAME[:TAG]
    */
   async tag(source: string, target: string, signal: AbortSignal): Promise<Image> {
-    const { reference, name, digest } = parseReference(target);
-    if (digest !== undefined) {
-      throw new ClusterError('invalid', `"${target}" names a digest`, { field: 'target', hint: 'give NAME[:TAG]' });
-    }
-    return await this.#storing.run(async () => {
-      const { indexDigest, ...found } = this.#find(source);
-      // A registry's digest is of its own repository.
-      const isSame = name === parseReference(found.reference).name && indexDigest !== undefined;
-      const image: Image = { ...found, reference, ...(isSame ? { indexDigest } : {}) };
-      await this.#commit([image], signal);
-      return image;
-    }, signal);
+    return await this.#storing.run(() => tagImage(this.#records, source, target, signal), signal);
   }
 
   /**
@@ -198,7 +168,7 @@ export class ManagerImages {
    */
   async remove(ref: string, signal: AbortSignal): Promise<void> {
     const { store } = this.#options;
-    const image = this.#find(ref);
+    const image = this.#records.find(ref);
     const services = servicesUsing(store.view, image.digest);
     const isOnlyName = this.list().every(
       (other) => other.digest !== image.digest || other.reference === image.reference,
@@ -209,7 +179,7 @@ export class ManagerImages {
       });
     }
     const rev = store.view.get('image', image.reference)?.rev;
-    await this.#write([[remove('image', image.reference, rev ?? 0)]], signal);
+    await this.#records.write([[remove('image', image.reference, rev ?? 0)]], signal);
     await this.collect(signal);
   }
 
@@ -220,44 +190,13 @@ export class ManagerImages {
       const stale = [...store.view.all('image')].filter(
         ({ value }) => isUntagged(value) && servicesUsing(store.view, value.digest).length === 0,
       );
-      for (const { value, rev } of stale) await this.#write([[remove('image', value.reference, rev)]], signal);
+      for (const { value, rev } of stale) await this.#records.write([[remove('image', value.reference, rev)]], signal);
       const named = new Set([...store.view.all('image')].flatMap(({ value }) => value.blobs));
       for (const digest of [...(await this.blobs.list()), ...(await this.blobs.begun())]) {
         signal.throwIfAborted();
-        if (!named.has(digest) && !this.#pins.has(digest)) await this.blobs.remove(digest);
+        if (!named.has(digest) && !this.pins.has(digest)) await this.blobs.remove(digest);
       }
     }, signal);
-  }
-
-  #find(ref: string): Image {
-    const prefix = /^(?:sha256:)?([0-9a-f]{12,64})$/.exec(ref)?.[1];
-    const all = this.list();
-    const byDigest = prefix === undefined ? [] : all.filter((image) => image.digest.startsWith(`sha256:${prefix}`));
-    if (byDigest.length > 1) {
-      throw new ClusterError(
-        'invalid',
-        `"${ref}" fits several images: ${quoted(byDigest.map((each) => each.reference))}`,
-        {
-          hint: 'give NAME:TAG',
-        },
-      );
-    }
-    const [found] = byDigest;
-    if (found !== undefined) return found;
-    return findImage(this.#options.store.view, ref);
-  }
-
-  async #document(image: Image, digest: Digest): Promise<string> {
-    if (await this.blobs.has(digest)) return await this.blobs.text(digest, JSON_BYTES_MAX);
-    throw new ClusterError('unavailable', `image "${image.reference}" has not been copied to this manager yet`, {
-      hint: 'try again, or ask another manager',
-    });
-  }
-
-  #unpin(digest: Digest): void {
-    const count = this.#pins.get(digest) ?? 0;
-    if (count > 1) this.#pins.set(digest, count - 1);
-    else this.#pins.delete(digest);
   }
 
   async #adopt(found: readonly ArchiveImage[], archive: Archive): Promise<void> {
@@ -272,79 +211,10 @@ export class ManagerImages {
       await this.blobs.adopt(path, image.digest);
     }
   }
-
-  async #commit(images: readonly Image[], signal: AbortSignal): Promise<void> {
-    const { store } = this.#options;
-    const unit: Unit = images.flatMap((image) => {
-      const old = store.view.get('image', image.reference);
-      const writes = [put('image', image.reference, image, old?.rev ?? 0)];
-      if (old === undefined || old.value.digest === image.digest) return writes;
-      if (servicesUsing(store.view, old.value.digest).length === 0) return writes;
-      const key = untaggedKey(old.value);
-      return [...writes, put('image', key, { ...old.value, reference: key })];
-    });
-    await this.#write([unit], signal);
-  }
-
-  async #write(units: readonly Unit[], signal: AbortSignal): Promise<void> {
-    const { store } = this.#options;
-    for (const result of await store.commit(units, signal)) {
-      if (result.kind !== 'done') {
-        throw new ClusterError('conflict', 'the image was changed at the same time', { hint: 'try again' });
-      }
-      await store.reached(result.revision, signal);
-    }
-  }
-}
-
-/**
- * The image of a reference, for everybody who resolves one.
- *
- * @throws ClusterError `invalid` for a malformed reference, `not_found` when the cluster has no such image or its digest is
- *   not the one asked for
- */
-export function findImage(view: View, text: string): Image {
-  const { reference, digest } = parseReference(text);
-  const image = view.get('image', reference)?.value;
-  const hint = `pull it first: covey image pull ${reference}; or load it: covey image load FILE`;
-  if (image === undefined)
-    throw new ClusterError('not_found', `image "${reference}" is not in the cluster`, { field: 'image', hint });
-  if (digest === undefined || digest === image.digest || digest === image.indexDigest) return image;
-  const untagged = view.get('image', `${parseReference(text).name}@${digest}`)?.value;
-  if (untagged !== undefined) return untagged;
-  throw new ClusterError('not_found', `image "${reference}" is in the cluster as ${image.digest}, not as ${digest}`, {
-    field: 'image',
-    hint,
-  });
-}
-
-interface WholeImage {
-  readonly digest: Digest;
-  readonly manifestText: string;
-  readonly config: ConfigFile;
-  /** Config and layers. */
-  readonly parts: readonly { readonly digest: Digest; readonly size: number }[];
-}
-
-function imageOf(found: WholeImage, reference: string, loadedAt: Instant): Image {
-  const parts = new Map(found.parts.map(({ digest, size }) => [digest, size]));
-  return {
-    reference,
-    digest: found.digest,
-    size: [...parts.values()].reduce((sum, size) => sum + size, Buffer.byteLength(found.manifestText)),
-    blobs: [found.digest, ...parts.keys()],
-    loadedAt,
-    os: found.config.os,
-    arch: found.config.arch,
-  };
 }
 
 function checkable({ references, manifest, config, blobs }: ArchiveImage): CheckedImage {
   const read = (layer: Digest): AsyncIterable<Uint8Array> =>
     createReadStream((blobs.get(layer) as StagedFile).path, { highWaterMark: READ_BYTES });
   return { name: `image "${references[0]}"`, manifest, config, read };
-}
-
-function quoted(names: readonly string[]): string {
-  return names.map((name) => `"${name}"`).join(', ');
 }

@@ -8,7 +8,8 @@ import { ClusterError } from '../../../common/errors.ts';
 import { noLog } from '../../../common/log.ts';
 import type { Digest } from '../../../common/model/ids.ts';
 import { digestOf } from '../../../common/oci/digest.ts';
-import { findImage, ManagerImages } from '../../../manager/images/manager-images.ts';
+import { findImage } from '../../../manager/images/image-records.ts';
+import { ManagerImages } from '../../../manager/images/manager-images.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { aRevision, aService, aSpec, aTemplate, CONTAINER } from '../../support/fixtures.ts';
 import {
