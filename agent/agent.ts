@@ -11,7 +11,7 @@ import { rpcChannel } from '../common/rpc.ts';
 import type { Identity } from '../common/tls/identity.ts';
 import { VERSION } from '../common/version.ts';
 import { BlobServers } from './blob-servers.ts';
-import { ExecTunnels } from './exec/tunnels.ts';
+import { execHandler } from './exec/handler.ts';
 import { connects } from './health/port-probe.ts';
 import { describeHost } from './host.ts';
 import { IdentityKeeper } from './identity.ts';
@@ -20,6 +20,7 @@ import type { BlobServer } from './image/pull.ts';
 import { compressLogs } from './logs/compressor.ts';
 import { LogPublisher } from './logs/publisher.ts';
 import type { Network } from './network/network.ts';
+import { Relays } from './relay/relays.ts';
 import type { RunnerTools } from './runner-tools.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import { DISK_FREE_MIN_BYTES, SelfTest } from './self-test.ts';
@@ -105,7 +106,7 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
     identity,
     selfTest,
     logs,
-    execs: new ExecTunnels({ runtime, containerOf: (taskId) => worker.containerOf(taskId), log }),
+    relays: new Relays({ exec: execHandler({ runtime, containerOf: (taskId) => worker.containerOf(taskId) }) }, log),
     describe,
     dial,
     clock,

@@ -14,11 +14,11 @@ import { fromEpoch, toEpoch, toNodeDescription } from '../common/wire/node.ts';
 import type { covey } from '../proto/messages.ts';
 import { Dispatcher } from '../proto/methods.ts';
 import type { RpcChannel } from '../proto/rpc-channel.ts';
-import type { ExecTunnels } from './exec/tunnels.ts';
 import type { IdentityKeeper } from './identity.ts';
 import type { LogPublisher } from './logs/publisher.ts';
 import { type Attempts, afterFailure, afterSession, FIRST_ATTEMPT, nextDial } from './managers.ts';
 import { Outbox } from './outbox.ts';
+import type { Relays } from './relay/relays.ts';
 import type { SelfTest } from './self-test.ts';
 import type { Worker } from './worker.ts';
 
@@ -32,7 +32,7 @@ export interface SessionTools {
   readonly identity: IdentityKeeper;
   readonly selfTest: SelfTest;
   readonly logs: LogPublisher;
-  readonly execs: ExecTunnels;
+  readonly relays: Relays;
   readonly describe: () => NodeDescription;
   readonly dial: (address: string, identity: Identity) => RpcChannel;
   readonly clock: Clock;
@@ -84,7 +84,7 @@ export class AgentSession {
   }
 
   async #attempt(address: string, signal: AbortSignal): Promise<Ending> {
-    const { worker, identity, selfTest, logs, execs, dial, clock } = this.#tools;
+    const { worker, identity, selfTest, logs, relays, dial, clock } = this.#tools;
     const stop = new AbortController();
     const onAbort = (): void => stop.abort(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
@@ -116,7 +116,7 @@ export class AgentSession {
       worker.listen(() => {});
       if (wasOpen) worker.contactLost();
       logs.endAll();
-      execs.endAll();
+      relays.endAll();
       outbox.end();
       stop.abort();
       channel.close();
@@ -127,8 +127,8 @@ export class AgentSession {
     message: covey.v1.ManagerMessage,
     { outbox, channel, isFirst }: { outbox: Outbox; channel: RpcChannel; isFirst: boolean },
   ): Promise<void> {
-    const { worker, logs, execs, log } = this.#tools;
-    const { welcome, assignments, reportAck, logs: request, logsEnd, exec } = message;
+    const { worker, logs, relays, log } = this.#tools;
+    const { welcome, assignments, reportAck, logs: request, logsEnd, relay, relayEnd } = message;
     if (welcome) {
       const { managers, failoverAfterMs } = welcome;
       const epoch = fromEpoch(welcome.epoch ?? {});
@@ -144,7 +144,8 @@ export class AgentSession {
     if (reportAck) outbox.acked(reportAck.sequence);
     if (request) logs.begin(request, channel);
     if (logsEnd) logs.end(logsEnd.id);
-    if (exec) execs.begin(exec, channel);
+    if (relay) relays.begin(relay, channel);
+    if (relayEnd) relays.end(relayEnd.id ?? '');
   }
 
   #hello(): covey.v1.Hello.$Properties {

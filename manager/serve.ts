@@ -9,7 +9,7 @@ import type { Log } from '../common/log.ts';
 import type { ManagerId, NodeId } from '../common/model/ids.ts';
 import { rpcServer } from '../common/rpc.ts';
 import { VERSION } from '../common/version.ts';
-import { Ca, Control, Dispatcher as DispatcherTable, Images } from '../proto/methods.ts';
+import { Ca, Control, Dispatcher as DispatcherTable, Engine, Images } from '../proto/methods.ts';
 import type { Handlers } from '../proto/rpc.ts';
 import type { RpcServer } from '../proto/rpc-server.ts';
 import { Authority } from './ca/authority.ts';
@@ -19,8 +19,6 @@ import { controlService } from './control/rpc.ts';
 import { Dispatcher } from './dispatcher/dispatcher.ts';
 import { DispatcherDoor } from './dispatcher/door.ts';
 import { removed } from './dispatcher/node-statuses.ts';
-import { ExecBroker } from './exec/broker.ts';
-import { execRoute } from './exec/route.ts';
 import { blobService } from './images/blob-service.ts';
 import { ManagerImages } from './images/manager-images.ts';
 import { PeerBlobs } from './images/peer-blobs.ts';
@@ -32,6 +30,8 @@ import { OwnCertificate } from './own-certificate.ts';
 import { ManagerPeers } from './peers.ts';
 import { reconcileLoop } from './reconcile-loop.ts';
 import { reconcilersOf } from './reconcilers.ts';
+import { RelayBroker } from './relay/broker.ts';
+import { engineService, engineSource } from './relay/engine.ts';
 import type { Reign, Store } from './store/store.ts';
 
 /** Calls under way get so long at the end. Sessions never end by themselves; agents look for another manager at once. */
@@ -126,19 +126,18 @@ async function open(parts: ManagerParts, wiring: Wiring): Promise<string> {
     },
     ask,
   });
-  const exec = execRoute({
+  const engine = engineSource({
     store,
     door,
     get ownAddress() {
       return ownAddress;
     },
-    ask: (address) => (inputs, signal) => peers.channel(address).service(Control).exec(inputs, { signal }),
+    ask: (address) => peers.channel(address).service(Engine),
   });
   const certificates = { certificates: () => certificatesOf(id, certificate, door) };
-  server.add(Control, controlService({ store, clock, images, events, health, certificates, logs, exec }), [
-    'client',
-    'manager',
-  ]);
+  const control = controlService({ store, clock, images, events, health, certificates, logs, engine });
+  server.add(Control, control, ['client', 'manager']);
+  server.add(Engine, engineService(engine), ['client', 'manager']);
   server.add(DispatcherTable, door.handlers, ['worker']);
   const peer = (address: string) => peers.channel(address).service(Images);
   const blobParts = { blobs: images.blobs, store, managerId: id, peer };
@@ -172,8 +171,8 @@ async function rule(parts: ManagerParts, door: DispatcherDoor, reign: Reign, sto
   const dispatcher = new Dispatcher({ store, reign, clock, log, skipDrain });
   const logs = new LogBroker(store, clock, (nodeId, message) => dispatcher.send(nodeId, message));
   const scope = new Scope('reign', stop);
-  const execs = new ExecBroker(store, clock, (nodeId, message) => dispatcher.send(nodeId, message));
-  door.lead({ dispatcher, logs, execs });
+  const relays = new RelayBroker(clock, (nodeId, message) => dispatcher.send(nodeId, message));
+  door.lead({ dispatcher, logs, relays });
   try {
     scope.run('dispatcher', (signal) => dispatcher.run(signal));
     scope.run('reconcilers', (signal) =>

@@ -73,8 +73,14 @@ export const Dispatcher = {
   methods: {
     session: bidi(v1.AgentMessage, v1.ManagerMessage),
     publishLogs: clientStream(v1.PublishedLog, v1.Empty),
-    tunnel: bidi(v1.TunnelOutput, v1.ExecInput),
+    relay: bidi(v1.RelayUp, v1.RelayDown),
   },
+} as const;
+
+/** What one host does for a user besides its tasks. Source: engine.proto. */
+export const Engine = {
+  name: 'covey.v1.Engine',
+  methods: { exec: bidi(v1.ExecInput, v1.ExecOutput) },
 } as const;
 
 /** Blobs for agents and other managers. Source: dispatcher.proto. */

@@ -6,9 +6,10 @@ import { fromServiceSpec } from '../../common/wire/service.ts';
 import type { covey } from '../../proto/messages.ts';
 import type { Control } from '../../proto/methods.ts';
 import type { Handlers } from '../../proto/rpc.ts';
-import type { ExecSource } from '../exec/route.ts';
+import { exec } from '../exec/exec.ts';
 import type { ManagerImages } from '../images/manager-images.ts';
 import type { LogLine, LogWish } from '../logs/broker.ts';
+import type { EngineSource } from '../relay/engine.ts';
 import { type CertificateRegister, clusterReport, joinToken, type StoreHealth } from './cluster.ts';
 import type { Context } from './context.ts';
 import type { EventFeed } from './event-feed.ts';
@@ -36,8 +37,8 @@ export interface ControlParts extends Context {
   readonly certificates: CertificateRegister;
   /** Lines from wherever the leader is. */
   readonly logs: (wish: LogWish, signal: AbortSignal) => AsyncIterable<LogLine>;
-  /** Commands in containers, through wherever the leader is. */
-  readonly exec: ExecSource;
+  /** What nodes do for users, through wherever the leader is. */
+  readonly engine: EngineSource;
 }
 
 /** The handlers of the service. */
@@ -116,7 +117,7 @@ function streams(parts: ControlParts): Part<'watchProgress' | 'watch' | 'logs' |
     },
     watch: ({ types, sinceMs }, { signal }) => parts.events.watch({ types, sinceMs }, signal) as AsyncIterable<object>,
     logs: ({ refs, follow, tail, since }, { signal }) => parts.logs({ refs, follow, tail, since }, signal),
-    exec: (inputs, { signal }) => parts.exec(inputs, signal),
+    exec: (inputs, { signal }) => exec(parts.engine, inputs, signal),
   };
 }
 

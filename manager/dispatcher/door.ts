@@ -6,8 +6,8 @@ import { ClusterError } from '../../common/errors.ts';
 import type { NodeId } from '../../common/model/ids.ts';
 import type { Dispatcher as Table } from '../../proto/methods.ts';
 import type { Call, Handlers } from '../../proto/rpc.ts';
-import type { ExecBroker } from '../exec/broker.ts';
 import type { LogBroker } from '../logs/broker.ts';
+import type { RelayBroker } from '../relay/broker.ts';
 import type { Store } from '../store/store.ts';
 import type { Dispatcher } from './dispatcher.ts';
 
@@ -15,7 +15,7 @@ import type { Dispatcher } from './dispatcher.ts';
 export interface Leadership {
   readonly dispatcher: Dispatcher;
   readonly logs: LogBroker;
-  readonly execs: ExecBroker;
+  readonly relays: RelayBroker;
 }
 
 export class DispatcherDoor {
@@ -42,7 +42,7 @@ export class DispatcherDoor {
       await this.#leading().logs.publish(nodeOf(call), messages);
       return {};
     },
-    tunnel: (messages, call) => this.#leading().execs.tunnel(nodeOf(call), messages, call.signal),
+    relay: (messages, call) => this.#leading().relays.answer(nodeOf(call), messages, call.signal),
   };
 
   #leading(): Leadership {

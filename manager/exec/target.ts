@@ -1,16 +1,14 @@
 /** Which task a user's command is for. */
 import { ClusterError } from '../../common/errors.ts';
-import type { NodeId, TaskId } from '../../common/model/ids.ts';
+import type { TaskId } from '../../common/model/ids.ts';
 import { isTerminal, type Task } from '../../common/model/task.ts';
 import { findTask } from '../control/lookup.ts';
 import { isNodeGone, nodeNameOf, serviceNameOf } from '../control/names.ts';
+import type { RelayTarget } from '../relay/target.ts';
 import type { View } from '../store/store.ts';
 
-export interface ExecTarget {
+export interface ExecTarget extends RelayTarget {
   readonly taskId: TaskId;
-  readonly nodeId: NodeId;
-  /** For people. */
-  readonly nodeName: string;
 }
 
 const SLOT_NAME = /^(.+)\.([1-9]\d*)$/;
@@ -29,15 +27,12 @@ export function execTarget(view: View, ref: string): ExecTarget {
       hint: `see \`covey service ps ${serviceNameOf(view, task)}\``,
     });
   }
-  if (isNodeGone(view, task)) throw down(ref, nodeName);
-  return { taskId: task.id, nodeId: task.nodeId, nodeName };
-}
-
-/** The node has no session. */
-export function down(ref: string, nodeName: string): ClusterError {
-  return new ClusterError('unavailable', `task "${ref}" cannot be reached: node ${nodeName} is down`, {
-    hint: 'see `covey node ls`',
-  });
+  if (isNodeGone(view, task)) {
+    throw new ClusterError('unavailable', `task "${ref}" cannot be reached: node ${nodeName} is down`, {
+      hint: 'see `covey node ls`',
+    });
+  }
+  return { taskId: task.id, nodeId: task.nodeId, nodeName, what: `task "${ref}"`, lost: 'how the command ended' };
 }
 
 function inSlot(view: View, ref: string): Task {

@@ -130,8 +130,8 @@ export class ScriptedManager {
           for await (const { lines } of messages) manager.lines.push(...(lines ?? []));
           return {};
         },
-        tunnel() {
-          throw new ClusterError('not_found', 'no command was scripted');
+        relay() {
+          throw new ClusterError('not_found', 'no call was scripted');
         },
       },
       ['worker'],

@@ -2,9 +2,10 @@ import { appendFile, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { ExecTunnels } from '../../../agent/exec/tunnels.ts';
+import { execHandler } from '../../../agent/exec/handler.ts';
 import { IdentityKeeper } from '../../../agent/identity.ts';
 import { LogPublisher } from '../../../agent/logs/publisher.ts';
+import { Relays } from '../../../agent/relay/relays.ts';
 import { SelfTest } from '../../../agent/self-test.ts';
 import { AgentSession } from '../../../agent/session.ts';
 import { AgentState } from '../../../agent/state.ts';
@@ -75,7 +76,10 @@ class Agent {
       identity: agent.identity,
       selfTest: agent.selfTest,
       logs: new LogPublisher({ runtime: host.runtime, isOver: (id) => worker.isOver(id), clock, log: noLog }),
-      execs: new ExecTunnels({ runtime: host.runtime, containerOf: (id) => worker.containerOf(id), log: noLog }),
+      relays: new Relays(
+        { exec: execHandler({ runtime: host.runtime, containerOf: (id) => worker.containerOf(id) }) },
+        noLog,
+      ),
       describe: () => aDescription('host1'),
       dial: rpcChannel,
       clock,

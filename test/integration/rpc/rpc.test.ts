@@ -55,12 +55,12 @@ async function serve(ca: KeyedCertificate): Promise<number> {
         if (lines === 0) throw new ClusterError('invalid', 'no lines');
         return {};
       },
-      async *tunnel(requests) {
-        for await (const { output } of requests) {
-          if (output?.exit) break;
-          yield { stdin: output?.stdout ?? new Uint8Array() };
+      async *relay(requests) {
+        for await (const { message, end } of requests) {
+          if (end) break;
+          yield { message: message ?? new Uint8Array() };
         }
-        for (let rows = 1; rows <= LAST_ANSWERS; rows += 1) yield { resize: { rows } };
+        for (let count = 1; count <= LAST_ANSWERS; count += 1) yield { message: Uint8Array.of(count) };
       },
     },
     ['worker'],
@@ -155,13 +155,13 @@ it('carries all answers to a caller whose requests are not read to their end', a
   const client = channel(port, await material(ca, 'worker', 'n1')).service(Dispatcher);
   const over = new AbortController();
   async function* requests() {
-    yield { output: { exit: {} } };
+    yield { end: {} };
     await aborted(over.signal);
   }
-  const rows: number[] = [];
-  for await (const { resize } of client.tunnel(requests(), { signal: AbortSignal.timeout(5_000) })) {
-    rows.push(resize?.rows ?? 0);
+  const counts: (number | undefined)[] = [];
+  for await (const { message } of client.relay(requests(), { signal: AbortSignal.timeout(5_000) })) {
+    counts.push(message?.[0]);
   }
   over.abort();
-  expect(rows).toEqual(Array.from({ length: LAST_ANSWERS }, (_, index) => index + 1));
+  expect(counts).toEqual(Array.from({ length: LAST_ANSWERS }, (_, index) => index + 1));
 });

@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import protobuf from 'protobufjs';
 import { expect, it } from 'vitest';
-import { Ca, Control, Dispatcher, Images, pathOf, type ServiceTable } from '../../../proto/methods.ts';
+import { Ca, Control, Dispatcher, Engine, Images, pathOf, type ServiceTable } from '../../../proto/methods.ts';
 
 const files = readdirSync('proto').filter((name) => name.endsWith('.proto'));
 const root = new protobuf.Root();
@@ -36,7 +36,10 @@ function declared(service: protobuf.Service): string[] {
     .sort();
 }
 
-it.each([Control, Dispatcher, Images, Ca])('lists every method of $name as its .proto file declares it', (table) => {
-  const service = root.lookupService(table.name);
-  expect(written(table)).toEqual(declared(service));
-});
+it.each([Control, Dispatcher, Engine, Images, Ca])(
+  'lists every method of $name as its .proto file declares it',
+  (table) => {
+    const service = root.lookupService(table.name);
+    expect(written(table)).toEqual(declared(service));
+  },
+);

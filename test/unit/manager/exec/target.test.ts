@@ -15,9 +15,10 @@ describe('the task of a command', () => {
     const { view } = world.store;
     const bySlot = execTarget(view, 'site.2');
     expect(bySlot).toMatchObject({ nodeId: 'n2' });
-    expect(execTarget(view, 'SITE.2')).toEqual(bySlot);
-    expect(execTarget(view, bySlot.taskId)).toEqual(bySlot);
-    expect(execTarget(view, `web.2.${bySlot.taskId}`)).toEqual(bySlot);
+    const place = { taskId: bySlot.taskId, nodeId: bySlot.nodeId, nodeName: bySlot.nodeName };
+    expect(execTarget(view, 'SITE.2')).toMatchObject(place);
+    expect(execTarget(view, bySlot.taskId)).toMatchObject(place);
+    expect(execTarget(view, `web.2.${bySlot.taskId}`)).toMatchObject(place);
   });
 
   it('in a slot is the one that runs', () => {
