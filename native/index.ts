@@ -18,8 +18,9 @@ import type { ExecAddon } from './exec.ts';
 import type { LayerAddon } from './layer.ts';
 import type { NetworkAddon } from './network.ts';
 import type { ProcessAddon } from './process.ts';
+import type { TreeAddon } from './tree.ts';
 
-interface Subjects extends CgroupAddon, ContainerAddon, ExecAddon, LayerAddon, NetworkAddon, ProcessAddon {}
+interface Subjects extends CgroupAddon, ContainerAddon, ExecAddon, LayerAddon, NetworkAddon, ProcessAddon, TreeAddon {}
 
 /**
  * Every function, in the order in which the addon registers them: src/bind_*.cc by name, each from top to bottom. What is
@@ -73,6 +74,9 @@ export const FUNCTIONS = [
   'processAlive',
   'signal',
   'notify',
+  'treeWalk',
+  'treeLookUp',
+  'treeNames',
 ] as const satisfies readonly (keyof Subjects)[];
 
 export type Addon = Pick<Subjects, (typeof FUNCTIONS)[number]>;

@@ -52,17 +52,45 @@ export class LayerFolders {
    * One call at a time for a DiffID.
    */
   async make(diffId: Digest, fill: (dir: string) => Promise<void>): Promise<void> {
+    await this.#fill(`layer ${diffId}`, async (dir) => {
+      await fill(dir);
+      await this.#show(dir, diffId);
+    });
+  }
+
+  /** The same for a layer whose DiffID `fill` finds out. When it is here already, the new folder is dropped. */
+  async add(fill: (dir: string) => Promise<Digest>): Promise<Digest> {
+    let diffId: Digest | undefined;
+    await this.#fill('a new layer', async (dir) => {
+      diffId = await fill(dir);
+      if (await this.has(diffId)) return await native().removeTree(dir);
+      await this.#show(dir, diffId);
+    });
+    return diffId as Digest;
+  }
+
+  async #fill(name: string, work: (dir: string) => Promise<void>): Promise<void> {
     const dir = join(this.#dir, `new-${randomBytes(8).toString('hex')}`);
     try {
       await mkdir(dir);
       // The root's own mode, unless the layer has an entry for it; mkdir's would depend on the umask.
       await chmod(dir, 0o755);
-      await fill(dir);
-      await writeFile(`${this.pathOf(diffId)}${UNSYNCED}`, native().bootId(), { mode: 0o600 });
-      await rename(dir, this.pathOf(diffId));
+      await work(dir);
     } catch (cause) {
       await native().removeTree(dir);
-      throw diskError(`layer ${diffId}`, cause);
+      throw diskError(name, cause);
+    }
+  }
+
+  async #show(dir: string, diffId: Digest): Promise<void> {
+    await writeFile(`${this.pathOf(diffId)}${UNSYNCED}`, native().bootId(), { mode: 0o600 });
+    try {
+      await rename(dir, this.pathOf(diffId));
+    } catch (cause) {
+      const { code } = cause as NodeJS.ErrnoException;
+      // Another has brought the same layer in the meantime.
+      if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw cause;
+      await native().removeTree(dir);
     }
     this.#syncLater(diffId);
   }

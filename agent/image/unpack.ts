@@ -53,7 +53,7 @@ const ARCHIVE_FAULTS = [
  */
 export async function unpackLayer(unpacking: Unpacking, signal: AbortSignal): Promise<Unpacked> {
   const folder = await open(unpacking.dir, 'r');
-  const writer = new Writer(folder, unpacking.name);
+  const writer = new FolderWriter(folder, unpacking.name);
   let devices = 0;
   try {
     for (;;) {
@@ -73,7 +73,7 @@ export async function unpackLayer(unpacking: Unpacking, signal: AbortSignal): Pr
   }
 }
 
-async function add(writer: Writer, entry: LayerEntry, unpacking: Unpacking): Promise<void> {
+async function add(writer: FolderWriter, entry: LayerEntry, unpacking: Unpacking): Promise<void> {
   if (entry.kind === 'device') return;
   if (entry.kind === 'whiteout' || entry.kind === 'opaque') {
     return writer.add({ ...BLANK, kind: LAYER_OP[entry.kind], path: entry.path });
@@ -126,8 +126,8 @@ function isKept([name]: Xattr): boolean {
   return name.startsWith('user.') || name === 'security.capability';
 }
 
-/** Gathers steps and writes them, one batch behind the reader. */
-class Writer {
+/** Gathers steps and writes them, one batch behind whoever adds them. */
+export class FolderWriter {
   readonly #folder: FileHandle;
   readonly #name: string;
   /** Folders' times are set last: everything put into a folder changes them. */

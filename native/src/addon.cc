@@ -12,12 +12,14 @@ void RegisterExec(Napi::Object exports);
 void RegisterLayer(Napi::Object exports);
 void RegisterNetwork(Napi::Object exports);
 void RegisterProcess(Napi::Object exports);
+void RegisterTree(Napi::Object exports);
 
 namespace {
 
 using Register = void (*)(Napi::Object);
 constexpr Register kSubjects[] = {
-    RegisterCgroup, RegisterContainer, RegisterExec, RegisterLayer, RegisterNetwork, RegisterProcess,
+    RegisterCgroup,  RegisterContainer, RegisterExec, RegisterLayer,
+    RegisterNetwork, RegisterProcess,   RegisterTree,
 };
 
 Napi::Object Init(Napi::Object exports) {

@@ -11,6 +11,7 @@ import { digestOf } from '../../../common/oci/digest.ts';
 import { LayerReader } from '../../../common/oci/layer.ts';
 import { native } from '../../../native/index.ts';
 import { streamOf, type TarPart, tarOf } from '../../support/tar.ts';
+import { describeTree, MAKE_TREE, xattrsOf } from '../../support/trees.ts';
 
 const never = new AbortController().signal;
 let dir: string;
@@ -30,50 +31,6 @@ async function unpack(tar: Uint8Array): Promise<string> {
 }
 
 const unpackParts = (parts: readonly TarPart[]): Promise<string> => unpack(tarOf(parts));
-
-/** Every path with all that tar keeps of it; hard links by their first name. In Python, because Node has no xattrs and file names here are no text. */
-const describeTree = (root: string): string => execFileSync('python3', ['-c', DESCRIBE, root], { encoding: 'utf8' });
-const DESCRIBE = `
-import hashlib, os, stat, sys
-root, first = os.fsencode(sys.argv[1]), {}
-def show(path):
-    full = os.path.join(root, path)
-    s = os.lstat(full)
-    body = hashlib.sha256(open(full, 'rb').read()).hexdigest() if stat.S_ISREG(s.st_mode) else ''
-    target = os.readlink(full) if stat.S_ISLNK(s.st_mode) else ''
-    print(path, oct(s.st_mode), s.st_uid, s.st_gid, s.st_mtime_ns, body, target, first.setdefault(s.st_ino, path))
-    if stat.S_ISDIR(s.st_mode):
-        for name in sorted(os.listdir(full)): show(os.path.join(path, name))
-show(b'.')
-`;
-
-const xattrsOf = (root: string): string => execFileSync('python3', ['-c', XATTRS, root], { encoding: 'utf8' });
-const XATTRS = `
-import os, sys
-root = os.fsencode(sys.argv[1])
-for folder, names, files in sorted(os.walk(root)):
-    for name in [b'.'] + sorted(names + files):
-        path = os.path.join(folder, name)
-        for key in sorted(os.listxattr(path, follow_symlinks=False)):
-            print(os.path.relpath(path, root).decode('latin1'), key, os.getxattr(path, key, follow_symlinks=False).hex())
-`;
-
-const MAKE_TREE = `
-set -e
-mkdir -p usr/bin etc empty "sp ace" deep/$(printf 'd%.0s' $(seq 1 120))/$(printf 'e%.0s' $(seq 1 120))
-printf hello > usr/bin/tool; chmod 4755 usr/bin/tool; ln usr/bin/tool usr/bin/same; ln -s ../usr/bin/tool etc/link; ln -s /abs/where etc/abs
-head -c 3000000 /dev/urandom > etc/big; chmod 0640 etc/big; chown 12:34 etc/big; : > etc/none
-printf long > deep/$(printf 'd%.0s' $(seq 1 120))/$(printf 'e%.0s' $(seq 1 120))/file
-mkfifo pipe; chmod 0622 pipe; mkdir tmp; chmod 1777 tmp; chown -h 7:8 etc/link; chmod 2750 empty; chown 3000000:3000001 empty
-python3 - <<'P'
-import os
-os.setxattr('etc/none', 'user.note', b'\\x00\\xff=\\n')
-os.setxattr('usr/bin/tool', 'security.capability', bytes.fromhex('0100000200200000000000000000000000000000'))
-os.setxattr('tmp', 'user.folder', b'yes')
-open(b'etc/\\xff\\xfe', 'w').write('odd name')
-P
-touch -d '2001-02-03T04:05:06.789012345Z' etc/big; touch -h -d '1999-01-01T00:00:00.5Z' etc/link; touch -d '1960-01-01T00:00:00Z' etc/none; touch -d '2002-02-02T02:02:02.2Z' etc usr usr/bin tmp deep .
-`;
 
 describe('unpacking a layer', () => {
   it.each([['pax'], ['gnu']])(
