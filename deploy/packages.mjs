@@ -12,6 +12,7 @@ export const RUNTIME_PACKAGES = [
   'libnftables-dev', // load balancing rules in process
   'iproute2', // hosts as network namespaces
   'nftables',
+  'zstd', // layers packed with it
   'util-linux', // setpriv, nsenter, unshare
 ];
 

@@ -2,22 +2,38 @@
 import { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { ClusterError, messageOf } from '../errors.ts';
+import { unzstd } from './unzstd.ts';
+
+export type Packing = 'gzip' | 'zstd' | 'plain';
 
 const GZIP = [0x1f, 0x8b];
+const ZSTD = [0x28, 0xb5, 0x2f, 0xfd];
+/** Behind a first byte of 0x50 to 0x5f: a frame to be passed over, with which tools that seek in zstd begin. Source: RFC 8878, 3.1.2. */
+const ZSTD_SKIPPED = [0x2a, 0x4d, 0x18];
 const OTHERS: readonly (readonly [name: string, magic: readonly number[]])[] = [
-  ['zstd', [0x28, 0xb5, 0x2f, 0xfd]],
   ['bzip2', [0x42, 0x5a, 0x68]],
   ['xz', [0xfd, 0x37, 0x7a, 0x58, 0x5a]],
 ];
 /** zlib's output is handed on in pieces of this size; its default of 16 KiB costs a turn of the loop each. */
 const CHUNK_BYTES = 256 * 1024;
 
+/** Enough bytes for `packingOf`. */
+export const MAGIC_BYTES = 8;
+
+/** How bytes that begin so are packed. */
+export function packingOf(head: Uint8Array): Packing {
+  if (startsWith(head, GZIP)) return 'gzip';
+  const isSkipped = ((head[0] ?? 0) & 0xf0) === 0x50 && startsWith(head.subarray(1), ZSTD_SKIPPED);
+  return isSkipped || startsWith(head, ZSTD) ? 'zstd' : 'plain';
+}
+
 /**
- * Unpacks gzip, passes anything else on; told by the first bytes, because media types and file names are often wrong.
+ * Unpacks gzip and zstd, passes anything else on; told by the first bytes, because media types and file names are often wrong.
  * `source` is read whole unless the reader leaves early.
  *
  * @param name  what errors call it
- * @throws ClusterError `invalid` for a broken or cut off gzip and for packings that are not understood; what `source` throws
+ * @throws ClusterError `invalid` for a broken or cut off gzip or zstd and for packings that are not understood, `unavailable` when
+ *   the program for zstd cannot be run; what `source` throws
  */
 export async function* inflated(source: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Uint8Array> {
   const chunks = source[Symbol.asyncIterator]();
@@ -26,12 +42,20 @@ export async function* inflated(source: AsyncIterable<Uint8Array>, name: string)
     for (const [packing, magic] of OTHERS) {
       if (!startsWith(head, magic)) continue;
       throw new ClusterError('invalid', `${name} is packed with ${packing}`, {
-        hint: 'only gzip and plain tar are understood',
+        hint: 'only gzip, zstd and plain tar are understood',
       });
     }
     const whole = from(head, chunks);
-    if (startsWith(head, GZIP)) yield* gunzipped(whole, name);
-    else yield* whole;
+    switch (packingOf(head)) {
+      case 'gzip':
+        yield* gunzipped(whole, name);
+        return;
+      case 'zstd':
+        yield* unzstd(whole, name);
+        return;
+      case 'plain':
+        yield* whole;
+    }
   } finally {
     await chunks.return?.();
   }
@@ -39,7 +63,7 @@ export async function* inflated(source: AsyncIterable<Uint8Array>, name: string)
 
 async function readHead(chunks: AsyncIterator<Uint8Array>): Promise<Buffer> {
   let head: Buffer = Buffer.alloc(0);
-  while (head.length < 8) {
+  while (head.length < MAGIC_BYTES) {
     const next = await chunks.next();
     if (next.done === true) break;
     head = Buffer.concat([head, next.value]);
@@ -80,6 +104,6 @@ async function* gunzipped(source: AsyncIterable<Uint8Array>, name: string): Asyn
   }
 }
 
-function startsWith(head: Buffer, magic: readonly number[]): boolean {
+function startsWith(head: Uint8Array, magic: readonly number[]): boolean {
   return head.length >= magic.length && magic.every((byte, index) => head[index] === byte);
 }

@@ -30,6 +30,7 @@ export const MANIFEST_TYPE = 'application/vnd.oci.image.manifest.v1+json';
 export const CONFIG_TYPE = 'application/vnd.oci.image.config.v1+json';
 export const LAYER_TAR_TYPE = 'application/vnd.oci.image.layer.v1.tar';
 export const LAYER_GZIP_TYPE = 'application/vnd.oci.image.layer.v1.tar+gzip';
+export const LAYER_ZSTD_TYPE = 'application/vnd.oci.image.layer.v1.tar+zstd';
 const INDEX_TYPES = [
   'application/vnd.oci.image.index.v1+json',
   'application/vnd.docker.distribution.manifest.list.v2+json',
@@ -41,8 +42,10 @@ const CONFIG_TYPES = [CONFIG_TYPE, 'application/vnd.docker.container.image.v1+js
 const LAYER_TYPES = [
   LAYER_TAR_TYPE,
   LAYER_GZIP_TYPE,
+  LAYER_ZSTD_TYPE,
   'application/vnd.docker.image.rootfs.diff.tar',
   'application/vnd.docker.image.rootfs.diff.tar.gzip',
+  'application/vnd.docker.image.rootfs.diff.tar.zstd',
 ];
 
 /** A manifest, index or config larger than this is no such thing. Source: distribution-spec, "4 MiB or more" for manifests. */
@@ -135,8 +138,7 @@ function descriptor(json: ImageJson, sizeMax: number): Descriptor {
 }
 
 function unknown(what: string, mediaType: string): ClusterError {
-  const zstd = mediaType.includes('zstd');
   return new ClusterError('invalid', `${what} has the unknown media type "${mediaType.slice(0, 200)}"`, {
-    hint: zstd ? 'export the image with gzip layers' : 'OCI images and Docker schema 2 are understood',
+    hint: 'OCI images and Docker schema 2 are understood',
   });
 }

@@ -9,6 +9,7 @@ import { ClusterError } from '../../common/errors.ts';
 import type { Digest } from '../../common/model/ids.ts';
 import { type ConfigFile, LAYERS_MAX, parseConfig } from '../../common/oci/config.ts';
 import { digestOf } from '../../common/oci/digest.ts';
+import { MAGIC_BYTES, packingOf } from '../../common/oci/inflate.ts';
 import { ImageJson } from '../../common/oci/json.ts';
 import {
   CONFIG_TYPE,
@@ -19,6 +20,7 @@ import {
   JSON_BYTES_MAX,
   LAYER_GZIP_TYPE,
   LAYER_TAR_TYPE,
+  LAYER_ZSTD_TYPE,
   MANIFEST_TYPE,
   type Manifest,
   parseIndex,
@@ -162,11 +164,13 @@ function descriptorOf(mediaType: string, file: StagedFile): { mediaType: string;
   return { mediaType, digest: file.digest, size: file.size };
 }
 
+const LAYER_TYPES = { gzip: LAYER_GZIP_TYPE, zstd: LAYER_ZSTD_TYPE, plain: LAYER_TAR_TYPE } as const;
+
 async function layerType(file: StagedFile): Promise<string> {
   const handle = await open(file.path, 'r');
   try {
-    const { buffer } = await handle.read(Buffer.alloc(2), 0, 2, 0);
-    return buffer[0] === 0x1f && buffer[1] === 0x8b ? LAYER_GZIP_TYPE : LAYER_TAR_TYPE;
+    const { buffer } = await handle.read(Buffer.alloc(MAGIC_BYTES), 0, MAGIC_BYTES, 0);
+    return LAYER_TYPES[packingOf(buffer)];
   } finally {
     await handle.close();
   }

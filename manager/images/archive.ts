@@ -1,5 +1,5 @@
 /**
- * Reads an uploaded image archive. Comes in: the bytes of an OCI layout or of `docker save`, gzip or plain. Goes out: its
+ * Reads an uploaded image archive. Comes in: the bytes of an OCI layout or of `docker save`, plain or packed. Goes out: its
  * JSON documents and every other file, each in a private folder with its digest. What the files mean is archive-images.ts's
  * business; nothing here is stored for good.
  */

@@ -49,6 +49,7 @@ const KINDS: readonly Kind[] = [
 const PACKINGS = [
   { name: 'plain', ending: 'tar', pack: undefined },
   { name: 'gzip', ending: 'tar.gz', pack: 'gzip -6 -k -c' },
+  { name: 'zstd', ending: 'tar.zst', pack: 'zstd -3 -q -c' },
 ] as const;
 
 interface Layer {

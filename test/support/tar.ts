@@ -1,4 +1,5 @@
 /** Tars as no sound tool would write them, header by header. */
+import { execFileSync } from 'node:child_process';
 
 export interface TarPart {
   readonly path: string;
@@ -58,6 +59,11 @@ export function headerOf(part: TarPart, size: number): Buffer {
 
 function padded(body: Buffer): Buffer {
   return Buffer.concat([body, Buffer.alloc((BLOCK - (body.length % BLOCK)) % BLOCK)]);
+}
+
+/** Packed by Debian's program. */
+export function zstdOf(bytes: Uint8Array, ...options: readonly string[]): Buffer {
+  return execFileSync('zstd', ['--quiet', '--stdout', ...options], { input: bytes, maxBuffer: 2 ** 30 });
 }
 
 /** Bytes as a stream in pieces of `size`. */

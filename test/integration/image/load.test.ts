@@ -8,6 +8,7 @@ import { ClusterError } from '../../../common/errors.ts';
 import { noLog } from '../../../common/log.ts';
 import type { Digest } from '../../../common/model/ids.ts';
 import { digestOf } from '../../../common/oci/digest.ts';
+import { LAYER_ZSTD_TYPE } from '../../../common/oci/manifest.ts';
 import { findImage } from '../../../manager/images/image-records.ts';
 import { ManagerImages } from '../../../manager/images/manager-images.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
@@ -23,7 +24,7 @@ import {
 } from '../../support/image-archive.ts';
 import { MemoryStore } from '../../support/memory-store.ts';
 import { noRegistry } from '../../support/registry.ts';
-import { streamOf, type TarPart, tarOf } from '../../support/tar.ts';
+import { streamOf, type TarPart, tarOf, zstdOf } from '../../support/tar.ts';
 
 const never = new AbortController().signal;
 const PLAIN: ImageSpec = { layers: [layer([{ path: 'server', body: 'binary', mode: 0o755 }])] };
@@ -70,6 +71,16 @@ describe('loading an image archive', () => {
     expect(store.view.get('image', 'web:1')?.value).toEqual(image);
     expect(images.list()).toEqual([image]);
     expect(await readdir(images.blobs.incoming)).toEqual([]);
+  });
+
+  it('takes layers and archives packed with zstd', async () => {
+    const packed = { ...layer([{ path: 'server', body: 'other' }]), mediaType: LAYER_ZSTD_TYPE };
+    const image = imageOf({ layers: [{ ...packed, blob: zstdOf(packed.tar) }] });
+    expect((await load(zstdOf(archiveOf(image)))).map(({ digest }) => digest)).toEqual([image.digest]);
+    const [saved] = await load(
+      dockerSaveOf({ reference: 'old:1', layers: [{ tar: zstdOf(packed.tar), diffId: digestOf(packed.tar) }] }),
+    );
+    expect(await images.blobs.text(saved?.digest as Digest, 10_000)).toContain(LAYER_ZSTD_TYPE);
   });
 
   it('takes the archive gzipped as well', async () => {
@@ -233,10 +244,10 @@ describe('loading an image archive', () => {
   it('refuses what it does not know or cannot run, saying what it found', async () => {
     await refusedImage({ ...PLAIN, arch: 'riscv64' }, /image "web:1" is for linux\/riscv64, not for/);
     await refusedImage({ ...PLAIN, os: 'windows' }, /is for windows\//);
-    const zstd = 'application/vnd.oci.image.layer.v1.tar+zstd';
+    const xz = 'application/vnd.oci.image.layer.v1.tar+xz';
     await refusedImage(
-      { layers: [{ ...layer([]), mediaType: zstd }] },
-      /unknown media type "application\/vnd.oci.image.layer.v1.tar\+zstd"/,
+      { layers: [{ ...layer([]), mediaType: xz }] },
+      /unknown media type "application\/vnd.oci.image.layer.v1.tar\+xz"/,
     );
     await refusedImage({ layers: [] }, /layers is empty/);
     await refusedImage({ ...PLAIN, config: { Env: 'A=b' } }, /config\.Env is not a list/);

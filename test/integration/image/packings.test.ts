@@ -1,0 +1,134 @@
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { gzipSync } from 'node:zlib';
+import { describe, expect, it } from 'vitest';
+import { ClusterError } from '../../../common/errors.ts';
+import { digestOf } from '../../../common/oci/digest.ts';
+import { LayerReader } from '../../../common/oci/layer.ts';
+import { unzstd } from '../../../common/oci/unzstd.ts';
+import { streamOf, tarOf, zstdOf } from '../../support/tar.ts';
+import { until } from '../../support/until.ts';
+
+const TAR = tarOf([
+  { path: 'usr/', type: '5' },
+  {
+    path: 'usr/program',
+    body: Array.from({ length: 3_000 }, (_, line) => `line ${(line * 7_919) % 3_001}\n`).join(''),
+  },
+  { path: 'usr/link', type: '2', link: 'program' },
+]);
+const PACKED: readonly (readonly [name: string, bytes: Buffer])[] = [
+  ['plain', TAR],
+  ['gzip', gzipSync(TAR)],
+  ['zstd', zstdOf(TAR)],
+];
+const SKIPPED = Buffer.from('5a2a4d1803000000414243', 'hex');
+
+/** The names of a layer that is proved to be TAR. */
+async function namesOf(source: AsyncIterable<Uint8Array>): Promise<readonly string[]> {
+  const reader = new LayerReader(source, 'layer L');
+  try {
+    const names: string[] = [];
+    for (let entry = await reader.next(); entry !== undefined; entry = await reader.next()) names.push(entry.path);
+    reader.prove(digestOf(TAR));
+    return names;
+  } finally {
+    await reader.close();
+  }
+}
+
+const NAMES = ['usr', 'usr/program', 'usr/link'];
+
+/** Programs that this process has started and not ended. */
+function zstdsOfOurs(): readonly string[] {
+  return readdirSync('/proc').filter((name) => {
+    try {
+      const stat = readFileSync(`/proc/${name}/stat`, 'utf8');
+      return stat.includes('(zstd)') && stat.slice(stat.lastIndexOf(')')).split(' ')[2] === String(process.pid);
+    } catch {
+      return false;
+    }
+  });
+}
+
+describe.each(PACKED)('a layer packed as %s', (packing, bytes) => {
+  it.each([1, 700, 1 << 20])('is read from pieces of %i bytes', async (size) => {
+    expect(await namesOf(streamOf(bytes, size))).toEqual(NAMES);
+  });
+
+  it('is refused wherever it is cut off', async () => {
+    for (const length of [1, 4, 9, 600, bytes.length - 1_600, bytes.length - 5].filter((each) => each > 0)) {
+      await expect(namesOf(streamOf(bytes.subarray(0, length)))).rejects.toMatchObject({ code: 'invalid' });
+    }
+  });
+
+  it('is never taken for another when a bit of it has flipped', async () => {
+    for (let turn = 0; turn < 24; turn += 1) {
+      const at = Math.floor((bytes.length * turn) / 24);
+      const flipped = Buffer.from(bytes);
+      flipped[at] = (flipped[at] as number) ^ (1 << (turn % 8));
+      try {
+        // A bit of gzip's own header, as its time, changes nothing of what it holds.
+        expect(await namesOf(streamOf(flipped)), `bit ${turn % 8} of byte ${at}`).toEqual(NAMES);
+      } catch (error) {
+        expect(error).toBeInstanceOf(ClusterError);
+        expect(error, packing).toMatchObject({ code: 'invalid' });
+      }
+    }
+  });
+
+  it('ends with what its source ends with', async () => {
+    const source = async function* (): AsyncGenerator<Uint8Array> {
+      yield bytes.subarray(0, bytes.length / 2);
+      throw new ClusterError('unavailable', 'the line broke');
+    };
+    await expect(namesOf(source())).rejects.toThrow('the line broke');
+  });
+});
+
+describe('zstd', () => {
+  it('may come in several frames, and in frames to be passed over', async () => {
+    const frames = Buffer.concat([
+      SKIPPED,
+      zstdOf(TAR.subarray(0, 5_000)),
+      SKIPPED,
+      zstdOf(TAR.subarray(5_000)),
+      SKIPPED,
+    ]);
+    expect(await namesOf(streamOf(frames))).toEqual(NAMES);
+  });
+
+  it('that wants more than 128 MiB of memory is refused', async () => {
+    // Of a stream zstd does not know the end: it takes the window that it was told.
+    const large = zstdOf(TAR, '--long=28', '--single-thread');
+    await expect(namesOf(streamOf(large))).rejects.toThrow('layer L is packed with a zstd window of more than 128 MiB');
+    expect(await namesOf(streamOf(zstdOf(TAR, '--long=27')))).toEqual(NAMES);
+  });
+
+  it('says why it cannot be read', async () => {
+    const cut = zstdOf(TAR).subarray(0, 1_000);
+    await expect(namesOf(streamOf(cut))).rejects.toThrow('layer L is a broken zstd: Read error (39) : premature end');
+  });
+
+  it('without its program says what to install, and is tried again', async () => {
+    const path = process.env['PATH'];
+    process.env['PATH'] = '/nowhere';
+    try {
+      await expect(namesOf(streamOf(PACKED[2]?.[1] as Buffer))).rejects.toMatchObject({
+        code: 'unavailable',
+        hint: 'install the package zstd on this host',
+      });
+    } finally {
+      process.env['PATH'] = path;
+    }
+  });
+
+  it('leaves no program behind when its reader has seen enough', async () => {
+    const zeros = execFileSync('sh', ['-c', 'head -c 64M /dev/zero | zstd -q -c']);
+    for await (const chunk of unzstd(streamOf(zeros), 'layer L')) {
+      expect(chunk.length).toBeGreaterThan(0);
+      break;
+    }
+    await until('no zstd is left', 10_000, () => zstdsOfOurs().length === 0);
+  });
+});
