@@ -134,14 +134,15 @@ async function open(parts: ManagerParts, wiring: Wiring): Promise<string> {
     },
     ask: (address) => peers.channel(address).service(Engine),
   });
-  const certificates = { certificates: () => certificatesOf(id, certificate, door) };
-  const control = controlService({ store, clock, images, events, health, certificates, logs, engine });
-  server.add(Control, control, ['client', 'manager']);
-  server.add(Engine, engineService(engine), ['client', 'manager']);
-  server.add(DispatcherTable, door.handlers, ['worker']);
   const peer = (address: string) => peers.channel(address).service(Images);
   const blobParts = { blobs: images.blobs, store, managerId: id, peer };
   const copies = new PeerBlobs(blobParts);
+  const fetchBlob = copies.fetch.bind(copies);
+  const certificates = { certificates: () => certificatesOf(id, certificate, door) };
+  const control = controlService({ store, clock, images, fetchBlob, events, health, certificates, logs, engine });
+  server.add(Control, control, ['client', 'manager']);
+  server.add(Engine, engineService(engine), ['client', 'manager']);
+  server.add(DispatcherTable, door.handlers, ['worker']);
   scope.run('image copies', (signal) => copies.keepCopies(clock, log, signal));
   const blobs = blobService(blobParts, copies);
   server.add(Images, onlyOfMembers(store, blobs), ['worker', 'manager']);

@@ -8,12 +8,13 @@ import type { Control } from '../../proto/methods.ts';
 import type { Handlers } from '../../proto/rpc.ts';
 import { exec } from '../exec/exec.ts';
 import type { ManagerImages } from '../images/manager-images.ts';
+import type { SaveSource } from '../images/save.ts';
 import type { LogLine, LogWish } from '../logs/broker.ts';
 import type { EngineSource } from '../relay/engine.ts';
 import { type CertificateRegister, clusterReport, joinToken, type StoreHealth } from './cluster.ts';
 import type { Context } from './context.ts';
 import type { EventFeed } from './event-feed.ts';
-import { pullMessages } from './images.ts';
+import { archiveMessages, importImage, pullMessages } from './images.ts';
 import { findNode, findService } from './lookup.ts';
 import {
   clusterMessage,
@@ -21,6 +22,7 @@ import {
   nodeMessage,
   nodeMessages,
   progressMessage,
+  removedMessage,
   serviceMessage,
   taskMessage,
 } from './messages.ts';
@@ -32,6 +34,8 @@ import { listTasks } from './tasks.ts';
 /** Everything that the verbs need besides the store. */
 export interface ControlParts extends Context {
   readonly images: ManagerImages;
+  /** Brings a blob here from another manager. */
+  readonly fetchBlob: SaveSource['fetch'];
   readonly events: EventFeed;
   readonly health: StoreHealth;
   readonly certificates: CertificateRegister;
@@ -93,20 +97,32 @@ function nodes(parts: ControlParts): Part<'getNode' | 'listNodes' | 'updateNode'
 
 function images(
   parts: ControlParts,
-): Part<'loadImage' | 'pullImage' | 'listImages' | 'inspectImage' | 'tagImage' | 'removeImage'> {
+): Part<
+  | 'loadImage'
+  | 'pullImage'
+  | 'listImages'
+  | 'inspectImage'
+  | 'tagImage'
+  | 'removeImage'
+  | 'saveImages'
+  | 'importImage'
+  | 'pruneImages'
+> {
   return {
     loadImage: async (requests, { signal }) => imageMessages(await parts.images.load(chunksOf(requests), signal)),
     pullImage: ({ reference }, { signal }) => pullMessages(parts.images, reference, signal),
-    listImages: async () => imageMessages(parts.images.list()),
+    listImages: async ({ untagged }) => imageMessages(untagged ? parts.images.untagged() : parts.images.list()),
     inspectImage: async ({ ref }) => {
       const { image, references, manifest, config } = await parts.images.describe(ref);
       return { image: toImage(image), references: [...references], manifest, config };
     },
     tagImage: async ({ source, target }, { signal }) => toImage(await parts.images.tag(source, target, signal)),
-    removeImage: async ({ ref }, { signal }) => {
-      await parts.images.remove(ref, signal);
-      return {};
-    },
+    removeImage: async ({ ref, force }, { signal }) =>
+      removedMessage(await parts.images.remove(ref, { force }, signal)),
+    saveImages: ({ refs }, { signal }) => archiveMessages(parts, refs, signal),
+    importImage: async (requests, { signal }) => toImage(await importImage(parts.images, requests, signal)),
+    pruneImages: async ({ all, until, labels, labelsNot }, { signal }) =>
+      removedMessage(await parts.images.prune({ all, until, labels, labelsNot }, signal)),
   };
 }
 
