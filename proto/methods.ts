@@ -86,10 +86,14 @@ export const Engine = {
   methods: { exec: bidi(v1.ExecInput, v1.ExecOutput) },
 } as const;
 
-/** Blobs for agents and other managers. Source: dispatcher.proto. */
+/** Images and their blobs, for agents and other managers. Source: dispatcher.proto. */
 export const Images = {
   name: 'covey.v1.Images',
-  methods: { fetchBlob: serverStream(v1.FetchBlobRequest, v1.BlobChunk) },
+  methods: {
+    fetchBlob: serverStream(v1.FetchBlobRequest, v1.BlobChunk),
+    putImage: bidi(v1.PutImageInput, v1.PutImageOutput),
+    resolveImage: unary(v1.ResolveImageRequest, v1.Image),
+  },
 } as const;
 
 /** Certificates. Source: ca.proto. */

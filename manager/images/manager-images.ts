@@ -32,6 +32,7 @@ import { type CheckedImage, checkLayers } from './layer-check.ts';
 import { Mutex } from './mutex.ts';
 import { Pins } from './pins.ts';
 import { type BlobProgress, ImagePuller, type Repository } from './pull.ts';
+import { type ImagePut, takeImage } from './put.ts';
 import { fitsLabels, type PruneWish, prunable, removable } from './removal.ts';
 import { tagImage } from './tag.ts';
 import { isUntagged, usersOf } from './usage.ts';
@@ -162,6 +163,27 @@ export class ManagerImages {
     } finally {
       release();
       await repository.close();
+    }
+  }
+
+  /**
+   * Takes an image that a host has made, blob by blob; whole or not at all. Its names are given as by `load`.
+   *
+   * @throws ClusterError `invalid` naming what is wrong, `exhausted`
+   */
+  async put(put: ImagePut, signal: AbortSignal): Promise<Image> {
+    const { clock, log } = this.#options;
+    const startedAt = clock.now();
+    const { pin, release } = this.pins.hand();
+    try {
+      const limits = this.#options.layerLimits ?? LAYER_LIMITS;
+      const whole = await takeImage({ ...put, pin, limits, blobs: this.blobs, filler: this.#puller }, signal);
+      const images = put.references.map((reference) => imageOf(whole, reference, startedAt));
+      await this.#storing.run(() => this.#records.add(images, signal), signal);
+      log.info({ images: put.references, digest: whole.digest, ms: clock.now() - startedAt }, 'image put');
+      return images[0] as Image;
+    } finally {
+      release();
     }
   }
 
