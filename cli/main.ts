@@ -8,6 +8,7 @@ import { addClusterCommands } from './commands/cluster.ts';
 import { addEventsCommand } from './commands/events.ts';
 import { addExecCommand } from './commands/exec.ts';
 import { addImageCommands } from './commands/image.ts';
+import { addLoginCommands } from './commands/login.ts';
 import { addNodeCommands } from './commands/node.ts';
 import { addServiceCommands } from './commands/service.ts';
 import { EXIT } from './exit.ts';
@@ -30,6 +31,7 @@ function build(): Command {
   addClusterCommands(program);
   addEventsCommand(program);
   addExecCommand(program);
+  addLoginCommands(program);
   overrideExits(program);
   return program;
 }

@@ -1,15 +1,17 @@
 #!/usr/bin/env node
 /** `covey-manager`: reads its settings, opens its store, serves until it is told to stop. */
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemClock } from '../common/clock.ts';
 import { helpText, loadConfig } from '../common/config.ts';
-import { ClusterError, explain, toClusterError } from '../common/errors.ts';
+import { ClusterError, explain, messageOf, toClusterError } from '../common/errors.ts';
 import { aborted } from '../common/iterate.ts';
 import { Scope } from '../common/lifecycle.ts';
 import { type LogLevel, makeLog } from '../common/log.ts';
 import { stopSignal } from '../common/stop-signal.ts';
 import { advertised } from './advertise.ts';
 import { takeDirectory } from './directory.ts';
+import { parseMirrors } from './images/mirrors.ts';
 import { initCluster } from './init.ts';
 import { openStore } from './open-store.ts';
 import { serve } from './serve.ts';
@@ -19,6 +21,7 @@ import { storeHealth } from './store-health.ts';
 
 const USAGE = 'run | init [SETTINGS]';
 const SOURCES = { program: 'covey-manager', env: process.env, defaultFile: '/etc/covey/manager.json' };
+const LOGIN_KEY_BYTES_MIN = 32;
 const EXIT = { error: 1, usage: 2 } as const;
 
 async function main(argv: readonly string[]): Promise<void> {
@@ -42,6 +45,12 @@ async function run(config: ManagerConfig): Promise<void> {
   const log = makeLog({ program: 'covey-manager', level: config['log-level'] as LogLevel });
   const scope = new Scope('covey-manager', stopSignal());
   const clock = systemClock;
+  const registries = {
+    insecure: config['insecure-registry'],
+    certs: config['registry-certs'],
+    mirrors: parseMirrors(config['registry-mirror']),
+  };
+  const loginKey = await readLoginKey(config['registry-login-key']);
   try {
     const directory = await takeDirectory(config['state-dir'], clock, scope.signal);
     scope.own('directory', directory, (each) => each.release());
@@ -55,7 +64,8 @@ async function run(config: ManagerConfig): Promise<void> {
       listen: config.listen,
       advertise: () => advertised(config),
       imagesDir: join(config['state-dir'], 'images'),
-      registries: { insecure: config['insecure-registry'], certs: config['registry-certs'] },
+      registries,
+      ...(loginKey === undefined ? {} : { loginKey }),
       clock,
       log,
       skipDrain: config['unsafe-skip-drain'],
@@ -67,6 +77,20 @@ async function run(config: ManagerConfig): Promise<void> {
   } finally {
     await scope.close();
   }
+}
+
+/** @throws ClusterError `invalid` when it cannot be read, or is too short to be one */
+async function readLoginKey(path: string): Promise<Uint8Array | undefined> {
+  if (path === '') return undefined;
+  const field = 'registry-login-key';
+  const key = await readFile(path).catch((cause: unknown) => {
+    throw new ClusterError('invalid', `cannot read ${path}: ${messageOf(cause)}`, { field, cause });
+  });
+  if (key.length >= LOGIN_KEY_BYTES_MIN) return key;
+  throw new ClusterError('invalid', `${path} has ${key.length} bytes, at least ${LOGIN_KEY_BYTES_MIN} are needed`, {
+    field,
+    hint: 'make one: head -c 32 /dev/urandom',
+  });
 }
 
 function refuse(words: readonly string[]): void {

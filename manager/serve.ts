@@ -6,11 +6,11 @@ import type { Clock } from '../common/clock.ts';
 import { aborted } from '../common/iterate.ts';
 import { Scope } from '../common/lifecycle.ts';
 import type { Log } from '../common/log.ts';
-import type { ManagerId, NodeId } from '../common/model/ids.ts';
+import type { Digest, ManagerId, NodeId } from '../common/model/ids.ts';
 import { rpcServer } from '../common/rpc.ts';
 import { VERSION } from '../common/version.ts';
 import { Ca, Control, Dispatcher as DispatcherTable, Engine, Images } from '../proto/methods.ts';
-import type { Handlers, Peer } from '../proto/rpc.ts';
+import type { Handlers } from '../proto/rpc.ts';
 import type { RpcServer } from '../proto/rpc-server.ts';
 import { Authority } from './ca/authority.ts';
 import type { CertificateReport, StoreHealth } from './control/cluster.ts';
@@ -20,10 +20,11 @@ import { Dispatcher } from './dispatcher/dispatcher.ts';
 import { DispatcherDoor } from './dispatcher/door.ts';
 import { removed } from './dispatcher/node-statuses.ts';
 import { blobService } from './images/blob-service.ts';
-import { imageDoor } from './images/image-door.ts';
+import { Logins } from './images/logins.ts';
 import { ManagerImages } from './images/manager-images.ts';
 import { PeerBlobs } from './images/peer-blobs.ts';
-import { openRepository, type RegistrySettings } from './images/registries.ts';
+import { ImagePusher, type ImagePusherOptions } from './images/push.ts';
+import { Registries, type RegistrySettings } from './images/registries.ts';
 import { lead } from './leader.ts';
 import { LogBroker } from './logs/broker.ts';
 import { logRoute } from './logs/route.ts';
@@ -48,6 +49,8 @@ export interface ManagerParts {
   readonly advertise: (port: number) => string;
   readonly imagesDir: string;
   readonly registries: RegistrySettings;
+  /** What encrypts logins; absent: the CA's key. */
+  readonly loginKey?: Uint8Array;
   readonly clock: Clock;
   readonly log: Log;
   /** Test switch: leaving tasks stop without waiting for anybody. */
@@ -98,19 +101,9 @@ interface Wiring {
 
 /** Puts the services on the server and listens. */
 async function open(parts: ManagerParts, wiring: Wiring): Promise<string> {
-  const { id, store, clock, log, health } = parts;
+  const { id, store, clock, health } = parts;
   const { certificate, peers, door, server, scope } = wiring;
-  const images = await ManagerImages.open({
-    dir: parts.imagesDir,
-    openRepository: (name) => openRepository(name, parts.registries, clock),
-    store,
-    clock,
-    log,
-  });
-  // What an interrupted load or removal left.
-  await images.collect(scope.signal).catch((cause: unknown) => {
-    log.warn({ cause }, 'blobs that no image names could not be removed');
-  });
+  const { images, imageHandlers, ...imageParts } = await openImages(parts, wiring);
   const events = new EventFeed(store, clock);
   scope.run('events', (signal) => events.run(signal));
   let ownAddress = '';
@@ -135,17 +128,11 @@ async function open(parts: ManagerParts, wiring: Wiring): Promise<string> {
     },
     ask: (address) => peers.channel(address).service(Engine),
   });
-  const peer = (address: string) => peers.channel(address).service(Images);
-  const blobParts = { blobs: images.blobs, store, managerId: id, peer };
-  const copies = new PeerBlobs(blobParts);
-  const fetchBlob = copies.fetch.bind(copies);
   const certificates = { certificates: () => certificatesOf(id, certificate, door) };
-  const control = controlService({ store, clock, images, fetchBlob, events, health, certificates, logs, engine });
-  server.add(Control, control, ['client', 'manager']);
+  const verbs = { ...imageParts, images, events, health, certificates, logs, engine };
+  server.add(Control, controlService({ store, clock, ...verbs }), ['client', 'manager']);
   server.add(Engine, engineService(engine), ['client', 'manager']);
   server.add(DispatcherTable, door.handlers, ['worker']);
-  scope.run('image copies', (signal) => copies.keepCopies(clock, log, signal));
-  const imageHandlers = { ...blobService(blobParts, copies), ...imageDoor({ store, images, peers: copies }) };
   server.add(Images, onlyOfMembers(store, imageHandlers), ['worker', 'manager']);
   const authority = new Authority(store, clock);
   server.addMethod(Ca, 'issue', authority.issue, 'anyone');
@@ -156,24 +143,35 @@ async function open(parts: ManagerParts, wiring: Wiring): Promise<string> {
   return ownAddress;
 }
 
+/** Images, and the ways to registries and to the other managers' blobs. */
+async function openImages(parts: ManagerParts, { peers, scope }: Pick<Wiring, 'peers' | 'scope'>) {
+  const { id, store, clock, log, loginKey } = parts;
+  const logins = new Logins({ store, clock, ...(loginKey === undefined ? {} : { key: loginKey }) });
+  const registries = new Registries({ settings: parts.registries, logins, clock, log });
+  const openRepository = (name: string) => registries.repository(name);
+  const images = await ManagerImages.open({ dir: parts.imagesDir, openRepository, store, clock, log });
+  // What an interrupted load or removal left.
+  await images.collect(scope.signal).catch((cause: unknown) => {
+    log.warn({ cause }, 'blobs that no image names could not be removed');
+  });
+  const { blobs, records, pins } = images;
+  const peer = (address: string) => peers.channel(address).service(Images);
+  const blobParts = { blobs, store, managerId: id, peer };
+  const copies = new PeerBlobs(blobParts);
+  scope.run('image copies', (signal) => copies.keepCopies(clock, log, signal));
+  const bring = (digest: Digest, signal: AbortSignal) => copies.fetch(digest, signal);
+  const openUploads: ImagePusherOptions['openUploads'] = (name, mountFrom) => registries.uploads(name, mountFrom);
+  const pusher = new ImagePusher({ records, blobs, pins, bring, openUploads, clock, log });
+  return { images, imageHandlers: blobService(blobParts, copies), pusher, logins, registries };
+}
+
 /** A removed node's certificate is in its time, but no longer of the cluster. */
-function onlyOfMembers(store: Store, handlers: Handlers<typeof Images>): Handlers<typeof Images> {
-  const check = (peer: Peer | undefined): void => {
-    const nodeId = peer?.role === 'worker' ? (peer.id as NodeId) : undefined;
-    if (nodeId !== undefined && store.view.get('node', nodeId) === undefined) throw removed(nodeId);
-  };
+function onlyOfMembers(store: Store, { fetchBlob }: Handlers<typeof Images>): Handlers<typeof Images> {
   return {
     fetchBlob(request, call) {
-      check(call.peer);
-      return handlers.fetchBlob(request, call);
-    },
-    putImage(requests, call) {
-      check(call.peer);
-      return handlers.putImage(requests, call);
-    },
-    async resolveImage(request, call) {
-      check(call.peer);
-      return await handlers.resolveImage(request, call);
+      const nodeId = call.peer?.role === 'worker' ? (call.peer.id as NodeId) : undefined;
+      if (nodeId !== undefined && store.view.get('node', nodeId) === undefined) throw removed(nodeId);
+      return fetchBlob(request, call);
     },
   };
 }

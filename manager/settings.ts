@@ -30,6 +30,16 @@ export const MANAGER_SETTINGS = {
     default: '/etc/covey/certs.d',
     text: 'DIR/HOST[:PORT]/ca.crt is trusted for that registry',
   },
+  'registry-mirror': {
+    kind: 'list',
+    default: [],
+    text: 'URL of a mirror of Docker Hub, or HOST[:PORT]=URL of one of that registry; asked first, in this order',
+  },
+  'registry-login-key': {
+    kind: 'string',
+    default: '',
+    text: "file whose content encrypts logins, the same on every manager; empty: by the CA's key",
+  },
   'log-level': {
     kind: 'string',
     default: 'info',

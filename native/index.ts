@@ -53,7 +53,6 @@ export const FUNCTIONS = [
   'makeFolder',
   'makeLimitedFolders',
   'makeSpreadFolder',
-  'layerBatch',
   'layerApply',
   'removeTree',
   'syncFileSystem',

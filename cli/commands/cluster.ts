@@ -115,6 +115,7 @@ function infoObject(info: covey.v1.ClusterInfo): object {
       Role: one.role,
       ExpiresAt: new Date(one.expiresAt).toISOString(),
     })),
+    Logins: info.logins.map((one) => ({ Registry: one.registry, Username: one.username })),
     Nodes: info.nodes.map((one) => ({
       ID: one.node?.id,
       Hostname: one.status?.description?.hostname ?? '',
@@ -139,6 +140,9 @@ function infoText(info: covey.v1.ClusterInfo): string {
     `CA:           ${info.caDigest.slice(0, 16)}…, expires ${ends(info.caExpiresAt)}`,
     'Certificates:',
     ...info.certificates.map((one) => `  ${one.role} ${one.name} expires ${ends(one.expiresAt)}`),
+    ...(info.logins.length === 0
+      ? []
+      : ['Logins:', ...info.logins.map((one) => `  ${one.registry} as ${one.username}`)]),
     'Nodes:',
     ...info.nodes.map(
       (one) =>

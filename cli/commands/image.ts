@@ -2,15 +2,23 @@
 import { createReadStream, statSync } from 'node:fs';
 import type { Command } from 'commander';
 import { ClusterError, messageOf } from '../../common/errors.ts';
+import { parseReference } from '../../common/oci/reference.ts';
+import { placeOf } from '../../common/registry/place.ts';
+import { formatAge, formatBytes } from '../../common/units.ts';
 import type { covey } from '../../proto/messages.ts';
 import { brief, interruptible, withCluster } from '../client.ts';
 import type { ImageWords } from '../format/image.ts';
-import { type Column, render } from '../format/table.ts';
-import { addImageArchives } from './image-archives.ts';
-import { addImageList } from './image-list.ts';
-import { addImageRemoval } from './image-removal.ts';
+import { type Column, type Row, render } from '../format/table.ts';
 
 const CHUNK_BYTES = 512 * 1024;
+
+const COLUMNS: readonly Column[] = [
+  { key: 'Repository', title: 'REPOSITORY' },
+  { key: 'Tag', title: 'TAG' },
+  { key: 'ID', title: 'IMAGE ID' },
+  { key: 'CreatedSince', title: 'LOADED' },
+  { key: 'Size', title: 'SIZE' },
+];
 
 const HISTORY_COLUMNS: readonly Column[] = [
   { key: 'ID', title: 'IMAGE' },
@@ -34,7 +42,18 @@ export function addImageCommands(program: Command): void {
     .description('Bring an image from its registry into the cluster')
     .option('-q, --quiet', 'the name only')
     .action(pullImage);
-  addImageList(image);
+  image
+    .command('push <name>')
+    .description('Bring an image of the cluster to its registry')
+    .option('-q, --quiet', 'the name only')
+    .action(pushImage);
+  image
+    .command('ls')
+    .alias('list')
+    .description('List images')
+    .option('--format <format>', 'table, json, or a template of {{.Key}}s')
+    .option('-q, --quiet', 'ids only')
+    .action(listImages);
   image
     .command('inspect <image...>')
     .description('Show images in full')
@@ -48,8 +67,7 @@ export function addImageCommands(program: Command): void {
     .option('-q, --quiet', 'ids only')
     .action(showHistory);
   image.command('tag <source> <target>').description('Give an image one more name').action(tagImage);
-  addImageArchives(image);
-  addImageRemoval(image);
+  image.command('rm <image...>').alias('remove').description('Remove images that no service uses').action(removeImages);
 }
 
 async function loadImage(argument: string | undefined, flags: { input?: string; quiet?: boolean }): Promise<void> {
@@ -83,6 +101,25 @@ async function pullImage(reference: string, flags: { quiet?: boolean }): Promise
   });
 }
 
+async function pushImage(name: string, flags: { quiet?: boolean }): Promise<void> {
+  const { reference, name: bare, tag } = parseReference(name);
+  const { registry, repository } = placeOf(bare);
+  const say = flags.quiet === true ? () => undefined : (line: string) => process.stdout.write(`${line}\n`);
+  const signal = interruptible();
+  await withCluster(async (control) => {
+    say(`The push refers to repository [${registry}/${repository}]`);
+    for await (const { blob, size, outcome, from, digest } of control.pushImage({ reference }, { signal })) {
+      const id = blob.replace('sha256:', '').slice(0, 12);
+      if (outcome === 'exists') say(`${id}: Layer already exists`);
+      if (outcome === 'mounted') say(`${id}: Mounted from ${from}`);
+      if (outcome === 'sent') say(`${id}: Pushed`);
+      if (digest === '') continue;
+      say(`${tag}: digest: ${digest} size: ${size}`);
+      if (flags.quiet === true) process.stdout.write(`${reference}\n`);
+    }
+  });
+}
+
 function checkFile(file: string): void {
   try {
     if (!statSync(file).isFile()) throw new Error('it is not a file; pack an OCI layout directory with tar first');
@@ -94,6 +131,23 @@ function checkFile(file: string): void {
 async function* chunks(file: string): AsyncGenerator<covey.v1.LoadImageRequest.$Properties> {
   const stream = file === '-' ? process.stdin : createReadStream(file, { highWaterMark: CHUNK_BYTES });
   for await (const chunk of stream) yield { chunk: chunk as Buffer };
+}
+
+async function listImages(flags: { format?: string; quiet?: boolean }): Promise<void> {
+  const { images } = await withCluster((control) => control.listImages({}, brief()));
+  const now = Date.now();
+  const rows = images.map((one): Row => {
+    const colon = one.reference.lastIndexOf(':');
+    return {
+      Repository: one.reference.slice(0, colon),
+      Tag: one.reference.slice(colon + 1),
+      ID: one.digest.replace('sha256:', '').slice(0, 12),
+      CreatedSince: `${formatAge(now - one.loadedAt)} ago`,
+      Size: formatBytes(one.size),
+    };
+  });
+  const ids = rows.map((row) => `${row.ID}\n`).join('');
+  process.stdout.write(flags.quiet === true ? ids : render(COLUMNS, rows, flags.format));
 }
 
 async function inspectImages(refs: readonly string[], flags: { format?: string }): Promise<void> {
@@ -124,4 +178,13 @@ async function wordsOf(refs: readonly string[]): Promise<readonly ImageWords[]> 
 
 async function tagImage(source: string, target: string): Promise<void> {
   await withCluster((control) => control.tagImage({ source, target }, brief()));
+}
+
+async function removeImages(refs: readonly string[]): Promise<void> {
+  await withCluster(async (control) => {
+    for (const ref of refs) {
+      await control.removeImage({ ref }, brief());
+      process.stdout.write(`Untagged: ${ref}\n`);
+    }
+  });
 }

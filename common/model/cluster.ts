@@ -59,6 +59,21 @@ export interface Image {
   readonly arch: string;
   /** Of the index that a registry has it in, for several platforms: what other tools call the image. */
   readonly indexDigest?: Digest;
+  /**
+   * Pulled from, or pushed to, the registry that its name leads to. Absent: loaded, built or tagged here; nobody looks for it
+   * there, where somebody else's image may have the name.
+   */
+  readonly isInRegistry?: true;
+}
+
+/** What a registry is entered with. Key: the registry. Written by Control. */
+export interface RegistryLogin {
+  /** `HOST[:PORT]` as in names of images; `docker.io` for Docker Hub. */
+  readonly registry: string;
+  readonly username: string;
+  /** The password, encrypted; only `manager/images/logins.ts` can read it. */
+  readonly sealed: string;
+  readonly createdAt: Instant;
 }
 
 export const DEFAULT_FAILOVER_AFTER_MS = 15_000;

@@ -33,10 +33,23 @@ function parameters(header: string): ReadonlyMap<string, string> {
   return values;
 }
 
-/** The query of a token request; `scope` is what is needed, where the challenge does not say. */
-export function tokenQuery(challenge: Challenge & { readonly scheme: 'bearer' }, scope: string): string {
+/**
+ * The query of a token request: what is needed, and what the challenge names besides. A scope that both name is asked for with the
+ * rights of both.
+ * @param needed  as `repository:web:pull,push`
+ */
+export function tokenQuery(challenge: Challenge & { readonly scheme: 'bearer' }, needed: readonly string[]): string {
+  const rights = new Map<string, Set<string>>();
+  for (const scope of [...needed, ...challenge.scope.split(' ').filter((each) => each !== '')]) {
+    const colon = scope.lastIndexOf(':');
+    const resource = colon === -1 ? scope : scope.slice(0, colon);
+    const known = rights.get(resource) ?? new Set();
+    for (const right of colon === -1 ? [] : scope.slice(colon + 1).split(',')) known.add(right);
+    rights.set(resource, known);
+  }
   const query = new URLSearchParams();
   if (challenge.service !== '') query.set('service', challenge.service);
-  query.set('scope', challenge.scope === '' ? scope : challenge.scope);
+  for (const [resource, known] of rights)
+    query.append('scope', known.size === 0 ? resource : `${resource}:${[...known].join(',')}`);
   return query.toString();
 }

@@ -6,11 +6,15 @@ export interface RegistryPlace {
   /** `HOST[:PORT]` that is spoken to. */
   readonly host: string;
   readonly repository: string;
+  /** Absent: https, and http where that is not spoken and need not be. */
+  readonly scheme?: 'http' | 'https';
 }
 
-const HUB = 'docker.io';
+export const HUB = 'docker.io';
 /** Hub's name and the host of its API differ. Source: distribution/reference, normalize.go. */
 const HUB_HOST = 'registry-1.docker.io';
+/** All that Docker's commands take for Hub, the address of its first API among them. */
+const HUB_NAMES = [HUB, 'index.docker.io', HUB_HOST];
 
 /**
  * The place of a name as `parseReference` gives it. Its first part is a host when it has a dot, a port or capitals, or is
@@ -22,6 +26,21 @@ export function placeOf(name: string): RegistryPlace {
   const first = name.slice(0, Math.max(slash, 0));
   if (first !== '' && isHost(first)) return { registry: first, host: first, repository: name.slice(slash + 1) };
   return { registry: HUB, host: HUB_HOST, repository: slash === -1 ? `library/${name}` : name };
+}
+
+/**
+ * The registry that a user names to log in: a host, or a URL, of which everything but the host is left out.
+ *
+ * @param server  empty: Docker Hub
+ * @returns undefined when it is no host
+ * Source: moby, registry/auth.go, ConvertToHostname.
+ */
+export function serverPlace(server: string): RegistryPlace | undefined {
+  const registry = server.replace(/^https?:\/\//, '').replace(/\/.*$/, '');
+  if (server === '' || HUB_NAMES.includes(registry)) return { registry: HUB, host: HUB_HOST, repository: '' };
+  return /^(?:[\w.-]+|\[[\da-fA-F:]+\])(?::\d{1,5})?$/.test(registry)
+    ? { registry, host: registry, repository: '' }
+    : undefined;
 }
 
 function isHost(part: string): boolean {

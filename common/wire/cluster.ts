@@ -1,6 +1,6 @@
 /** The cluster, its managers, its leader and its images, between the model and its messages. */
 import type { covey } from '../../proto/messages.ts';
-import type { Cluster, Image, Leader, Manager } from '../model/cluster.ts';
+import type { Cluster, Image, Leader, Manager, RegistryLogin } from '../model/cluster.ts';
 import type { Digest, Instant, NodeId } from '../model/ids.ts';
 import { integer, text } from './fields.ts';
 
@@ -62,7 +62,8 @@ export function fromLeader(message: covey.v1.Leader.$Properties): Leader {
 
 /** The image as a message. */
 export function toImage(image: Image): covey.v1.Image.$Properties {
-  return { ...image, blobs: [...image.blobs] };
+  const { isInRegistry, ...rest } = image;
+  return { ...rest, blobs: [...image.blobs], inRegistry: isInRegistry === true };
 }
 
 /** The image of a message. @throws ClusterError `invalid` naming the field */
@@ -76,5 +77,21 @@ export function fromImage(message: covey.v1.Image.$Properties): Image {
     os: text(message.os),
     arch: text(message.arch),
     ...(message.indexDigest ? { indexDigest: text<Digest>(message.indexDigest) } : {}),
+    ...(message.inRegistry ? { isInRegistry: true as const } : {}),
+  };
+}
+
+/** The login as a message, still encrypted. */
+export function toRegistryLogin(login: RegistryLogin): covey.v1.RegistryLogin.$Properties {
+  return { ...login };
+}
+
+/** The login of a message. @throws ClusterError `invalid` naming the field */
+export function fromRegistryLogin(message: covey.v1.RegistryLogin.$Properties): RegistryLogin {
+  return {
+    registry: text(message.registry),
+    username: text(message.username),
+    sealed: text(message.sealed),
+    createdAt: integer(message.createdAt, 'createdAt'),
   };
 }

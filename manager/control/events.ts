@@ -47,6 +47,7 @@ function drafts(change: Change, view: View): readonly Draft[] {
       return imageEvents(change.before, change.after);
     case 'cluster':
     case 'leader':
+    case 'login':
     case 'manager':
     case 'name':
     case 'revision':

@@ -8,13 +8,14 @@ import type { Control } from '../../proto/methods.ts';
 import type { Handlers } from '../../proto/rpc.ts';
 import { exec } from '../exec/exec.ts';
 import type { ManagerImages } from '../images/manager-images.ts';
-import type { SaveSource } from '../images/save.ts';
+import type { ImagePusher } from '../images/push.ts';
 import type { LogLine, LogWish } from '../logs/broker.ts';
 import type { EngineSource } from '../relay/engine.ts';
 import { type CertificateRegister, clusterReport, joinToken, type StoreHealth } from './cluster.ts';
 import type { Context } from './context.ts';
 import type { EventFeed } from './event-feed.ts';
-import { archiveMessages, importImage, pullMessages } from './images.ts';
+import { pullMessages, pushMessages } from './images.ts';
+import { type LoginParts, login, logout } from './logins.ts';
 import { findNode, findService } from './lookup.ts';
 import {
   clusterMessage,
@@ -22,7 +23,6 @@ import {
   nodeMessage,
   nodeMessages,
   progressMessage,
-  removedMessage,
   serviceMessage,
   taskMessage,
 } from './messages.ts';
@@ -32,10 +32,9 @@ import { createService, listServices, removeService, rollbackService, updateServ
 import { listTasks } from './tasks.ts';
 
 /** Everything that the verbs need besides the store. */
-export interface ControlParts extends Context {
+export interface ControlParts extends Context, LoginParts {
   readonly images: ManagerImages;
-  /** Brings a blob here from another manager. */
-  readonly fetchBlob: SaveSource['fetch'];
+  readonly pusher: ImagePusher;
   readonly events: EventFeed;
   readonly health: StoreHealth;
   readonly certificates: CertificateRegister;
@@ -97,32 +96,21 @@ function nodes(parts: ControlParts): Part<'getNode' | 'listNodes' | 'updateNode'
 
 function images(
   parts: ControlParts,
-): Part<
-  | 'loadImage'
-  | 'pullImage'
-  | 'listImages'
-  | 'inspectImage'
-  | 'tagImage'
-  | 'removeImage'
-  | 'saveImages'
-  | 'importImage'
-  | 'pruneImages'
-> {
+): Part<'loadImage' | 'pullImage' | 'pushImage' | 'listImages' | 'inspectImage' | 'tagImage' | 'removeImage'> {
   return {
     loadImage: async (requests, { signal }) => imageMessages(await parts.images.load(chunksOf(requests), signal)),
     pullImage: ({ reference }, { signal }) => pullMessages(parts.images, reference, signal),
-    listImages: async ({ untagged }) => imageMessages(untagged ? parts.images.untagged() : parts.images.list()),
+    pushImage: ({ reference }, { signal }) => pushMessages(parts.pusher, reference, signal),
+    listImages: async () => imageMessages(parts.images.list()),
     inspectImage: async ({ ref }) => {
       const { image, references, manifest, config } = await parts.images.describe(ref);
       return { image: toImage(image), references: [...references], manifest, config };
     },
     tagImage: async ({ source, target }, { signal }) => toImage(await parts.images.tag(source, target, signal)),
-    removeImage: async ({ ref, force }, { signal }) =>
-      removedMessage(await parts.images.remove(ref, { force }, signal)),
-    saveImages: ({ refs }, { signal }) => archiveMessages(parts, refs, signal),
-    importImage: async (requests, { signal }) => toImage(await importImage(parts.images, requests, signal)),
-    pruneImages: async ({ all, until, labels, labelsNot }, { signal }) =>
-      removedMessage(await parts.images.prune({ all, until, labels, labelsNot }, signal)),
+    removeImage: async ({ ref }, { signal }) => {
+      await parts.images.remove(ref, signal);
+      return {};
+    },
   };
 }
 
@@ -137,11 +125,13 @@ function streams(parts: ControlParts): Part<'watchProgress' | 'watch' | 'logs' |
   };
 }
 
-function cluster(parts: ControlParts): Part<'getCluster' | 'getJoinToken'> {
+function cluster(parts: ControlParts): Part<'getCluster' | 'getJoinToken' | 'login' | 'logout'> {
   const { store } = parts;
   return {
     getCluster: async (_request, { signal }) =>
       clusterMessage(store.view, await clusterReport(store.view, parts, signal)),
+    login: async (request, { signal }) => ({ registry: await login(parts, request, signal) }),
+    logout: async ({ server }, { signal }) => await logout(parts, server, signal),
     getJoinToken: async ({ rotate }, { signal }) => ({ token: await joinToken(parts, { rotate }, signal) }),
   };
 }

@@ -122,6 +122,7 @@ function* servicesOf(change: Change, view: View): Iterable<ServiceId> {
     case 'cluster':
     case 'image':
     case 'leader':
+    case 'login':
     case 'manager':
     case 'name':
     case 'rollout':

@@ -3,7 +3,7 @@
  * whose blobs are here and whose layers were looked into. It names nothing: the caller commits the image.
  */
 import type { Clock } from '../../common/clock.ts';
-import { ClusterError } from '../../common/errors.ts';
+import { ClusterError, toClusterError } from '../../common/errors.ts';
 import type { Digest } from '../../common/model/ids.ts';
 import type { BlobStore } from '../../common/oci/blob-store.ts';
 import { type ConfigFile, parseConfig } from '../../common/oci/config.ts';
@@ -19,13 +19,19 @@ import {
   parseManifest,
   wrongPlatform,
 } from '../../common/oci/manifest.ts';
-import { type Document, isWorthwhile, type Registry } from '../../common/registry/registry.ts';
+import { BACKOFF, isWorthwhile, TRIES } from '../../common/registry/endpoint.ts';
+import { isAway } from '../../common/registry/http.ts';
+import type { Document, Registry } from '../../common/registry/registry.ts';
 import { retry } from '../../common/retry.ts';
 import { SingleFlight } from '../../common/single-flight.ts';
 import { checkLayers } from './layer-check.ts';
 
 /** What a registry is read by. */
-export type Repository = Pick<Registry, 'manifest' | 'blob'>;
+export interface Repository extends Pick<Registry, 'manifest'> {
+  blob(digest: Digest, offset: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** Told of a failure: true when another one is asked for that blob from now on. Absent: there is none. */
+  passOver?(digest: Digest, cause: unknown): boolean;
+}
 
 export interface PulledImage {
   /** What the registry gave for the name: the manifest, or the index that it was chosen from. */
@@ -60,9 +66,6 @@ export interface PullRequest {
 /** As many as Docker's. */
 const DOWNLOADS_MAX = 3;
 const INDEX_DEPTH_MAX = 3;
-const BACKOFF = { firstMs: 500, maxMs: 8_000, jitter: 0.5 } as const;
-/** Without a single byte more, a blob is asked for so often. */
-const TRIES = 5;
 const PROGRESS_BYTES = 1024 * 1024;
 
 export class ImagePuller {
@@ -97,7 +100,7 @@ export class ImagePuller {
     const read = (digest: Digest): AsyncIterable<Uint8Array> => this.#blobs.read(digest);
     await checkLayers([{ name, manifest, config, read }], request.limits, signal);
     const text = Buffer.from(chosen.text);
-    await this.fill({ digest: chosen.digest, size: text.length }, (offset) => once(text.subarray(offset)), signal);
+    await this.#fill({ digest: chosen.digest, size: text.length }, (offset) => once(text.subarray(offset)), signal);
     return { found: top.digest, manifest: chosen, config, parts: [manifest.config, ...manifest.layers] };
   }
 
@@ -146,11 +149,16 @@ export class ImagePuller {
     const { digest, size } = blob;
     let received = 0;
     let tries = TRIES;
+    let moves = false;
+    let began = 0;
+    let mayBeginAnew = true;
     const source = async function* (offset: number, stop: AbortSignal): AsyncGenerator<Uint8Array> {
       let told = offset;
+      began = offset;
       received = offset;
       for await (const piece of repository.blob(digest, offset, stop)) {
         tries = TRIES;
+        moves = true;
         received += piece.length;
         yield piece;
         if (received - told < PROGRESS_BYTES) continue;
@@ -158,13 +166,26 @@ export class ImagePuller {
         onProgress({ digest, size, received, existed: false });
       }
     };
-    const again = (cause: unknown): boolean => isWorthwhile(cause) && --tries > 0;
+    const again = (cause: unknown): boolean => {
+      // It was there for the manifest: perhaps it only starts anew.
+      const heals = isWorthwhile(cause) || isAway(cause);
+      const moved = moves;
+      moves = false;
+      if (moved && heals) return true;
+      // What was gone on with may have been wrong from its beginning, which somebody else gave.
+      if (began > 0 && mayBeginAnew && toClusterError(cause).code === 'invalid') {
+        mayBeginAnew = false;
+        return true;
+      }
+      if (repository.passOver?.(digest, cause) !== true) return heals && --tries > 0;
+      mayBeginAnew = true;
+      return true;
+    };
     const patience = { clock: this.#clock, signal, ...BACKOFF, isWorthwhile: again };
-    await retry(() => this.fill({ digest, size }, source, signal), patience);
+    await retry(() => this.#fill({ digest, size }, source, signal), patience);
   }
 
-  /** As BlobStore.fill; calls for one blob share the work of the first. */
-  fill(
+  #fill(
     blob: { readonly digest: Digest; readonly size: number },
     source: (offset: number, signal: AbortSignal) => AsyncIterable<Uint8Array>,
     signal: AbortSignal,

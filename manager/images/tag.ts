@@ -15,7 +15,7 @@ export async function tagImage(
   if (digest !== undefined) {
     throw new ClusterError('invalid', `"${target}" names a digest`, { field: 'target', hint: 'give NAME[:TAG]' });
   }
-  const { indexDigest, ...found } = records.find(source);
+  const { indexDigest, isInRegistry: _, ...found } = records.find(source);
   // A registry's digest is of its own repository.
   const isSame = name === parseReference(found.reference).name && indexDigest !== undefined;
   const image: Image = { ...found, reference, ...(isSame ? { indexDigest } : {}) };

@@ -31,6 +31,7 @@ export function* servicesOf(change: Change, view: View): Iterable<ServiceId> {
     case 'revision':
     case 'manager':
     case 'image':
+    case 'login':
     case 'name':
       return;
   }

@@ -28,6 +28,7 @@ export const revisions: Reconciler = {
       case 'node':
       case 'node-status':
       case 'image':
+      case 'login':
       case 'name':
         return;
     }

@@ -104,6 +104,7 @@ function concerns(change: Change): boolean {
       return true;
     case 'manager':
     case 'leader':
+    case 'login':
     case 'service':
     case 'rollout':
     case 'name':

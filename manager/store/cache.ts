@@ -30,6 +30,7 @@ const KINDS: Readonly<Record<Kind, true>> = {
   node: true,
   'node-status': true,
   image: true,
+  login: true,
   name: true,
 };
 

@@ -5,10 +5,12 @@ import {
   fromImage,
   fromLeader,
   fromManager,
+  fromRegistryLogin,
   toCluster,
   toImage,
   toLeader,
   toManager,
+  toRegistryLogin,
 } from '../../common/wire/cluster.ts';
 import { text } from '../../common/wire/fields.ts';
 import { fromNode, fromNodeStatus, toNode, toNodeStatus } from '../../common/wire/node.ts';
@@ -56,6 +58,7 @@ const CODECS: { readonly [K in Kind]: Codec<Kinds[K]> } = {
   node: codec(covey.v1.Node, toNode, fromNode),
   'node-status': codec(covey.v1.NodeStatus, toNodeStatus, fromNodeStatus),
   image: codec(covey.v1.Image, toImage, fromImage),
+  login: codec(covey.v1.RegistryLogin, toRegistryLogin, fromRegistryLogin),
   name: codec(covey.v1.NameClaim, toNameClaim, fromNameClaim),
 };
 

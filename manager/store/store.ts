@@ -5,7 +5,7 @@
  * that moves on whole revisions. Nothing here knows etcd; `etcd.ts` does, and `test/support/memory-store.ts` is the
  * same contract in memory.
  */
-import type { Cluster, Image, Leader, Manager } from '../../common/model/cluster.ts';
+import type { Cluster, Image, Leader, Manager, RegistryLogin } from '../../common/model/cluster.ts';
 import type { NodeId, Revision, ServiceId } from '../../common/model/ids.ts';
 import type { Epoch, Node, NodeStatus } from '../../common/model/node.ts';
 import type { Rollout } from '../../common/model/rollout.ts';
@@ -31,6 +31,7 @@ export interface Kinds {
   readonly node: Node;
   readonly 'node-status': NodeStatus;
   readonly image: Image;
+  readonly login: RegistryLogin;
   readonly name: NameClaim;
 }
 

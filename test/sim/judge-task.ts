@@ -22,6 +22,7 @@ export function backwards(change: Change): string | undefined {
     case 'revision':
     case 'node-status':
     case 'image':
+    case 'login':
     case 'name':
       return undefined;
   }

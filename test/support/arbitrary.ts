@@ -266,7 +266,11 @@ const ARBITRARIES: Readonly<Record<Kind, fc.Arbitrary<unknown>>> = {
     },
     { silentSince: whole },
   ),
-  image: object({ reference: text, digest: text, size: whole, blobs: texts, loadedAt: whole, os: text, arch: text }),
+  image: object(
+    { reference: text, digest: text, size: whole, blobs: texts, loadedAt: whole, os: text, arch: text },
+    { indexDigest: fc.string({ minLength: 1 }), isInRegistry: fc.constant(true) },
+  ),
+  login: object({ registry: text, username: text, sealed: text, createdAt: whole }),
   name: object({ name: text, id: text }),
 };
 

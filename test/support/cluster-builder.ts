@@ -316,6 +316,7 @@ function line(view: View, write: Write): readonly string[] {
     case 'cluster':
     case 'manager':
     case 'leader':
+    case 'login':
     case 'revision':
     case 'task-status':
     case 'node':

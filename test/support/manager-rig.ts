@@ -57,7 +57,7 @@ export class ManagerRig {
       listen: '127.0.0.1:0',
       advertise: (port) => `127.0.0.1:${port}`,
       imagesDir,
-      registries: { insecure: [], certs: join(imagesDir, 'certs') },
+      registries: { insecure: [], certs: join(imagesDir, 'certs'), mirrors: new Map() },
       clock: systemClock,
       log: testLog,
       skipDrain: false,

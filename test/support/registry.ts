@@ -84,15 +84,31 @@ export class TestRegistry {
   async push(archive: Uint8Array, name: string): Promise<{ readonly Digest: string }> {
     const file = join(this.#folder, 'archive.tar');
     await writeFile(file, archive);
-    const { username, password } = LOGIN;
     const target = `docker://${this.host}/${name}`;
-    const login = (side: string): readonly string[] =>
-      this.#wish.login ? [`--${side}creds=${username}:${password}`] : [];
-    const common = ['--insecure-policy'];
-    const source = `oci-archive:${file}`;
-    await this.#run('skopeo', ...common, 'copy', '--dest-tls-verify=false', ...login('dest-'), source, target);
-    const stdout = await this.#run('skopeo', ...common, 'inspect', '--tls-verify=false', ...login(''), target);
+    await this.#skopeo('copy', '--dest-tls-verify=false', ...this.#login('dest-'), `oci-archive:${file}`, target);
+    return await this.inspect(name);
+  }
+
+  /** What skopeo says of `NAME:TAG` there. */
+  async inspect(name: string): Promise<{ readonly Digest: string }> {
+    const target = `docker://${this.host}/${name}`;
+    const stdout = await this.#skopeo('inspect', '--tls-verify=false', ...this.#login(''), target);
     return JSON.parse(stdout) as { Digest: string };
+  }
+
+  /** Takes `FROM` out by skopeo, whole, and puts it back under `TO`. */
+  async roundTrip(from: string, to: string): Promise<void> {
+    const layout = `oci:${this.#folder}/${to.replace(/\W/g, '-')}`;
+    const [source, target] = [`docker://${this.host}/${from}`, `docker://${this.host}/${to}`];
+    await this.#skopeo('copy', '--preserve-digests', '--src-tls-verify=false', ...this.#login('src-'), source, layout);
+    await this.#skopeo(
+      'copy',
+      '--preserve-digests',
+      '--dest-tls-verify=false',
+      ...this.#login('dest-'),
+      layout,
+      target,
+    );
   }
 
   /** Puts a document that names others, such as an index, as it is. */
@@ -121,6 +137,14 @@ export class TestRegistry {
     return stdout === (this.#wish.login ? '401' : '200');
   }
 
+  #login(side: string): readonly string[] {
+    return this.#wish.login ? [`--${side}creds=${LOGIN.username}:${LOGIN.password}`] : [];
+  }
+
+  async #skopeo(...args: readonly string[]): Promise<string> {
+    return await this.#run('skopeo', '--insecure-policy', ...args);
+  }
+
   async #run(...command: readonly [string, ...string[]]): Promise<string> {
     const [program, ...args] = inside(this.#wish, ...command);
     return (await run(program, args)).stdout;
@@ -139,6 +163,6 @@ async function makeCertificate(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true });
   const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
   const files = ['-keyout', join(folder, 'key.pem'), '-out', join(folder, 'cert.pem')];
-  const names = ['-subj', '/CN=registry', '-addext', 'subjectAltName=IP:127.0.0.1', '-days', '2'];
+  const names = ['-subj', '/CN=registry', '-addext', 'subjectAltName=IP:127.0.0.1,DNS:registry.test', '-days', '2'];
   await run('openssl', ['req', '-x509', ...key, ...files, ...names]);
 }

@@ -6,12 +6,13 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { noLog } from '../../../common/log.ts';
 import type { Digest } from '../../../common/model/ids.ts';
 import { digestOf } from '../../../common/oci/digest.ts';
+import type { Login } from '../../../common/registry/endpoint.ts';
 import { placeOf } from '../../../common/registry/place.ts';
-import { type Login, Registry } from '../../../common/registry/registry.ts';
+import { Registry } from '../../../common/registry/registry.ts';
 import { findImage } from '../../../manager/images/image-records.ts';
 import { ManagerImages } from '../../../manager/images/manager-images.ts';
 import type { BlobProgress } from '../../../manager/images/pull.ts';
-import { openRepository } from '../../../manager/images/registries.ts';
+import { Registries } from '../../../manager/images/registries.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { archiveOf, type BuiltImage, imageOf, layer } from '../../support/image-archive.ts';
 import { MemoryStore } from '../../support/memory-store.ts';
@@ -39,8 +40,9 @@ beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'covey-pull-'));
   store = new MemoryStore();
   const clock = new FakeClock(5);
-  const settings = { insecure: [], certs: join(dir, 'certs') };
-  const open = (name: string) => openRepository(name, settings, clock);
+  const settings = { insecure: [], certs: join(dir, 'certs'), mirrors: new Map() };
+  const registries = new Registries({ settings, logins: { of: () => undefined }, clock, log: noLog });
+  const open = (name: string) => registries.repository(name);
   images = await ManagerImages.open({ dir, store, clock, log: noLog, openRepository: open });
 });
 afterEach(() => rm(dir, { recursive: true, force: true }));

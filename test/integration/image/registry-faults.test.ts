@@ -156,6 +156,19 @@ describe('an answer', () => {
   });
 });
 
+it('of nobody is told at once: a port that refuses is not asked again', async () => {
+  const waits: number[] = [];
+  const away = at({ clock: { ...clock, sleep: async (ms: number) => void waits.push(ms) } });
+  server.close();
+  await expect(away.manifest('1', never)).rejects.toMatchObject({
+    code: 'unavailable',
+    message: expect.stringContaining('cannot be reached'),
+    hint: 'is its address right, and does it run?',
+  });
+  await away.close();
+  expect(waits).toEqual([]);
+});
+
 describe('a redirect', () => {
   it('is followed, and takes no login to another host', async () => {
     const seen: (string | undefined)[] = [];

@@ -23,8 +23,17 @@ it.each<[string, readonly string[], Challenge | undefined]>([
 });
 
 it.each([
-  [{ service: 'a b', scope: 's' }, 'service=a+b&scope=s'],
+  [{ service: 'a b', scope: 's' }, 'service=a+b&scope=repository%3Aweb%3Apull&scope=s'],
   [{}, 'scope=repository%3Aweb%3Apull'],
-])('asks for a token as told: %o', (more, query) => {
-  expect(tokenQuery(bearer(more) as Challenge & { scheme: 'bearer' }, 'repository:web:pull')).toBe(query);
+  [{ scope: 'repository:web:pull,push' }, 'scope=repository%3Aweb%3Apull%2Cpush'],
+  [
+    { scope: 'repository:base:pull repository:web:push' },
+    'scope=repository%3Aweb%3Apull%2Cpush&scope=repository%3Abase%3Apull',
+  ],
+])('asks for a token as told, each scope once: %o', (more, query) => {
+  expect(tokenQuery(bearer(more) as Challenge & { scheme: 'bearer' }, ['repository:web:pull'])).toBe(query);
+});
+
+it('asks for no scope when none is needed', () => {
+  expect(tokenQuery(bearer({ service: 's' }) as Challenge & { scheme: 'bearer' }, [])).toBe('service=s');
 });

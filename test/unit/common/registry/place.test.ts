@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { parseReference } from '../../../../common/oci/reference.ts';
-import { isLoopback, placeOf } from '../../../../common/registry/place.ts';
+import { isLoopback, placeOf, serverPlace } from '../../../../common/registry/place.ts';
 
 it.each([
   ['web', 'docker.io', 'registry-1.docker.io', 'library/web'],
@@ -26,4 +26,20 @@ it.each([
   ['10.0.0.1:5000', false],
 ])('%s is this machine itself: %s', (host, is) => {
   expect(isLoopback(host)).toBe(is);
+});
+
+it.each([
+  ['', 'docker.io', 'registry-1.docker.io'],
+  ['docker.io', 'docker.io', 'registry-1.docker.io'],
+  ['https://index.docker.io/v1/', 'docker.io', 'registry-1.docker.io'],
+  ['registry-1.docker.io', 'docker.io', 'registry-1.docker.io'],
+  ['ghcr.io', 'ghcr.io', 'ghcr.io'],
+  ['http://registry:5000/v2/', 'registry:5000', 'registry:5000'],
+  ['[::1]:5000', '[::1]:5000', '[::1]:5000'],
+])('logging in to "%s" is for %s, at %s', (server, registry, host) => {
+  expect(serverPlace(server)).toEqual({ registry, host, repository: '' });
+});
+
+it.each(['https://', '/v2/', 'a b', 'host:port', 'user:secret@host'])('there is no logging in to "%s"', (server) => {
+  expect(serverPlace(server)).toBeUndefined();
 });
