@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { ClusterError } from '../common/errors.ts';
 import { rpcChannel } from '../common/rpc.ts';
 import { type Identity, readIdentity } from '../common/tls/identity.ts';
-import { Control } from '../proto/methods.ts';
+import { Control, Engine } from '../proto/methods.ts';
 import type { Client } from '../proto/rpc.ts';
 
 export type ControlClient = Client<typeof Control>;
+export type EngineClient = Client<typeof Engine>;
 
 /** How long one manager may take to answer a question that waits for nothing. */
 export const CALL_MS = 20_000;
@@ -31,13 +32,13 @@ export async function readContext(): Promise<Identity> {
  * Runs `work` against the first manager of the context that can be reached. A work that has begun to show something
  * must not be repeated: only errors before any answer lead to the next manager.
  */
-export async function withCluster<T>(work: (control: ControlClient) => Promise<T>): Promise<T> {
+export async function withCluster<T>(work: (control: ControlClient, engine: EngineClient) => Promise<T>): Promise<T> {
   const context = await readContext();
   let last: unknown = new ClusterError('invalid', `the context at ${contextPath()} names no manager`);
   for (const address of context.managers) {
     const channel = rpcChannel(address, context);
     try {
-      return await work(channel.service(Control));
+      return await work(channel.service(Control), channel.service(Engine));
     } catch (cause) {
       if (!(cause instanceof ClusterError && cause.code === 'unavailable' && cause.hint === undefined)) throw cause;
       last = new ClusterError('unavailable', `no manager answers at ${context.managers.join(', ')}: ${cause.message}`, {

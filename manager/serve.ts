@@ -10,7 +10,7 @@ import type { Digest, ManagerId, NodeId } from '../common/model/ids.ts';
 import { rpcServer } from '../common/rpc.ts';
 import { VERSION } from '../common/version.ts';
 import { Ca, Control, Dispatcher as DispatcherTable, Engine, Images } from '../proto/methods.ts';
-import type { Handlers } from '../proto/rpc.ts';
+import type { Handlers, Peer } from '../proto/rpc.ts';
 import type { RpcServer } from '../proto/rpc-server.ts';
 import { Authority } from './ca/authority.ts';
 import type { CertificateReport, StoreHealth } from './control/cluster.ts';
@@ -20,6 +20,7 @@ import { Dispatcher } from './dispatcher/dispatcher.ts';
 import { DispatcherDoor } from './dispatcher/door.ts';
 import { removed } from './dispatcher/node-statuses.ts';
 import { blobService } from './images/blob-service.ts';
+import { imageDoor } from './images/image-door.ts';
 import { Logins } from './images/logins.ts';
 import { ManagerImages } from './images/manager-images.ts';
 import { PeerBlobs } from './images/peer-blobs.ts';
@@ -159,19 +160,31 @@ async function openImages(parts: ManagerParts, { peers, scope }: Pick<Wiring, 'p
   const blobParts = { blobs, store, managerId: id, peer };
   const copies = new PeerBlobs(blobParts);
   scope.run('image copies', (signal) => copies.keepCopies(clock, log, signal));
-  const bring = (digest: Digest, signal: AbortSignal) => copies.fetch(digest, signal);
+  const fetchBlob = (digest: Digest, signal: AbortSignal) => copies.fetch(digest, signal);
   const openUploads: ImagePusherOptions['openUploads'] = (name, mountFrom) => registries.uploads(name, mountFrom);
-  const pusher = new ImagePusher({ records, blobs, pins, bring, openUploads, clock, log });
-  return { images, imageHandlers: blobService(blobParts, copies), pusher, logins, registries };
+  const pusher = new ImagePusher({ records, blobs, pins, bring: fetchBlob, openUploads, clock, log });
+  const imageHandlers = { ...blobService(blobParts, copies), ...imageDoor({ store, images, peers: copies }) };
+  return { images, imageHandlers, fetchBlob, pusher, logins, registries };
 }
 
 /** A removed node's certificate is in its time, but no longer of the cluster. */
-function onlyOfMembers(store: Store, { fetchBlob }: Handlers<typeof Images>): Handlers<typeof Images> {
+function onlyOfMembers(store: Store, handlers: Handlers<typeof Images>): Handlers<typeof Images> {
+  const check = (peer: Peer | undefined): void => {
+    const nodeId = peer?.role === 'worker' ? (peer.id as NodeId) : undefined;
+    if (nodeId !== undefined && store.view.get('node', nodeId) === undefined) throw removed(nodeId);
+  };
   return {
     fetchBlob(request, call) {
-      const nodeId = call.peer?.role === 'worker' ? (call.peer.id as NodeId) : undefined;
-      if (nodeId !== undefined && store.view.get('node', nodeId) === undefined) throw removed(nodeId);
-      return fetchBlob(request, call);
+      check(call.peer);
+      return handlers.fetchBlob(request, call);
+    },
+    putImage(requests, call) {
+      check(call.peer);
+      return handlers.putImage(requests, call);
+    },
+    async resolveImage(request, call) {
+      check(call.peer);
+      return await handlers.resolveImage(request, call);
     },
   };
 }

@@ -53,6 +53,7 @@ export const FUNCTIONS = [
   'makeFolder',
   'makeLimitedFolders',
   'makeSpreadFolder',
+  'layerBatch',
   'layerApply',
   'removeTree',
   'syncFileSystem',

@@ -11,6 +11,8 @@ export const LAYER_OP = {
   whiteout: 6,
   opaque: 7,
   times: 8,
+  character: 9,
+  block: 10,
 } as const;
 
 /**
@@ -29,8 +31,15 @@ export interface LayerOp {
   readonly gid: number;
   readonly seconds: number;
   readonly nanos: number;
-  /** `file`, `append`: the body ends here, and owner, mode, attributes and times are set. */
+  /** `file`, `append`: the body ends here, and length, owner, mode, attributes and times are set. */
   readonly last: boolean;
+  /** `file`, `append`: where in the file `body` lies; what nothing lies in is a hole. */
+  readonly offset: number;
+  /** `file`, `append`: bytes of the whole file. */
+  readonly size: number;
+  /** `character`, `block` */
+  readonly major: number;
+  readonly minor: number;
   /** Not to be changed until the promise is settled; null = none. */
   readonly body: Uint8Array | null;
   readonly xattrs: readonly (readonly [name: string, value: string])[];
@@ -44,6 +53,9 @@ export interface NewFile {
   /** 0–0o777, less the umask. */
   readonly mode: number;
 }
+
+/** Steps in the core's own form, for one `layerApply`. */
+export type LayerBatch = { readonly __batch: never };
 
 export interface LayerAddon {
   /**
@@ -61,11 +73,14 @@ export interface LayerAddon {
    * own, so that many short-lived folders do not slow one another down.
    */
   makeSpreadFolder(path: string): Promise<void>;
+  /** Steps made ready, so that they need not be when the folder is free for them. */
+  layerBatch(ops: readonly LayerOp[]): LayerBatch;
   /**
    * Does the steps in order, off the main thread, beneath the folder open as `rootFd`, whose links lead nowhere outside.
-   * One call at a time for a folder. Rejects with a NativeError naming the step's path; earlier steps stay done.
+   * One call at a time for a folder. A batch is
+   * good for one call. Rejects with a NativeError naming the step's path; earlier steps stay done.
    */
-  layerApply(rootFd: number, ops: readonly LayerOp[]): Promise<void>;
+  layerApply(rootFd: number, batch: LayerBatch): Promise<void>;
   /** Removes a file or a folder with everything in it, however deep; a missing one is fine. Follows no links. */
   removeTree(path: string): Promise<void>;
   /** syncfs(2) of the file system that holds `fd`. */

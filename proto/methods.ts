@@ -56,10 +56,13 @@ export const Control = {
     loadImage: clientStream(v1.LoadImageRequest, v1.ImageList),
     pullImage: serverStream(v1.PullImageRequest, v1.PullProgress),
     pushImage: serverStream(v1.PushImageRequest, v1.PushProgress),
-    listImages: unary(v1.Empty, v1.ImageList),
+    listImages: unary(v1.ListImagesRequest, v1.ImageList),
     inspectImage: unary(v1.ImageRef, v1.ImageDetails),
     tagImage: unary(v1.TagImageRequest, v1.Image),
-    removeImage: unary(v1.ImageRef, v1.Empty),
+    removeImage: unary(v1.RemoveImageRequest, v1.RemovedImages),
+    saveImages: serverStream(v1.SaveImagesRequest, v1.ArchiveChunk),
+    importImage: clientStream(v1.ImportImageRequest, v1.Image),
+    pruneImages: unary(v1.PruneImagesRequest, v1.RemovedImages),
     login: unary(v1.LoginRequest, v1.LoginReply),
     logout: unary(v1.LogoutRequest, v1.LogoutReply),
     getCluster: unary(v1.Empty, v1.ClusterInfo),
@@ -86,10 +89,14 @@ export const Engine = {
   methods: { exec: bidi(v1.ExecInput, v1.ExecOutput) },
 } as const;
 
-/** Blobs for agents and other managers. Source: dispatcher.proto. */
+/** Images and their blobs, for agents and other managers. Source: dispatcher.proto. */
 export const Images = {
   name: 'covey.v1.Images',
-  methods: { fetchBlob: serverStream(v1.FetchBlobRequest, v1.BlobChunk) },
+  methods: {
+    fetchBlob: serverStream(v1.FetchBlobRequest, v1.BlobChunk),
+    putImage: bidi(v1.PutImageInput, v1.PutImageOutput),
+    resolveImage: unary(v1.ResolveImageRequest, v1.Image),
+  },
 } as const;
 
 /** Certificates. Source: ca.proto. */

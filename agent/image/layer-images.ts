@@ -174,8 +174,8 @@ export class LayerImages implements Images {
       const startedAt = performance.now();
       await this.#folders.make(diffId, async (dir) => {
         const reader = new LayerReader(this.#blobs.read(blob.digest), name);
-        const { devices } = await unpackLayer({ reader, dir, diffId, name }, shared);
-        if (devices > 0) this.#options.log.info({ image, layer: diffId, devices }, 'device nodes of a layer left out');
+        const { leftOut } = await unpackLayer({ reader, dir, diffId, name }, shared);
+        if (leftOut > 0) this.#options.log.info({ image, layer: diffId, leftOut }, 'devices 0, 0 of a layer left out');
       });
       await this.#blobs.remove(blob.digest);
       const ms = Math.round(performance.now() - startedAt);

@@ -1,8 +1,6 @@
 /**
  * Makes layers on this host. Comes in: entries of a tree. Goes out: a layer's folder under its DiffID, as if it had been pulled and
  * unpacked, and from such a folder, at any time, the packed blob: always the same bytes, because folders are read in one order.
- *
- * Device nodes are left out, as everywhere on agents (ADR 0008).
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { type FileHandle, open, rm } from 'node:fs/promises';
@@ -48,15 +46,18 @@ export async function makeLayer(
   });
 }
 
-/** Writes entries into a folder that is nobody else's; what hides lower layers in overlayfs' form, devices not at all. */
+/** Writes entries into a folder that is nobody else's; what hides lower layers in overlayfs' form. */
 export async function writeTree(dir: string, entries: AsyncIterable<TreeEntry>, signal: AbortSignal): Promise<void> {
   const folder = await open(dir, 'r');
   const writer = new FolderWriter(folder, `layer in ${dir}`);
   try {
+    let offset = 0;
     for await (const entry of entries) {
       signal.throwIfAborted();
-      const op = opOf(entry);
+      if (entry.kind !== 'append') offset = 0;
+      const op = opOf(entry, offset);
       if (op !== undefined) await writer.add(op);
+      offset += entry.body?.length ?? 0;
     }
     await writer.finish();
   } finally {
@@ -66,11 +67,9 @@ export async function writeTree(dir: string, entries: AsyncIterable<TreeEntry>, 
 }
 
 /** The root itself keeps what an unpacked layer's has: layers say nothing of it. */
-function opOf(entry: TreeEntry): LayerOp | undefined {
+function opOf(entry: TreeEntry, offset: number): LayerOp | undefined {
   if (entry.path === '' && entry.kind === 'directory') return undefined;
-  if (entry.kind === 'character' || entry.kind === 'block') return undefined;
-  const { path, link, mode, uid, gid, seconds, nanos, last, body, xattrs } = entry;
-  return { kind: LAYER_OP[entry.kind], path, link, mode, uid, gid, seconds, nanos, last, body, xattrs };
+  return { ...entry, kind: LAYER_OP[entry.kind], offset };
 }
 
 /**

@@ -3,12 +3,13 @@
  * them, whiteouts and opaque folders included. Entries travel to the native core in batches, because a call of its own for
  * each would cost more than the file; bodies are handed over without copying.
  */
+import assert from 'node:assert';
 import { type FileHandle, open } from 'node:fs/promises';
 import { ClusterError } from '../../common/errors.ts';
 import type { Digest } from '../../common/model/ids.ts';
 import { diskError } from '../../common/oci/disk.ts';
 import type { LayerEntry, LayerReader } from '../../common/oci/layer.ts';
-import { shown, type Xattr } from '../../common/oci/tar.ts';
+import { shown, type TarEntry, type Xattr } from '../../common/oci/tar.ts';
 import { isNativeError } from '../../native/error.ts';
 import { native } from '../../native/index.ts';
 import { LAYER_OP, type LayerOp } from '../../native/layer.ts';
@@ -22,9 +23,9 @@ export interface Unpacking {
   readonly name: string;
 }
 
-/** What was left out. Device nodes: /dev is the runtime's, and anywhere else they are a way out (ADR 0008). */
 export interface Unpacked {
-  readonly devices: number;
+  /** Entries that were left out: devices 0, 0, which would hide what lies below them (ADR 0021). */
+  readonly leftOut: number;
 }
 
 /** Bounds what waits in memory: two batches at most, one being written while the next is read. */
@@ -54,18 +55,18 @@ const ARCHIVE_FAULTS = [
 export async function unpackLayer(unpacking: Unpacking, signal: AbortSignal): Promise<Unpacked> {
   const folder = await open(unpacking.dir, 'r');
   const writer = new FolderWriter(folder, unpacking.name);
-  let devices = 0;
+  let leftOut = 0;
   try {
     for (;;) {
       signal.throwIfAborted();
       const entry = await unpacking.reader.next();
       if (entry === undefined) break;
-      if (entry.kind === 'device') devices += 1;
+      if (entry.kind === 'nothing') leftOut += 1;
       await add(writer, entry, unpacking);
     }
     unpacking.reader.prove(unpacking.diffId);
     await writer.finish();
-    return { devices };
+    return { leftOut };
   } finally {
     await unpacking.reader.close();
     await writer.settled();
@@ -74,7 +75,7 @@ export async function unpackLayer(unpacking: Unpacking, signal: AbortSignal): Pr
 }
 
 async function add(writer: FolderWriter, entry: LayerEntry, unpacking: Unpacking): Promise<void> {
-  if (entry.kind === 'device') return;
+  if (entry.kind === 'nothing') return;
   if (entry.kind === 'whiteout' || entry.kind === 'opaque') {
     return writer.add({ ...BLANK, kind: LAYER_OP[entry.kind], path: entry.path });
   }
@@ -85,8 +86,7 @@ async function add(writer: FolderWriter, entry: LayerEntry, unpacking: Unpacking
     );
   }
   const op: LayerOp = {
-    ...BLANK,
-    kind: LAYER_OP[entry.kind],
+    kind: LAYER_OP[entry.kind === 'char' ? 'character' : entry.kind],
     path: entry.path,
     link: entry.link,
     mode: entry.mode,
@@ -94,17 +94,34 @@ async function add(writer: FolderWriter, entry: LayerEntry, unpacking: Unpacking
     gid: entry.gid,
     seconds: entry.mtime.seconds,
     nanos: entry.mtime.nanos,
+    last: true,
+    offset: 0,
+    size: entry.size,
+    major: entry.device?.major ?? 0,
+    minor: entry.device?.minor ?? 0,
+    body: null,
     xattrs: entry.xattrs.filter(isKept),
   };
-  if (entry.kind !== 'file') return writer.add(op);
-  let left = entry.size;
+  return entry.kind === 'file' ? addFile(writer, entry, op, unpacking.reader) : writer.add(op);
+}
+
+/** A step for each piece of the body. */
+async function addFile(writer: FolderWriter, entry: TarEntry, whole: LayerOp, reader: LayerReader): Promise<void> {
+  const extents = entry.extents ?? [{ offset: 0, size: entry.size }];
+  let left = extents.reduce((sum, extent) => sum + extent.size, 0);
+  if (left === 0) return writer.add(whole);
   let kind: LayerOp['kind'] = LAYER_OP.file;
-  do {
-    const body = (await unpacking.reader.chunk(PIECE_BYTES)) ?? null;
-    left -= body?.length ?? 0;
-    await writer.add({ ...op, kind, body, last: left === 0 });
-    kind = LAYER_OP.append;
-  } while (left > 0);
+  for (const extent of extents) {
+    for (let done = 0; done < extent.size; ) {
+      const body = await reader.chunk(Math.min(PIECE_BYTES, extent.size - done));
+      // The reader gives as many bytes as its extents have, or throws.
+      assert(body !== undefined, 'a body ended before its extents');
+      left -= body.length;
+      await writer.add({ ...whole, kind, body, offset: extent.offset + done, last: left === 0 });
+      kind = LAYER_OP.append;
+      done += body.length;
+    }
+  }
 }
 
 const BLANK: LayerOp = {
@@ -117,6 +134,10 @@ const BLANK: LayerOp = {
   seconds: 0,
   nanos: 0,
   last: true,
+  offset: 0,
+  size: 0,
+  major: 0,
+  minor: 0,
   body: null,
   xattrs: [],
 };
@@ -161,12 +182,13 @@ export class FolderWriter {
   }
 
   async #flush(): Promise<void> {
-    await this.#written();
-    const ops = this.#ops;
+    // Made ready while the one before is still being written.
+    const batch = this.#ops.length === 0 ? undefined : native().layerBatch(this.#ops);
     this.#ops = [];
     this.#bytes = 0;
-    if (ops.length === 0) return;
-    const underway = native().layerApply(this.#folder.fd, ops);
+    await this.#written();
+    if (batch === undefined) return;
+    const underway = native().layerApply(this.#folder.fd, batch);
     // Looked at by the next flush; until then its failure is not an unhandled one.
     underway.catch(() => undefined);
     this.#underway = underway;

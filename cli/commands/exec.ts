@@ -9,6 +9,7 @@ import { type ControlClient, withCluster } from '../client.ts';
 import { DETACH_KEYS, DetachKeys, parseDetachKeys } from '../detach-keys.ts';
 import { ExecInput } from '../exec-input.ts';
 import { EXIT } from '../exit.ts';
+import { collected } from '../flags/values.ts';
 import { rawMode, sizeOf } from '../terminal.ts';
 
 interface ExecFlags {
@@ -47,10 +48,6 @@ export function addExecCommand(program: Command): void {
 const EXIT_CODES = `
 Exit codes: the command's own, 128 + the signal that killed it, 126 it cannot be run, 127 it does not exist,
 1 it could not be started or its end is not known, 2 usage.`;
-
-function collected(value: string, before: readonly string[]): readonly string[] {
-  return [...before, value];
-}
 
 function startOf(task: string, command: readonly string[], flags: ExecFlags): covey.v1.ExecStart.$Properties {
   const { user, workdir } = flags;

@@ -4,21 +4,15 @@ import type { Command } from 'commander';
 import { ClusterError, messageOf } from '../../common/errors.ts';
 import { parseReference } from '../../common/oci/reference.ts';
 import { placeOf } from '../../common/registry/place.ts';
-import { formatAge, formatBytes } from '../../common/units.ts';
 import type { covey } from '../../proto/messages.ts';
 import { brief, interruptible, withCluster } from '../client.ts';
 import type { ImageWords } from '../format/image.ts';
-import { type Column, type Row, render } from '../format/table.ts';
+import { type Column, render } from '../format/table.ts';
+import { addImageArchives } from './image-archives.ts';
+import { addImageList } from './image-list.ts';
+import { addImageRemoval } from './image-removal.ts';
 
 const CHUNK_BYTES = 512 * 1024;
-
-const COLUMNS: readonly Column[] = [
-  { key: 'Repository', title: 'REPOSITORY' },
-  { key: 'Tag', title: 'TAG' },
-  { key: 'ID', title: 'IMAGE ID' },
-  { key: 'CreatedSince', title: 'LOADED' },
-  { key: 'Size', title: 'SIZE' },
-];
 
 const HISTORY_COLUMNS: readonly Column[] = [
   { key: 'ID', title: 'IMAGE' },
@@ -47,13 +41,7 @@ export function addImageCommands(program: Command): void {
     .description('Bring an image of the cluster to its registry')
     .option('-q, --quiet', 'the name only')
     .action(pushImage);
-  image
-    .command('ls')
-    .alias('list')
-    .description('List images')
-    .option('--format <format>', 'table, json, or a template of {{.Key}}s')
-    .option('-q, --quiet', 'ids only')
-    .action(listImages);
+  addImageList(image);
   image
     .command('inspect <image...>')
     .description('Show images in full')
@@ -67,7 +55,8 @@ export function addImageCommands(program: Command): void {
     .option('-q, --quiet', 'ids only')
     .action(showHistory);
   image.command('tag <source> <target>').description('Give an image one more name').action(tagImage);
-  image.command('rm <image...>').alias('remove').description('Remove images that no service uses').action(removeImages);
+  addImageArchives(image);
+  addImageRemoval(image);
 }
 
 async function loadImage(argument: string | undefined, flags: { input?: string; quiet?: boolean }): Promise<void> {
@@ -133,23 +122,6 @@ async function* chunks(file: string): AsyncGenerator<covey.v1.LoadImageRequest.$
   for await (const chunk of stream) yield { chunk: chunk as Buffer };
 }
 
-async function listImages(flags: { format?: string; quiet?: boolean }): Promise<void> {
-  const { images } = await withCluster((control) => control.listImages({}, brief()));
-  const now = Date.now();
-  const rows = images.map((one): Row => {
-    const colon = one.reference.lastIndexOf(':');
-    return {
-      Repository: one.reference.slice(0, colon),
-      Tag: one.reference.slice(colon + 1),
-      ID: one.digest.replace('sha256:', '').slice(0, 12),
-      CreatedSince: `${formatAge(now - one.loadedAt)} ago`,
-      Size: formatBytes(one.size),
-    };
-  });
-  const ids = rows.map((row) => `${row.ID}\n`).join('');
-  process.stdout.write(flags.quiet === true ? ids : render(COLUMNS, rows, flags.format));
-}
-
 async function inspectImages(refs: readonly string[], flags: { format?: string }): Promise<void> {
   const { inspectImage } = await import('../format/image.ts');
   const shown = (await wordsOf(refs)).map(inspectImage);
@@ -178,13 +150,4 @@ async function wordsOf(refs: readonly string[]): Promise<readonly ImageWords[]> 
 
 async function tagImage(source: string, target: string): Promise<void> {
   await withCluster((control) => control.tagImage({ source, target }, brief()));
-}
-
-async function removeImages(refs: readonly string[]): Promise<void> {
-  await withCluster(async (control) => {
-    for (const ref of refs) {
-      await control.removeImage({ ref }, brief());
-      process.stdout.write(`Untagged: ${ref}\n`);
-    }
-  });
 }

@@ -8,6 +8,11 @@ export function refuse(flag: string, message: string, hint?: string): never {
   throw new ClusterError('invalid', message, hint === undefined ? { field: flag } : { field: flag, hint });
 }
 
+/** Gathers a flag that may be repeated. */
+export function collected(value: string, before: readonly string[]): readonly string[] {
+  return [...before, value];
+}
+
 /** A whole number from 0. */
 export function wholeNumber(text: string, flag: string): number {
   const number = Number(text);

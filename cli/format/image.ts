@@ -1,5 +1,6 @@
 /** An image's own words, as Docker shows them. Comes in: manifest and config as they are. Goes out: objects and rows. Pure. */
 import { formatAge, formatBytes } from '../../common/units.ts';
+import type { ListedImage } from './image-filter.ts';
 import type { Row } from './table.ts';
 
 /** What a manager tells of an image. */
@@ -48,6 +49,20 @@ export function inspectImage(words: ImageWords): object {
     Size: words.size,
     Config: file.config ?? {},
     RootFS: { Type: 'layers', Layers: file.rootfs?.diff_ids ?? [] },
+  };
+}
+
+/** A row of `image ls`. */
+export function imageRow(one: Omit<ListedImage, 'labels'>, now: number, isWhole: boolean): Row {
+  const [at, colon] = [one.reference.indexOf('@'), one.reference.lastIndexOf(':')];
+  const isUntagged = at >= 0;
+  return {
+    Repository: one.reference.slice(0, isUntagged ? at : colon),
+    Tag: isUntagged ? '<none>' : one.reference.slice(colon + 1),
+    Digest: one.indexDigest || one.digest,
+    ID: isWhole ? one.digest : one.digest.replace('sha256:', '').slice(0, ID_LENGTH),
+    CreatedSince: `${formatAge(now - one.loadedAt)} ago`,
+    Size: formatBytes(one.size),
   };
 }
 

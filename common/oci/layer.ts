@@ -13,14 +13,14 @@ import { shown, type TarEntry, TarReader } from './tar.ts';
 
 /**
  * What is done at `path` (byte string, relative, no empty, `.` or `..` parts; empty = the root itself).
- * `whiteout`: hides `path` of lower layers. `opaque`: hides what lower layers have in the folder `path`. `device`: a node, which
- * this project's agents do not make (ADR 0008).
+ * `whiteout`: hides `path` of lower layers. `opaque`: hides what lower layers have in the folder `path`. `nothing`: the character
+ * device 0, 0, which no driver answers to and overlayfs takes for a whiteout; it is left out (ADR 0021).
  */
 export type LayerEntry =
   | { readonly kind: 'whiteout'; readonly path: string }
   | { readonly kind: 'opaque'; readonly path: string }
-  | { readonly kind: 'device'; readonly path: string }
-  | (Omit<TarEntry, 'kind'> & { readonly kind: 'file' | 'hardlink' | 'symlink' | 'directory' | 'fifo' });
+  | { readonly kind: 'nothing'; readonly path: string }
+  | TarEntry;
 
 export interface LayerLimits {
   readonly entries: number;
@@ -34,6 +34,9 @@ export const LAYER_LIMITS: LayerLimits = { entries: 1_000_000, bytes: 64 * 2 ** 
 /** Linux, PATH_MAX: longer ones cannot be made by one call. */
 const PATH_BYTES_MAX = 4_095;
 const PART_BYTES_MAX = 255;
+/** What the kernel keeps of a device's numbers. Source: include/linux/kdev_t.h, MINORBITS. */
+const MAJOR_MAX = 0xfff;
+const MINOR_MAX = 0xfffff;
 const WHITEOUT = '.wh.';
 const OPAQUE = '.wh..wh..opq';
 /** aufs's own files in old images; they mean nothing to overlayfs. */
@@ -113,17 +116,28 @@ export class LayerReader {
       case 'symlink':
       case 'fifo':
         this.#linkable.add(path);
-        return { ...entry, kind: entry.kind, path };
+        return { ...entry, path };
       case 'directory':
         this.#linkable.delete(path);
-        return { ...entry, kind: entry.kind, path };
+        return { ...entry, path };
       case 'hardlink':
         return this.#hardlink(entry, path);
       case 'char':
       case 'block':
-        this.#linkable.delete(path);
-        return { kind: 'device', path };
+        return this.#node(entry, path);
     }
+  }
+
+  #node(entry: TarEntry, path: string): LayerEntry {
+    const { major, minor } = entry.device ?? { major: 0, minor: 0 };
+    if (major > MAJOR_MAX || minor > MINOR_MAX)
+      throw this.#refuse(`device "${shown(path)}" has the numbers ${major}, ${minor}`);
+    if (entry.kind === 'char' && major === 0 && minor === 0) {
+      this.#linkable.delete(path);
+      return { kind: 'nothing', path };
+    }
+    this.#linkable.add(path);
+    return { ...entry, path };
   }
 
   #whiteout(path: string, name: string): LayerEntry | undefined {
@@ -143,7 +157,7 @@ export class LayerReader {
       throw this.#refuse(`hard link "${shown(path)}" points to "${shown(entry.link)}", which is outside this layer`);
     }
     this.#linkable.add(path);
-    return { ...entry, kind: 'hardlink', path, link };
+    return { ...entry, path, link };
   }
 
   /** Relative to the root, as Docker does it: a leading slash means the root; `..` is refused wherever it stands. */

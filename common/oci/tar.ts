@@ -8,7 +8,18 @@
  */
 import { ClusterError } from '../errors.ts';
 import { ByteSource } from './byte-source.ts';
-import { attributesOf, timeOf } from './tar-pax.ts';
+import { BLOCK, hasRightSum, isZero, nameOf, numberAt, paddingOf, text, untilNul } from './tar-header.ts';
+import { attributesOf, PaxRecords, paxRecords, putGlobals, timeOf } from './tar-pax.ts';
+import {
+  decimals,
+  EXTENTS_MAX,
+  type Extent,
+  MapInBody,
+  oldMap,
+  oldMapBlock,
+  type SparseFile,
+  sparseFile,
+} from './tar-sparse.ts';
 
 export type TarKind = 'file' | 'hardlink' | 'symlink' | 'char' | 'block' | 'directory' | 'fifo';
 
@@ -22,11 +33,20 @@ export interface TarEntry {
   readonly mode: number;
   readonly uid: number;
   readonly gid: number;
-  /** Bytes of the body; 0 but for files. */
+  /** Bytes of the file, holes and all; 0 but for files. */
   readonly size: number;
+  /** Where the body's bytes lie in a sparse file, ascending; the rest of `size` is holes. Absent: all of it is there. */
+  readonly extents?: readonly Extent[];
+  /** Of `char` and `block`. */
+  readonly device?: Device;
   readonly mtime: Time;
   /** Byte strings. */
   readonly xattrs: readonly Xattr[];
+}
+
+export interface Device {
+  readonly major: number;
+  readonly minor: number;
 }
 
 /** Seconds may be negative; nanos are 0–999999999 and count upwards. */
@@ -37,11 +57,12 @@ export interface Time {
 
 export type Xattr = readonly [name: string, value: string];
 
-const BLOCK = 512;
 /** Long names and attributes of one entry; Linux ends paths at 4,096 bytes and attributes at 64 KiB each. */
 const EXTENSION_BYTES_MAX = 1024 * 1024;
 /** Extensions that may precede one entry. */
 const EXTENSIONS_MAX = 8;
+/** Of what global headers say, keys and values; each entry is given a copy. */
+const GLOBAL_BYTES_MAX = 64 * 1024;
 const KINDS: Readonly<Record<string, TarKind>> = {
   '\0': 'file',
   '0': 'file',
@@ -52,10 +73,11 @@ const KINDS: Readonly<Record<string, TarKind>> = {
   '5': 'directory',
   '6': 'fifo',
   '7': 'file',
+  S: 'file',
 };
 
 interface Extensions {
-  readonly pax: Map<string, string>;
+  readonly pax: PaxRecords;
   path?: string;
   link?: string;
 }
@@ -63,6 +85,9 @@ interface Extensions {
 export class TarReader {
   readonly #source: ByteSource;
   readonly #name: string;
+  /** What global headers said so far. */
+  readonly #global = new Map<string, string>();
+  /** The number of the entry that is read, from 1. */
   #entries = 0;
   /** Body bytes not read yet, and the padding behind them. */
   #left = 0;
@@ -84,20 +109,29 @@ export class TarReader {
     await this.#skip(this.#left + this.#padding);
     this.#left = 0;
     this.#padding = 0;
-    const extensions: Extensions = { pax: new Map() };
+    this.#entries += 1;
+    let extensions: Extensions | undefined;
     for (let count = 0; count <= EXTENSIONS_MAX; count += 1) {
       const header = await this.#header();
       if (header === undefined) {
-        if (count > 0) throw this.#broken('it ends behind an extended header');
+        if (extensions !== undefined) throw this.#broken('it ends behind an extended header');
         return undefined;
       }
       const flag = String.fromCharCode(header[156] as number);
+      if (flag === 'g') {
+        await this.#globals(header);
+        continue;
+      }
+      extensions ??= { pax: new PaxRecords(this.#global) };
       if (!(await this.#extend(flag, header, extensions))) return this.#entry(flag, header, extensions);
     }
-    throw this.#broken(`entry ${this.#entries + 1} has more than ${EXTENSIONS_MAX} extended headers`);
+    throw this.#broken(`entry ${this.#entries} has more than ${EXTENSIONS_MAX} extended headers`);
   }
 
-  /** The next piece of the current entry's body, at most `max` bytes; undefined at its end. Shares the source's memory. */
+  /**
+   * The next piece of the current entry's body, at most `max` bytes; undefined at its end. Of a sparse file only the bytes of
+   * its extents, one behind the other. Shares the source's memory.
+   */
   async chunk(max: number): Promise<Buffer | undefined> {
     if (this.#left === 0) return undefined;
     const piece = await this.#source.some(Math.min(this.#left, max));
@@ -120,57 +154,55 @@ export class TarReader {
       while ((await this.#source.some(1024 * 1024)) !== undefined);
       return undefined;
     }
-    if (!hasRightSum(header)) throw this.#broken(`the header of entry ${this.#entries + 1} has a wrong checksum`);
+    if (!hasRightSum(header)) throw this.#broken(`the header of entry ${this.#entries} has a wrong checksum`);
     return header;
   }
 
   /** True when the header was an extension of the entry that follows. */
   async #extend(flag: string, header: Buffer, extensions: Extensions): Promise<boolean> {
-    if (flag !== 'x' && flag !== 'g' && flag !== 'L' && flag !== 'K') return false;
+    if (flag !== 'x' && flag !== 'L' && flag !== 'K') return false;
+    const body = await this.#extension(header);
+    if (flag === 'x') extensions.pax.add(this.#records(body));
+    if (flag === 'L') extensions.path = untilNul(body.toString('latin1'));
+    if (flag === 'K') extensions.link = untilNul(body.toString('latin1'));
+    return true;
+  }
+
+  /** Keys of a global header hold for all that follows, until an entry or a later one says otherwise. */
+  async #globals(header: Buffer): Promise<void> {
+    putGlobals(this.#global, this.#records(await this.#extension(header)));
+    let bytes = 0;
+    for (const [key, value] of this.#global) bytes += key.length + value.length;
+    if (bytes > GLOBAL_BYTES_MAX) throw this.#broken(`its global headers say more than ${GLOBAL_BYTES_MAX} bytes`);
+  }
+
+  async #extension(header: Buffer): Promise<Buffer> {
     const size = this.#number(header, 124, 12, 'size');
     if (size > EXTENSION_BYTES_MAX) throw this.#broken(`an extended header has ${size} bytes`);
     const bytes = await this.#source.take(size);
     if ((bytes?.length ?? 0) < size) throw this.#broken('it is cut off inside an extended header');
-    const body = Buffer.from(bytes ?? []);
     await this.#skip(paddingOf(size));
-    if (flag === 'x') this.#pax(body, extensions.pax);
-    if (flag === 'L') extensions.path = untilNul(body.toString('latin1'));
-    if (flag === 'K') extensions.link = untilNul(body.toString('latin1'));
-    // Global headers (g) are comments in practice; Docker ignores them too.
-    return true;
+    return bytes ?? Buffer.alloc(0);
   }
 
-  /** Records `LENGTH KEY=VALUE\n`. */
-  #pax(body: Buffer, records: Map<string, string>): void {
-    for (let at = 0; at < body.length; ) {
-      const space = body.indexOf(0x20, at);
-      const digits = space === -1 ? '' : body.toString('latin1', at, Math.min(space, at + 10));
-      const length = /^[1-9]\d*$/.test(digits) ? Number(digits) : 0;
-      const end = at + length;
-      if (length < 5 || end > body.length || body[end - 1] !== 0x0a) throw this.#broken('a PAX record is malformed');
-      const record = body.toString('latin1', space + 1, end - 1);
-      const equals = record.indexOf('=');
-      if (equals < 1) throw this.#broken('a PAX record is malformed');
-      records.set(record.slice(0, equals), record.slice(equals + 1));
-      at = end;
-    }
+  #records(body: Buffer): ReturnType<typeof paxRecords> & object {
+    const records = paxRecords(body);
+    if (records === undefined) throw this.#broken('a PAX record is malformed');
+    return records;
   }
 
-  #entry(flag: string, header: Buffer, extensions: Extensions): TarEntry {
-    this.#entries += 1;
+  async #entry(flag: string, header: Buffer, extensions: Extensions): Promise<TarEntry> {
     const { pax } = extensions;
-    const path = pax.get('path') ?? extensions.path ?? nameOf(header);
-    const kind = KINDS[flag];
-    if (flag === 'S' || [...pax.keys()].some((key) => key.startsWith('GNU.sparse.'))) {
-      throw this.#broken(`entry "${shown(path)}" is a sparse file`, 'pack it without --sparse');
-    }
-    if (kind === undefined) throw this.#broken(`entry "${shown(path)}" has the unknown type ${JSON.stringify(flag)}`);
-    const isFolder = kind === 'directory' || (kind === 'file' && flag === '\0' && path.endsWith('/'));
-    const size = kind === 'file' && !isFolder ? this.#size(header, pax) : 0;
-    this.#left = size;
-    this.#padding = paddingOf(size);
+    const path = pax.get('GNU.sparse.name') ?? pax.get('path') ?? extensions.path ?? nameOf(header);
+    const named = KINDS[flag];
+    if (named === undefined) throw this.#broken(`entry "${shown(path)}" has the unknown type ${JSON.stringify(flag)}`);
+    const kind = named === 'file' && flag === '\0' && path.endsWith('/') ? 'directory' : named;
+    const stored = kind === 'file' ? this.#size(header, pax) : 0;
+    this.#left = stored;
+    this.#padding = paddingOf(stored);
+    const sparse = kind === 'file' ? await this.#sparse(flag, header, pax, path) : undefined;
     return {
-      kind: isFolder ? 'directory' : kind,
+      kind,
       path,
       link:
         kind === 'hardlink' || kind === 'symlink'
@@ -179,17 +211,71 @@ export class TarReader {
       mode: this.#number(header, 100, 8, 'mode') & 0o7777,
       uid: this.#paxNumber(pax, 'uid') ?? this.#number(header, 108, 8, 'uid'),
       gid: this.#paxNumber(pax, 'gid') ?? this.#number(header, 116, 8, 'gid'),
-      size,
+      size: sparse?.size ?? stored,
       mtime: timeOf(pax.get('mtime')) ?? { seconds: this.#number(header, 136, 12, 'mtime', true), nanos: 0 },
-      xattrs: attributesOf(pax),
+      xattrs: attributesOf(pax.all),
+      ...(sparse === undefined ? {} : { extents: sparse.extents }),
+      ...(kind === 'char' || kind === 'block' ? { device: this.#device(header, pax) } : {}),
     };
   }
 
-  #size(header: Buffer, pax: ReadonlyMap<string, string>): number {
+  #device(header: Buffer, pax: PaxRecords): Device {
+    const major = this.#paxNumber(pax, 'SCHILY.devmajor') ?? this.#number(header, 329, 8, 'major number');
+    const minor = this.#paxNumber(pax, 'SCHILY.devminor') ?? this.#number(header, 337, 8, 'minor number');
+    return { major, minor };
+  }
+
+  /** Reads the map when it stands before the body; what is left is the body. Undefined: not sparse. */
+  async #sparse(flag: string, header: Buffer, pax: PaxRecords, path: string): Promise<SparseFile | undefined> {
+    const told = pax.get('GNU.sparse.realsize') ?? pax.get('GNU.sparse.size') ?? '';
+    let size = decimals([told])?.[0] ?? Number.NaN;
+    let pairs: readonly number[] | undefined;
+    if (flag === 'S') {
+      const old = oldMap(header);
+      size = old.size;
+      pairs = await this.#oldMap(old.numbers, old.hasMore);
+    } else if (pax.get('GNU.sparse.major') === '1' && pax.get('GNU.sparse.minor') === '0') {
+      pairs = await this.#mapInBody(path);
+    } else if (pax.get('GNU.sparse.size') !== undefined) {
+      pairs = decimals(pax.get('GNU.sparse.map')?.split(',') ?? pax.pieces);
+    } else if (![...pax.all.keys()].some((key) => key.startsWith('GNU.sparse.'))) {
+      return undefined;
+    }
+    const sparse = pairs === undefined ? undefined : sparseFile(size, pairs, this.#left);
+    if (sparse === undefined) throw this.#broken(`the map of the sparse file "${shown(path)}" is malformed`);
+    return sparse;
+  }
+
+  async #oldMap(pairs: number[], hasMore: boolean): Promise<readonly number[] | undefined> {
+    for (let more = hasMore; more; ) {
+      const block = await this.#source.take(BLOCK);
+      if (block === undefined || block.length < BLOCK) throw this.#broken('it is cut off inside a header');
+      const next = oldMapBlock(block);
+      pairs.push(...next.numbers);
+      more = next.hasMore;
+      if (pairs.length > EXTENTS_MAX * 2 || next.numbers.length === 0) return undefined;
+    }
+    return pairs;
+  }
+
+  async #mapInBody(path: string): Promise<readonly number[] | undefined> {
+    const map = new MapInBody();
+    for (;;) {
+      if (this.#left < BLOCK) return undefined;
+      const block = await this.#source.take(BLOCK);
+      if (block === undefined || block.length < BLOCK) throw this.#broken(`it is cut off inside "${shown(path)}"`);
+      this.#left -= BLOCK;
+      const pairs = map.take(block);
+      if (pairs === 'broken') return undefined;
+      if (pairs !== undefined) return pairs;
+    }
+  }
+
+  #size(header: Buffer, pax: PaxRecords): number {
     return this.#paxNumber(pax, 'size') ?? this.#number(header, 124, 12, 'size');
   }
 
-  #paxNumber(pax: ReadonlyMap<string, string>, key: string): number | undefined {
+  #paxNumber(pax: PaxRecords, key: string): number | undefined {
     const digits = pax.get(key);
     if (digits === undefined) return undefined;
     const value = /^\d{1,16}$/.test(digits) ? Number(digits) : Number.NaN;
@@ -201,7 +287,7 @@ export class TarReader {
   #number(header: Buffer, start: number, length: number, what: string, mayBeNegative = false): number {
     const value = numberAt(header, start, length);
     if (!Number.isSafeInteger(value) || (value < 0 && !mayBeNegative)) {
-      throw this.#broken(`the ${what} of entry ${this.#entries + 1} is not a number`);
+      throw this.#broken(`the ${what} of entry ${this.#entries} is not a number`);
     }
     return value;
   }
@@ -224,56 +310,4 @@ export function shown(bytes: string): string {
   return Buffer.from(bytes.slice(0, 200), 'latin1')
     .toString('utf8')
     .replace(/\p{Cc}/gu, '?');
-}
-
-function nameOf(header: Buffer): string {
-  const name = text(header, 0, 100);
-  // Only POSIX's magic has the prefix; GNU's old one keeps times there.
-  const isPosix = header.toString('latin1', 257, 263) === 'ustar\0';
-  const prefix = isPosix ? text(header, 345, 155) : '';
-  return prefix === '' ? name : `${prefix}/${name}`;
-}
-
-function text(header: Buffer, start: number, length: number): string {
-  return untilNul(header.toString('latin1', start, start + length));
-}
-
-function untilNul(bytes: string): string {
-  const end = bytes.indexOf('\0');
-  return end === -1 ? bytes : bytes.slice(0, end);
-}
-
-function numberAt(header: Buffer, start: number, length: number): number {
-  const first = header[start] as number;
-  if ((first & 0x80) === 0) {
-    const digits = header
-      .toString('latin1', start, start + length)
-      .replace(/[\0 ]+$/, '')
-      .trimStart();
-    if (digits === '') return 0;
-    return /^[0-7]+$/.test(digits) ? Number.parseInt(digits, 8) : Number.NaN;
-  }
-  let value = BigInt((first & 0x40) === 0 ? first & 0x3f : (first & 0x3f) - 0x40);
-  for (let at = start + 1; at < start + length; at += 1) value = value * 256n + BigInt(header[at] as number);
-  return Number(value);
-}
-
-function hasRightSum(header: Buffer): boolean {
-  let unsigned = 0;
-  let signed = 0;
-  for (let at = 0; at < BLOCK; at += 1) {
-    const byte = at >= 148 && at < 156 ? 0x20 : (header[at] as number);
-    unsigned += byte;
-    signed += byte < 128 ? byte : byte - 256;
-  }
-  const stated = numberAt(header, 148, 8);
-  return stated === unsigned || stated === signed;
-}
-
-function isZero(block: Buffer): boolean {
-  return block.every((byte) => byte === 0);
-}
-
-function paddingOf(size: number): number {
-  return (BLOCK - (size % BLOCK)) % BLOCK;
 }

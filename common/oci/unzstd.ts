@@ -23,7 +23,7 @@ type Unpacker = ChildProcessByStdio<Writable, Readable, Readable>;
  */
 export async function* unzstd(source: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Uint8Array> {
   const args = ['--decompress', '--stdout', '--quiet', '--no-progress', `--memory=${WINDOW_MIB_MAX}MiB`];
-  const child = spawn('zstd', args, { stdio: 'pipe', env: { PATH: process.env['PATH'], LC_ALL: 'C' } });
+  const child = spawn('zstd', args, { stdio: 'pipe', env: { PATH: process.env.PATH, LC_ALL: 'C' } });
   const ended = once(child, 'close');
   const said = text(child.stderr);
   // Looked at below, where everything that went wrong is weighed.

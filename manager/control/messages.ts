@@ -8,6 +8,7 @@ import { toRollout, toService } from '../../common/wire/service.ts';
 import { toTask, toTaskStatus } from '../../common/wire/task.ts';
 import { toPorts } from '../../common/wire/template.ts';
 import { covey } from '../../proto/messages.ts';
+import type { Removed } from '../images/manager-images.ts';
 import type { NodeReason } from '../scheduler/explain.ts';
 import type { Stored, View } from '../store/store.ts';
 import { type ClusterReport, leadsHere } from './cluster.ts';
@@ -129,6 +130,11 @@ export function clusterMessage(view: View, report: ClusterReport): V1<'cluster'>
       .map(({ value: { registry, username } }) => ({ registry, username }))
       .toSorted((a, b) => (a.registry < b.registry ? -1 : 1)),
   };
+}
+
+/** What a removal took away. */
+export function removedMessage({ untagged, deleted, reclaimedBytes }: Removed): covey.v1.RemovedImages.$Properties {
+  return { untagged: [...untagged], deleted: [...deleted], reclaimedBytes };
 }
 
 /** Images as they are stored. */

@@ -9,12 +9,13 @@ import type { Handlers } from '../../proto/rpc.ts';
 import { exec } from '../exec/exec.ts';
 import type { ManagerImages } from '../images/manager-images.ts';
 import type { ImagePusher } from '../images/push.ts';
+import type { SaveSource } from '../images/save.ts';
 import type { LogLine, LogWish } from '../logs/broker.ts';
 import type { EngineSource } from '../relay/engine.ts';
 import { type CertificateRegister, clusterReport, joinToken, type StoreHealth } from './cluster.ts';
 import type { Context } from './context.ts';
 import type { EventFeed } from './event-feed.ts';
-import { pullMessages, pushMessages } from './images.ts';
+import { archiveMessages, importImage, pullMessages, pushMessages } from './images.ts';
 import { type LoginParts, login, logout } from './logins.ts';
 import { findNode, findService } from './lookup.ts';
 import {
@@ -23,6 +24,7 @@ import {
   nodeMessage,
   nodeMessages,
   progressMessage,
+  removedMessage,
   serviceMessage,
   taskMessage,
 } from './messages.ts';
@@ -34,6 +36,8 @@ import { listTasks } from './tasks.ts';
 /** Everything that the verbs need besides the store. */
 export interface ControlParts extends Context, LoginParts {
   readonly images: ManagerImages;
+  /** Brings a blob here from another manager. */
+  readonly fetchBlob: SaveSource['fetch'];
   readonly pusher: ImagePusher;
   readonly events: EventFeed;
   readonly health: StoreHealth;
@@ -96,21 +100,34 @@ function nodes(parts: ControlParts): Part<'getNode' | 'listNodes' | 'updateNode'
 
 function images(
   parts: ControlParts,
-): Part<'loadImage' | 'pullImage' | 'pushImage' | 'listImages' | 'inspectImage' | 'tagImage' | 'removeImage'> {
+): Part<
+  | 'loadImage'
+  | 'pullImage'
+  | 'pushImage'
+  | 'listImages'
+  | 'inspectImage'
+  | 'tagImage'
+  | 'removeImage'
+  | 'saveImages'
+  | 'importImage'
+  | 'pruneImages'
+> {
   return {
     loadImage: async (requests, { signal }) => imageMessages(await parts.images.load(chunksOf(requests), signal)),
     pullImage: ({ reference }, { signal }) => pullMessages(parts.images, reference, signal),
     pushImage: ({ reference }, { signal }) => pushMessages(parts.pusher, reference, signal),
-    listImages: async () => imageMessages(parts.images.list()),
+    listImages: async ({ untagged }) => imageMessages(untagged ? parts.images.untagged() : parts.images.list()),
     inspectImage: async ({ ref }) => {
       const { image, references, manifest, config } = await parts.images.describe(ref);
       return { image: toImage(image), references: [...references], manifest, config };
     },
     tagImage: async ({ source, target }, { signal }) => toImage(await parts.images.tag(source, target, signal)),
-    removeImage: async ({ ref }, { signal }) => {
-      await parts.images.remove(ref, signal);
-      return {};
-    },
+    removeImage: async ({ ref, force }, { signal }) =>
+      removedMessage(await parts.images.remove(ref, { force }, signal)),
+    saveImages: ({ refs }, { signal }) => archiveMessages(parts, refs, signal),
+    importImage: async (requests, { signal }) => toImage(await importImage(parts.images, requests, signal)),
+    pruneImages: async ({ all, until, labels, labelsNot }, { signal }) =>
+      removedMessage(await parts.images.prune({ all, until, labels, labelsNot }, signal)),
   };
 }
 

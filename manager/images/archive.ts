@@ -13,6 +13,7 @@ import { diskError } from '../../common/oci/disk.ts';
 import { inflated } from '../../common/oci/inflate.ts';
 import { JSON_BYTES_MAX } from '../../common/oci/manifest.ts';
 import { shown, type TarEntry, TarReader } from '../../common/oci/tar.ts';
+import { contentsOf } from '../../common/oci/tar-contents.ts';
 
 /** A file of the archive, laid down. */
 export interface StagedFile {
@@ -104,7 +105,7 @@ class Staging {
     }
     if (entry.kind !== 'file') return;
     if (DOCUMENTS.includes(name)) this.#documents.set(name, await readDocument(name, entry, reader));
-    else this.#files.set(name, await this.#lay(name, reader, signal));
+    else this.#files.set(name, await this.#lay(name, contentsOf(reader, entry, PIECE_BYTES), signal));
   }
 
   archive(): Archive {
@@ -116,14 +117,14 @@ class Staging {
     return { dir: this.dir, files: this.#files, byDigest, documents: this.#documents };
   }
 
-  async #lay(name: string, reader: TarReader, signal: AbortSignal): Promise<StagedFile> {
+  async #lay(name: string, contents: AsyncIterable<Buffer>, signal: AbortSignal): Promise<StagedFile> {
     // Never the archive's own names: they are not to be trusted, and numbers cannot collide.
     const path = join(this.dir, String(this.#entries));
     const hash = createHash('sha256');
     let size = 0;
     const file = await open(path, 'wx', 0o600);
     try {
-      for (let piece = await reader.chunk(PIECE_BYTES); piece !== undefined; piece = await reader.chunk(PIECE_BYTES)) {
+      for await (const piece of contents) {
         signal.throwIfAborted();
         hash.update(piece);
         size += piece.length;
@@ -145,9 +146,7 @@ class Staging {
 async function readDocument(name: string, entry: TarEntry, reader: TarReader): Promise<string> {
   if (entry.size > JSON_BYTES_MAX) throw refuse(`has a ${name} of ${entry.size} bytes`);
   const pieces: Buffer[] = [];
-  for (let piece = await reader.chunk(PIECE_BYTES); piece !== undefined; piece = await reader.chunk(PIECE_BYTES)) {
-    pieces.push(piece);
-  }
+  for await (const piece of contentsOf(reader, entry, PIECE_BYTES)) pieces.push(piece);
   return Buffer.concat(pieces).toString('utf8');
 }
 

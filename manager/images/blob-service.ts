@@ -17,7 +17,7 @@ const CHUNK_BYTES = 1024 * 1024;
 export function blobService(
   options: PeerBlobsOptions,
   peers: PeerBlobs = new PeerBlobs(options),
-): Handlers<typeof Images> {
+): Pick<Handlers<typeof Images>, 'fetchBlob'> {
   return {
     async *fetchBlob({ digest, offset, local }, { signal }) {
       if (!isDigest(digest))

@@ -2,7 +2,9 @@
 import { ClusterError } from '../../common/errors.ts';
 import type { Image } from '../../common/model/cluster.ts';
 import type { Digest } from '../../common/model/ids.ts';
+import type { Labels } from '../../common/model/service.ts';
 import type { BlobStore } from '../../common/oci/blob-store.ts';
+import { parseConfig } from '../../common/oci/config.ts';
 import { JSON_BYTES_MAX, parseManifest } from '../../common/oci/manifest.ts';
 import type { ImageRecords } from './image-records.ts';
 
@@ -27,6 +29,13 @@ export async function describeImage(records: ImageRecords, blobs: BlobStore, ref
     manifest,
     config: await documentOf(blobs, image, config.digest),
   };
+}
+
+/** The labels of its config. @throws ClusterError as describeImage */
+export async function labelsOf(blobs: BlobStore, image: Image): Promise<Labels> {
+  const name = `of image "${image.reference}"`;
+  const { config } = parseManifest(await documentOf(blobs, image, image.digest), `manifest ${name}`);
+  return parseConfig(await documentOf(blobs, image, config.digest), `config ${name}`).config.labels;
 }
 
 async function documentOf(blobs: BlobStore, image: Image, digest: Digest): Promise<string> {

@@ -5,7 +5,7 @@ import type { Digest, Instant } from '../../common/model/ids.ts';
 import type { ConfigFile } from '../../common/oci/config.ts';
 import { parseReference } from '../../common/oci/reference.ts';
 import { put, type Store, type Unit, type View } from '../store/store.ts';
-import { isUntagged, servicesUsing, untaggedKey } from './usage.ts';
+import { isUntagged, untaggedKey, usersOf } from './usage.ts';
 
 export class ImageRecords {
   readonly #store: Store;
@@ -20,15 +20,31 @@ export class ImageRecords {
     return images.filter((image) => !isUntagged(image)).toSorted((a, b) => (a.reference < b.reference ? -1 : 1));
   }
 
+  /** Those that lost their name to another and are kept for who uses them; any order. */
+  untagged(): readonly Image[] {
+    return [...this.#store.view.all('image')].map(({ value }) => value).filter(isUntagged);
+  }
+
+  /** As `find`, but a prefix of one digest stands for all its names. */
+  fitting(ref: string): readonly Image[] {
+    const found = this.#byPrefix(ref);
+    const isOne = new Set(found.map(({ digest }) => digest)).size === 1;
+    return isOne ? found : [this.find(ref)];
+  }
+
+  /** What `image save` means by it: a name without a tag stands for all its tags. @throws ClusterError as `find` */
+  toSave(ref: string): readonly Image[] {
+    const tags = this.list().filter(({ reference }) => reference.slice(0, reference.lastIndexOf(':')) === ref);
+    return tags.length > 0 ? tags : this.fitting(ref);
+  }
+
   /**
    * By name, or by an unambiguous prefix of the digest (12 or more hex digits, with or without `sha256:`).
    *
    * @throws ClusterError `not_found`, `invalid` when a prefix fits several
    */
   find(ref: string): Image {
-    const prefix = /^(?:sha256:)?([0-9a-f]{12,64})$/.exec(ref)?.[1];
-    const all = this.list();
-    const byDigest = prefix === undefined ? [] : all.filter((image) => image.digest.startsWith(`sha256:${prefix}`));
+    const byDigest = this.#byPrefix(ref);
     if (byDigest.length > 1) {
       throw new ClusterError(
         'invalid',
@@ -54,7 +70,7 @@ export class ImageRecords {
       const old = view.get('image', image.reference);
       const writes = [put('image', image.reference, image, old?.rev ?? 0)];
       if (old === undefined || old.value.digest === image.digest) return writes;
-      if (servicesUsing(view, old.value.digest).length === 0) return writes;
+      if (usersOf(view, old.value.digest).length === 0) return writes;
       const key = untaggedKey(old.value);
       return [...writes, put('image', key, { ...old.value, reference: key })];
     });
@@ -70,6 +86,11 @@ export class ImageRecords {
       await this.#store.reached(result.revision, signal);
     }
   }
+
+  #byPrefix(ref: string): readonly Image[] {
+    const hex = /^(?:sha256:)?([0-9a-f]{12,64})$/.exec(ref)?.[1];
+    return hex === undefined ? [] : this.list().filter(({ digest }) => digest.startsWith(`sha256:${hex}`));
+  }
 }
 
 /**
@@ -79,18 +100,16 @@ export class ImageRecords {
  *   not the one asked for
  */
 export function findImage(view: View, text: string): Image {
-  const { reference, digest } = parseReference(text);
+  const { reference, name, digest } = parseReference(text);
   const image = view.get('image', reference)?.value;
-  const hint = `pull it first: covey image pull ${reference}; or load it: covey image load FILE`;
-  if (image === undefined)
-    throw new ClusterError('not_found', `image "${reference}" is not in the cluster`, { field: 'image', hint });
-  if (digest === undefined || digest === image.digest || digest === image.indexDigest) return image;
-  const untagged = view.get('image', `${parseReference(text).name}@${digest}`)?.value;
+  if (image !== undefined && (digest === undefined || digest === image.digest || digest === image.indexDigest)) {
+    return image;
+  }
+  const untagged = digest === undefined ? undefined : view.get('image', `${name}@${digest}`)?.value;
   if (untagged !== undefined) return untagged;
-  throw new ClusterError('not_found', `image "${reference}" is in the cluster as ${image.digest}, not as ${digest}`, {
-    field: 'image',
-    hint,
-  });
+  const hint = `pull it first: covey image pull ${reference}; or load it: covey image load FILE`;
+  const why = image === undefined ? 'not in the cluster' : `in the cluster as ${image.digest}, not as ${digest}`;
+  throw new ClusterError('not_found', `image "${reference}" is ${why}`, { field: 'image', hint });
 }
 
 /** An image all of whose blobs are here. */
@@ -117,6 +136,6 @@ export function imageOf(found: WholeImage, reference: string, loadedAt: Instant)
 }
 
 /** For messages. */
-export function quoted(names: readonly string[]): string {
+function quoted(names: readonly string[]): string {
   return names.map((name) => `"${name}"`).join(', ');
 }

@@ -10,7 +10,6 @@ import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock } from '../../common/clock.ts';
-import { ClusterError } from '../../common/errors.ts';
 import type { Image } from '../../common/model/cluster.ts';
 import type { Digest } from '../../common/model/ids.ts';
 import { BlobStore } from '../../common/oci/blob-store.ts';
@@ -26,14 +25,17 @@ import {
   stageArchive,
 } from './archive.ts';
 import { type ArchiveImage, imagesOf } from './archive-images.ts';
-import { describeImage, type ImageDetails } from './describe.ts';
-import { ImageRecords, imageOf, quoted } from './image-records.ts';
+import { describeImage, type ImageDetails, labelsOf } from './describe.ts';
+import { ImageRecords, imageOf } from './image-records.ts';
+import { type ImportWish, stageImport } from './import.ts';
 import { type CheckedImage, checkLayers } from './layer-check.ts';
 import { Mutex } from './mutex.ts';
 import { Pins } from './pins.ts';
 import { type BlobProgress, ImagePuller, type Repository } from './pull.ts';
+import { type ImagePut, takeImage } from './put.ts';
+import { fitsLabels, type PruneWish, prunable, removable } from './removal.ts';
 import { tagImage } from './tag.ts';
-import { isUntagged, servicesUsing } from './usage.ts';
+import { isUntagged, usersOf } from './usage.ts';
 
 const READ_BYTES = 512 * 1024;
 
@@ -53,6 +55,16 @@ export interface Pulled {
   readonly image: Image;
   /** False when the cluster had that very image under that name. */
   readonly isNew: boolean;
+}
+
+/** What a removal took away. */
+export interface Removed {
+  /** Names. */
+  readonly untagged: readonly string[];
+  /** Images that have no name left. */
+  readonly deleted: readonly Digest[];
+  /** Of the blobs that went here; other managers' follow when they next look. */
+  readonly reclaimedBytes: number;
 }
 
 export class ManagerImages {
@@ -89,9 +101,21 @@ export class ManagerImages {
    * @throws ClusterError `invalid` naming the object that is wrong, `exhausted` for a full disk or store, `unavailable`
    */
   async load(chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<readonly Image[]> {
-    const startedAt = this.#options.clock.now();
     const limits = this.#options.archiveLimits ?? ARCHIVE_LIMITS;
-    const archive = await stageArchive(chunks, this.blobs.incoming, limits, signal);
+    return await this.#take(await stageArchive(chunks, this.blobs.incoming, limits, signal), signal);
+  }
+
+  /** A root file system's tar becomes an image of one layer. @throws ClusterError as `load` */
+  async import(wish: ImportWish, chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Image> {
+    const { archiveLimits: limits = ARCHIVE_LIMITS, clock } = this.#options;
+    const place = { parent: this.blobs.incoming, limits, now: clock.now() };
+    const [image] = await this.#take(await stageImport(wish, chunks, place, signal), signal);
+    return image as Image;
+  }
+
+  /** Judges what was laid down and keeps it; removes the folder. */
+  async #take(archive: Archive, signal: AbortSignal): Promise<readonly Image[]> {
+    const startedAt = this.#options.clock.now();
     try {
       const found = await imagesOf(archive);
       await checkLayers(found.map(checkable), this.#options.layerLimits ?? LAYER_LIMITS, signal);
@@ -142,9 +166,40 @@ export class ManagerImages {
     }
   }
 
+  /**
+   * Takes an image that a host has made, blob by blob; whole or not at all. Its names are given as by `load`.
+   *
+   * @throws ClusterError `invalid` naming what is wrong, `exhausted`
+   */
+  async put(put: ImagePut, signal: AbortSignal): Promise<Image> {
+    const { clock, log } = this.#options;
+    const startedAt = clock.now();
+    const { pin, release } = this.pins.hand();
+    try {
+      const limits = this.#options.layerLimits ?? LAYER_LIMITS;
+      const whole = await takeImage({ ...put, pin, limits, blobs: this.blobs, filler: this.#puller }, signal);
+      const images = put.references.map((reference) => imageOf(whole, reference, startedAt));
+      await this.#storing.run(() => this.records.add(images, signal), signal);
+      log.info({ images: put.references, digest: whole.digest, ms: clock.now() - startedAt }, 'image put');
+      return images[0] as Image;
+    } finally {
+      release();
+    }
+  }
+
   /** Images with a name, by reference in alphabetical order. */
   list(): readonly Image[] {
     return this.records.list();
+  }
+
+  /** As ImageRecords.untagged. */
+  untagged(): readonly Image[] {
+    return this.records.untagged();
+  }
+
+  /** As ImageRecords.toSave. */
+  toSave(ref: string): readonly Image[] {
+    return this.records.toSave(ref);
   }
 
   /** As describeImage. */
@@ -162,41 +217,55 @@ export class ManagerImages {
   }
 
   /**
-   * Removes the image of that name or unambiguous digest prefix (12 or more hex digits, with or without `sha256:`).
+   * Removes the image of that name or unambiguous digest prefix (12 or more hex digits, with or without `sha256:`); with
+   * `force` a digest's every name.
    *
-   * @throws ClusterError `not_found`, `conflict` naming the services that use it, `invalid` when a prefix fits several
+   * @throws ClusterError `not_found`, `conflict` naming who uses it, `invalid` when a prefix fits several digests
    */
-  async remove(ref: string, signal: AbortSignal): Promise<void> {
-    const { store } = this.#options;
-    const image = this.records.find(ref);
-    const services = servicesUsing(store.view, image.digest);
-    const isOnlyName = this.list().every(
-      (other) => other.digest !== image.digest || other.reference === image.reference,
-    );
-    if (services.length > 0 && isOnlyName) {
-      throw new ClusterError('conflict', `image "${image.reference}" is used by service ${quoted(services)}`, {
-        hint: 'update or remove the service first; a version it can roll back to counts too',
-      });
-    }
-    const rev = store.view.get('image', image.reference)?.rev;
-    await this.records.write([[remove('image', image.reference, rev ?? 0)]], signal);
-    await this.collect(signal);
+  async remove(ref: string, { force }: { readonly force: boolean }, signal: AbortSignal): Promise<Removed> {
+    return await this.#drop(removable(this.#options.store.view, this.records.fitting(ref), force), signal);
   }
 
-  /** Removes objects of untagged images that no service uses any more, and blobs that no image names. */
-  async collect(signal: AbortSignal): Promise<void> {
+  /** Removes what nobody uses and the wish covers. @throws ClusterError `unavailable` when labels are at other managers only */
+  async prune(wish: PruneWish, signal: AbortSignal): Promise<Removed> {
+    const chosen: Image[] = [];
+    for (const image of prunable(this.#options.store.view, wish)) {
+      const isAsked = wish.labels.length + wish.labelsNot.length > 0;
+      if (!isAsked || fitsLabels(await labelsOf(this.blobs, image), wish)) chosen.push(image);
+    }
+    return await this.#drop(chosen, signal);
+  }
+
+  /** Removes objects of untagged images that nobody uses any more, and blobs that no image names. Gives the bytes that went. */
+  async collect(signal: AbortSignal): Promise<number> {
     const { store } = this.#options;
-    await this.#storing.run(async () => {
+    return await this.#storing.run(async () => {
       const stale = [...store.view.all('image')].filter(
-        ({ value }) => isUntagged(value) && servicesUsing(store.view, value.digest).length === 0,
+        ({ value }) => isUntagged(value) && usersOf(store.view, value.digest).length === 0,
       );
       for (const { value, rev } of stale) await this.records.write([[remove('image', value.reference, rev)]], signal);
       const named = new Set([...store.view.all('image')].flatMap(({ value }) => value.blobs));
+      let bytes = 0;
       for (const digest of [...(await this.blobs.list()), ...(await this.blobs.begun())]) {
         signal.throwIfAborted();
-        if (!named.has(digest) && !this.pins.has(digest)) await this.blobs.remove(digest);
+        if (named.has(digest) || this.pins.has(digest)) continue;
+        bytes += (await this.blobs.sizeOf(digest)) ?? 0;
+        await this.blobs.remove(digest);
       }
+      return bytes;
     }, signal);
+  }
+
+  async #drop(images: readonly Image[], signal: AbortSignal): Promise<Removed> {
+    const { store } = this.#options;
+    for (const { reference } of images) {
+      const rev = store.view.get('image', reference)?.rev;
+      await this.records.write([[remove('image', reference, rev ?? 0)]], signal);
+    }
+    const reclaimedBytes = await this.collect(signal);
+    const left = new Set([...store.view.all('image')].map(({ value }) => value.digest));
+    const gone = new Set(images.map(({ digest }) => digest).filter((digest) => !left.has(digest)));
+    return { untagged: images.map(({ reference }) => reference), deleted: [...gone], reclaimedBytes };
   }
 
   async #adopt(found: readonly ArchiveImage[], archive: Archive): Promise<void> {

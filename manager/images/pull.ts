@@ -100,7 +100,7 @@ export class ImagePuller {
     const read = (digest: Digest): AsyncIterable<Uint8Array> => this.#blobs.read(digest);
     await checkLayers([{ name, manifest, config, read }], request.limits, signal);
     const text = Buffer.from(chosen.text);
-    await this.#fill({ digest: chosen.digest, size: text.length }, (offset) => once(text.subarray(offset)), signal);
+    await this.fill({ digest: chosen.digest, size: text.length }, (offset) => once(text.subarray(offset)), signal);
     return { found: top.digest, manifest: chosen, config, parts: [manifest.config, ...manifest.layers] };
   }
 
@@ -182,10 +182,11 @@ export class ImagePuller {
       return true;
     };
     const patience = { clock: this.#clock, signal, ...BACKOFF, isWorthwhile: again };
-    await retry(() => this.#fill({ digest, size }, source, signal), patience);
+    await retry(() => this.fill({ digest, size }, source, signal), patience);
   }
 
-  #fill(
+  /** As BlobStore.fill; calls for one blob share the work of the first. */
+  fill(
     blob: { readonly digest: Digest; readonly size: number },
     source: (offset: number, signal: AbortSignal) => AsyncIterable<Uint8Array>,
     signal: AbortSignal,

@@ -15,6 +15,11 @@ export function servicesUsing(view: View, digest: Digest): readonly string[] {
   return [...names].toSorted();
 }
 
+/** Everybody who uses the manifest, as an error names them: `service "web"`. */
+export function usersOf(view: View, digest: Digest): readonly string[] {
+  return servicesUsing(view, digest).map((name) => `service "${name}"`);
+}
+
 /**
  * An image whose tag has gone to another: kept under its digest while a service uses it, so that its blobs are not collected.
  * Key: `NAME@sha256:…`.

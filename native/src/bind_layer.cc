@@ -40,6 +40,10 @@ LayerOp OpOf(const Napi::Object& from) {
   op.mtime_seconds = from.Get("seconds").As<Napi::Number>().Int64Value();
   op.mtime_nanos = Number(from, "nanos");
   op.last = from.Get("last").As<Napi::Boolean>().Value();
+  op.offset = static_cast<uint64_t>(from.Get("offset").As<Napi::Number>().Int64Value());
+  op.size = static_cast<uint64_t>(from.Get("size").As<Napi::Number>().Int64Value());
+  op.major = Number(from, "major");
+  op.minor = Number(from, "minor");
   const Napi::Value body = from.Get("body");
   if (body.IsTypedArray()) {
     const auto view = body.As<Napi::Uint8Array>();
@@ -54,19 +58,38 @@ LayerOp OpOf(const Napi::Object& from) {
   return op;
 }
 
-Napi::Value Apply(const Napi::CallbackInfo& info) {
-  const int root = info[0].As<Napi::Number>().Int32Value();
-  const auto list = info[1].As<Napi::Array>();
-  auto ops = std::make_shared<std::vector<LayerOp>>();
-  ops->reserve(list.Length());
+/** The ops point into the bodies' memory, so the list is kept until a thread is done with them. */
+struct Batch {
+  std::vector<LayerOp> ops;
+  Napi::ObjectReference list;
+};
+
+Napi::Value Prepare(const Napi::CallbackInfo& info) {
+  const auto list = info[0].As<Napi::Array>();
+  auto batch = std::make_unique<Batch>();
+  batch->ops.reserve(list.Length());
   for (uint32_t at = 0; at < list.Length(); at++) {
     Napi::HandleScope scope(info.Env());
-    ops->push_back(OpOf(list.Get(at).As<Napi::Object>()));
+    batch->ops.push_back(OpOf(list.Get(at).As<Napi::Object>()));
   }
-  // The ops point into the bodies' memory, so the list is kept until the thread is done with them.
+  batch->list = Napi::Persistent(list.As<Napi::Object>());
+  auto* shared = new std::shared_ptr<Batch>(std::move(batch));
+  return Napi::External<std::shared_ptr<Batch>>::New(
+      info.Env(), shared, [](Napi::Env, std::shared_ptr<Batch>* gone) { delete gone; });
+}
+
+Napi::Value Apply(const Napi::CallbackInfo& info) {
+  const int root = info[0].As<Napi::Number>().Int32Value();
+  if (!info[1].IsExternal()) throw InvalidInput("layer", "the steps are no batch of layerBatch");
+  const auto batch = *info[1].As<Napi::External<std::shared_ptr<Batch>>>().Data();
   return Async(
-      info.Env(), [root, ops] { ApplyLayer(root, *ops); },
-      [kept = Napi::Persistent(list)](Napi::Env env) { return env.Undefined(); });
+      info.Env(), [root, batch] { ApplyLayer(root, batch->ops); },
+      // Let go now: until the handle itself is collected, megabytes would wait with it.
+      [batch](Napi::Env env) {
+        batch->ops.clear();
+        batch->list.Reset();
+        return env.Undefined();
+      });
 }
 
 Napi::Value Remove(const Napi::CallbackInfo& info) {
@@ -114,6 +137,7 @@ void RegisterLayer(Napi::Object exports) {
   Export<Make>(exports, "makeFolder");
   Export<MakeLimited>(exports, "makeLimitedFolders");
   Export<MakeSpread>(exports, "makeSpreadFolder");
+  Export<Prepare>(exports, "layerBatch");
   Export<Apply>(exports, "layerApply");
   Export<Remove>(exports, "removeTree");
   Export<SyncFs>(exports, "syncFileSystem");

@@ -58,6 +58,10 @@ class LayerFolder {
         return MakeOpaque(op);
       case LayerOpKind::kTimes:
         return SetFolderTimes(op);
+      case LayerOpKind::kChar:
+        return MakeNode(op, S_IFCHR);
+      case LayerOpKind::kBlock:
+        return MakeNode(op, S_IFBLK);
     }
     throw SysError{EINVAL, "layer", op.path};
   }
@@ -146,9 +150,10 @@ class LayerFolder {
   static void Write(int fd, const LayerOp& op) {
     size_t done = 0;
     while (done < op.body_size) {
-      const ssize_t wrote = write(fd, op.body + done, op.body_size - done);
+      const ssize_t wrote =
+          pwrite(fd, op.body + done, op.body_size - done, static_cast<off_t>(op.offset + done));
       if (wrote < 0 && errno == EINTR) continue;
-      if (wrote < 0) throw SysError{errno, "write", op.path};
+      if (wrote < 0) throw SysError{errno, "pwrite", op.path};
       done += static_cast<size_t>(wrote);
     }
   }
@@ -177,6 +182,10 @@ class LayerFolder {
 
   static void Finish(int fd, const LayerOp& op) {
     if (!op.last) return;
+    // A hole at the end is nothing that was written.
+    if (op.offset + op.body_size < op.size && ftruncate(fd, static_cast<off_t>(op.size)) < 0) {
+      throw SysError{errno, "ftruncate", op.path};
+    }
     SetOwnerAndMode(fd, op);
     timespec times[2];
     TimesOf(op, times);
@@ -198,7 +207,7 @@ class LayerFolder {
 
   void Append(const LayerOp& op) {
     const Place place = Locate(op.path);
-    Fd fd{openat(place.dir, place.name.c_str(), O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC)};
+    Fd fd{openat(place.dir, place.name.c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC)};
     if (!fd) throw SysError{errno, "openat", op.path};
     Write(fd.get(), op);
     Finish(fd.get(), op);
@@ -258,22 +267,28 @@ class LayerFolder {
     }
   }
 
-  void MakeFifo(const LayerOp& op) {
+  void MakeFifo(const LayerOp& op) { MakeNode(op, S_IFIFO); }
+
+  /** A fifo or a device; what a device leads to, the container's root and rules say (ADR 0021). */
+  void MakeNode(const LayerOp& op, mode_t kind) {
     const Place place = Locate(op.path);
-    if (mkfifoat(place.dir, place.name.c_str(), 0600) < 0) {
-      if (errno != EEXIST) throw SysError{errno, "mkfifoat", op.path};
+    const dev_t device = kind == S_IFIFO ? 0 : makedev(op.major, op.minor);
+    if (mknodat(place.dir, place.name.c_str(), kind | 0600, device) < 0) {
+      if (errno != EEXIST) throw SysError{errno, "mknodat", op.path};
       Clear(place, op.path);
-      if (mkfifoat(place.dir, place.name.c_str(), 0600) < 0) throw SysError{errno, "mkfifoat", op.path};
+      if (mknodat(place.dir, place.name.c_str(), kind | 0600, device) < 0) {
+        throw SysError{errno, "mknodat", op.path};
+      }
     }
     FinishByName(place, op);
   }
 
-  /** For what cannot be opened: links and fifos. The name was just made by us in a folder of ours. */
+  /** For what is not to be opened: links, fifos and devices. The name was just made by us in a folder of ours. */
   static void FinishByName(const Place& place, const LayerOp& op) {
     if (fchownat(place.dir, place.name.c_str(), op.uid, op.gid, AT_SYMLINK_NOFOLLOW) < 0) {
       throw SysError{errno, "fchownat", op.path};
     }
-    if (op.kind == LayerOpKind::kFifo && fchmodat(place.dir, place.name.c_str(), op.mode, 0) < 0) {
+    if (op.kind != LayerOpKind::kSymlink && fchmodat(place.dir, place.name.c_str(), op.mode, 0) < 0) {
       throw SysError{errno, "fchmodat", op.path};
     }
     timespec times[2];

@@ -14,7 +14,7 @@ namespace covey {
 /** Numbers are shared with native/layer.ts. */
 enum class LayerOpKind : uint32_t {
   kFile = 0,       // makes the file and writes the first piece of its body
-  kAppend = 1,     // writes the next piece of the same file
+  kAppend = 1,     // writes a further piece of the same file
   kDirectory = 2,  // makes it or takes the one there is; times come by kTimes
   kSymlink = 3,
   kHardlink = 4,
@@ -22,6 +22,8 @@ enum class LayerOpKind : uint32_t {
   kWhiteout = 6,
   kOpaque = 7,
   kTimes = 8,  // sets a directory's times once nothing is put into it any more
+  kChar = 9,
+  kBlock = 10,
 };
 
 /** One step. Paths are relative to the root, without `.` and `..` parts; empty = the root itself. */
@@ -37,6 +39,10 @@ struct LayerOp {
   // kFile, kAppend: owner, mode, attributes and times follow the last piece, because writing and chown(2)
   // both drop security.capability and the set-id bits.
   bool last = true;
+  uint64_t offset = 0;  // of `body` in the file
+  uint64_t size = 0;    // of the whole file
+  uint32_t major = 0;
+  uint32_t minor = 0;
   const uint8_t* body = nullptr;
   size_t body_size = 0;
   std::vector<std::pair<std::string, std::string>> xattrs;

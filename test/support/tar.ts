@@ -11,6 +11,7 @@ export interface TarPart {
   readonly uid?: number;
   readonly gid?: number;
   readonly mtime?: number;
+  readonly device?: readonly [major: number, minor: number];
   /** Stated size when it differs from the body's. */
   readonly size?: number;
   /** PAX records put before it; values as byte strings. */
@@ -31,15 +32,16 @@ function partBytes(part: TarPart): readonly Buffer[] {
   return [...before, headerOf(part, part.size ?? body.length), padded(body)];
 }
 
-function record(key: string, value: string): Buffer {
+/** One PAX record; key and value as byte strings. */
+export function record(key: string, value: string): Buffer {
   const rest = Buffer.from(` ${key}=${value}\n`, 'latin1');
   let length = rest.length + 1;
   while (String(length).length + rest.length !== length) length = String(length).length + rest.length;
   return Buffer.concat([Buffer.from(String(length)), rest]);
 }
 
-/** One header with a right checksum. */
-export function headerOf(part: TarPart, size: number): Buffer {
+/** One header with a right checksum; `own` are fields of other formats, by where they begin. */
+export function headerOf(part: TarPart, size: number, own: Readonly<Record<number, string>> = {}): Buffer {
   const header = Buffer.alloc(BLOCK);
   const octal = (value: number, length: number): string => `${value.toString(8).padStart(length - 1, '0')}\0`;
   header.write(part.path.slice(0, 100), 0, 'latin1');
@@ -51,6 +53,9 @@ export function headerOf(part: TarPart, size: number): Buffer {
   header.write(part.type ?? '0', 156);
   header.write((part.link ?? '').slice(0, 100), 157, 'latin1');
   header.write('ustar\x0000', 257, 'latin1');
+  if (part.device !== undefined)
+    for (const [at, number] of part.device.entries()) header.write(octal(number, 8), 329 + at * 8);
+  for (const [at, bytes] of Object.entries(own)) header.write(bytes, Number(at), 'latin1');
   header.write('        ', 148);
   const sum = header.reduce((total, byte) => total + byte, 0);
   header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);

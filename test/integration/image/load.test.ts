@@ -319,9 +319,9 @@ describe('images in the cluster', () => {
       ...web,
       reference: 'registry:5000/shop/web:2',
     });
-    await images.remove('web:1', never);
+    await images.remove('web:1', { force: false }, never);
     expect((await images.describe('registry:5000/shop/web:2')).references).toEqual(['registry:5000/shop/web:2']);
-    await images.remove('registry:5000/shop/web:2', never);
+    await images.remove('registry:5000/shop/web:2', { force: false }, never);
     expect(await images.blobs.list()).toEqual([]);
   });
 
@@ -356,17 +356,17 @@ describe('images in the cluster', () => {
   it('removes an image and the blobs that no other names', async () => {
     const [web, api] = [imageOf(PLAIN), imageOf({ ...PLAIN, reference: 'api:1', config: { Cmd: ['/api'] } })];
     await load(archiveOf(web, api));
-    await images.remove('web:1', never);
+    await images.remove('web:1', { force: false }, never);
     expect(images.list().map((image) => image.reference)).toEqual(['api:1']);
     expect((await images.blobs.list()).toSorted()).toEqual([...api.blobs.keys()].toSorted());
-    await images.remove(api.digest.slice(7, 19), never);
+    await images.remove(api.digest.slice(7, 19), { force: false }, never);
     expect(await images.blobs.list()).toEqual([]);
   });
 
   it('refuses to remove an image that a service uses, naming the service', async () => {
     const [image] = await load(archiveOf(imageOf(PLAIN)));
     use('shop', image?.digest ?? '');
-    await expect(images.remove('web:1', never)).rejects.toMatchObject({
+    await expect(images.remove('web:1', { force: false }, never)).rejects.toMatchObject({
       code: 'conflict',
       message: 'image "web:1" is used by service "shop"',
     });

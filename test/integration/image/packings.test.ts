@@ -111,15 +111,15 @@ describe('zstd', () => {
   });
 
   it('without its program says what to install, and is tried again', async () => {
-    const path = process.env['PATH'];
-    process.env['PATH'] = '/nowhere';
+    const path = process.env.PATH;
+    process.env.PATH = '/nowhere';
     try {
       await expect(namesOf(streamOf(PACKED[2]?.[1] as Buffer))).rejects.toMatchObject({
         code: 'unavailable',
         hint: 'install the package zstd on this host',
       });
     } finally {
-      process.env['PATH'] = path;
+      process.env.PATH = path;
     }
   });
 

@@ -117,7 +117,7 @@ describe('a push', () => {
     const image = built(`${registry.host}/demo/gone:1`, 'gone');
     await load(image);
     const pushed = push(image.reference);
-    await images.remove(image.reference, never);
+    await images.remove(image.reference, { force: false }, never);
     expect((await pushed).image.digest).toBe(image.digest);
     expect(images.list()).toEqual([]);
     await images.collect(never);

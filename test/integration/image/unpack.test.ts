@@ -126,12 +126,31 @@ describe('unpacking a layer', () => {
     expect([folder.mode & 0o7777, folder.uid]).toEqual([0o755, 0]);
   });
 
-  it('leaves device nodes out, and attributes that steer overlayfs or the host', async () => {
+  it('makes device nodes, none of which is a whiteout', async () => {
     const root = await unpackParts([
-      { path: 'sda', type: '4' },
+      { path: 'sda', type: '4', device: [8, 1], mode: 0o660, gid: 6 },
+      { path: 'null', type: '3', device: [1, 3], mode: 0o666, mtime: 5 },
+      { path: 'none', type: '3', device: [0, 0] },
+      { path: 'was', body: 'a file' },
+      { path: 'was', type: '3', device: [0x123, 0xabcde] },
+    ]);
+    expect(await readdir(root)).toEqual(['null', 'sda', 'was']);
+    const [sda, zero, was] = await Promise.all(['sda', 'null', 'was'].map((name) => lstat(join(root, name))));
+    expect([sda?.isBlockDevice(), sda?.rdev, (sda?.mode ?? 0) & 0o7777, sda?.gid]).toEqual([true, 0x801, 0o660, 6]);
+    expect([zero?.isCharacterDevice(), zero?.rdev, (zero?.mode ?? 0) & 0o7777, zero?.mtimeMs]).toEqual([
+      true,
+      0x103,
+      0o666,
+      5_000,
+    ]);
+    // Source: sysmacros.h, makedev: twelve bits of the major, the minor around them.
+    expect(was?.rdev).toBe(0xab_c1_23_de);
+  });
+
+  it('leaves attributes out that steer overlayfs or the host', async () => {
+    const root = await unpackParts([
       { path: 'f', pax: { 'SCHILY.xattr.trusted.overlay.redirect': '/etc', 'SCHILY.xattr.user.fine': 'x' } },
     ]);
-    expect(await readdir(root)).toEqual(['f']);
     expect(xattrsOf(root)).toBe('f user.fine 78\n');
   });
 

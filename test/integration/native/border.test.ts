@@ -94,7 +94,7 @@ const FAILURES: readonly (readonly [name: string, call: () => unknown, fields: o
   ['nobody to stream from', () => addon.containerExecStream(NO_PID, 1, command, stream), { code: 'ESRCH' }],
   ['a lack of layers', () => addon.resolveUser(['/nowhere'], 'web'), { code: 'ENOENT', path: '/nowhere' }],
   ['no folder above', () => addon.makeFolder('/nowhere/x', []), { code: 'ENOENT' }],
-  ['a closed root', () => addon.layerApply(-1, [layerOp()]), { code: 'EBADF' }],
+  ['a closed root', () => addon.layerApply(-1, addon.layerBatch([layerOp()])), { code: 'EBADF' }],
   ['a closed file', () => addon.syncFileSystem(-1), { code: 'EBADF', path: null }],
   ['a closed pipe', () => addon.waitingBytes(-1), { code: 'EBADF' }],
   ['no network namespace', () => addon.attachVeth(veth()), { code: 'ENOENT', path: `/proc/${NO_PID}/ns/net` }],
@@ -111,7 +111,8 @@ function options() {
 
 function layerOp() {
   const common = { uid: 0, gid: 0, seconds: 0, nanos: 0, last: true, body: null, xattrs: [] };
-  return { kind: 2, path: 'a', link: '', mode: 0o755, ...common } as const;
+  const numbers = { offset: 0, size: 0, major: 0, minor: 0 };
+  return { kind: 2, path: 'a', link: '', mode: 0o755, ...common, ...numbers } as const;
 }
 
 function veth() {

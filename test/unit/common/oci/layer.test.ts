@@ -62,8 +62,25 @@ describe('the door for layers', () => {
     expect(entries[1]).toMatchObject({ kind: 'hardlink', path: 'b', link: 'a' });
   });
 
-  it('counts device nodes as devices', async () => {
-    expect(await read(tarOf([{ path: 'dev/sda', type: '4' }]))).toEqual([{ kind: 'device', path: 'dev/sda' }]);
+  it('lets devices through, but for the one that overlayfs takes for a whiteout', async () => {
+    const tar = tarOf([
+      { path: 'dev/sda', type: '4', device: [8, 0] },
+      { path: 'dev/same', type: '1', link: 'dev/sda' },
+      { path: 'dev/none', type: '3' },
+    ]);
+    expect(await read(tar)).toMatchObject([
+      { kind: 'block', path: 'dev/sda', device: { major: 8, minor: 0 } },
+      { kind: 'hardlink', path: 'dev/same', link: 'dev/sda' },
+      { kind: 'nothing', path: 'dev/none' },
+    ]);
+    await refused(
+      [
+        { path: 'n', type: '3' },
+        { path: 'm', type: '1', link: 'n' },
+      ],
+      'outside this layer',
+    );
+    await refused([{ path: 'x', type: '3', device: [4_096, 0] }], 'device "x" has the numbers 4096, 0');
   });
 
   it('refuses more entries or bytes than the limits', async () => {

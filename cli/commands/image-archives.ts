@@ -1,0 +1,138 @@
+/** `image save` and `image import`: images to and from files, pipes and the web. */
+import { once } from 'node:events';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { rename, rm, stat } from 'node:fs/promises';
+import type { Writable } from 'node:stream';
+import { finished } from 'node:stream/promises';
+import type { Command } from 'commander';
+import { ClusterError, messageOf } from '../../common/errors.ts';
+import type { covey } from '../../proto/messages.ts';
+import { interruptible, withCluster } from '../client.ts';
+import { changed } from '../flags/image-changes.ts';
+import { collected } from '../flags/values.ts';
+
+const CHUNK_BYTES = 512 * 1024;
+
+/** Declares both. */
+export function addImageArchives(image: Command): void {
+  image
+    .command('save <image...>')
+    .description(
+      'Write images to an archive that `image load` and `docker load` take; a name without a tag means all its tags',
+    )
+    .option('-o, --output <file>', 'write to this file instead of standard output')
+    .action(saveImages);
+  image
+    .command('import <file|-|url> [repository[:tag]]')
+    .description("Make an image of one layer from a root file system's tar, plain or gzip")
+    .option('-c, --change <instruction>', 'a Dockerfile instruction to apply; may be repeated', collected, [])
+    .option('-m, --message <text>', 'comment in the image’s history', '')
+    .action(importImage);
+}
+
+async function saveImages(refs: readonly string[], flags: { output?: string }): Promise<void> {
+  const signal = interruptible();
+  if (flags.output === undefined && process.stdout.isTTY) {
+    throw new ClusterError('invalid', 'an archive is not for a terminal', {
+      field: '--output',
+      hint: 'give -o FILE, or redirect the output',
+    });
+  }
+  await withCluster(async (control) => {
+    const chunks = control.saveImages({ refs: [...refs] }, { signal });
+    if (flags.output === undefined) await write(chunks, process.stdout);
+    else await writeFileWhole(chunks, flags.output);
+  });
+}
+
+async function write(chunks: AsyncIterable<covey.v1.ArchiveChunk>, to: Writable): Promise<void> {
+  for await (const { chunk } of chunks) if (!to.write(chunk)) await once(to, 'drain');
+}
+
+/** Beside the file first: one that was there stays until the new one is whole. */
+async function writeFileWhole(chunks: AsyncIterable<covey.v1.ArchiveChunk>, path: string): Promise<void> {
+  const target = await stat(path).catch(() => undefined);
+  // A pipe or device is written to as it is.
+  const draft = target === undefined || target.isFile() ? `${path}.${process.pid}.part` : path;
+  const file = createWriteStream(draft);
+  try {
+    await once(file, 'open').catch((cause: unknown) => {
+      throw new ClusterError('invalid', `cannot write ${path}: ${messageOf(cause)}`, { field: '--output', cause });
+    });
+    await write(chunks, file);
+    file.end();
+    await finished(file);
+    if (draft !== path) await rename(draft, path);
+  } catch (cause) {
+    file.destroy();
+    if (draft !== path) await rm(draft, { force: true });
+    if (cause instanceof ClusterError) throw cause;
+    throw new ClusterError('exhausted', `cannot write ${path}: ${messageOf(cause)}`, { cause });
+  }
+}
+
+interface ImportFlags {
+  readonly change: readonly string[];
+  readonly message: string;
+}
+
+async function importImage(source: string, reference: string | undefined, flags: ImportFlags): Promise<void> {
+  if (reference === undefined) {
+    throw new ClusterError('invalid', 'an image without a name would be removed at once', {
+      field: '--tag',
+      hint: `covey image import ${source} REPOSITORY[:TAG]`,
+    });
+  }
+  const config = JSON.stringify(changed({}, flags.change));
+  const start = { reference, config, message: flags.message === '' ? `Imported from ${source}` : flags.message };
+  const signal = interruptible();
+  const bytes = await opened(source, signal);
+  const { digest } = await withCluster((control) => control.importImage(requests(start, bytes), { signal }));
+  process.stdout.write(`${digest}\n`);
+}
+
+async function* requests(
+  start: covey.v1.ImportStart.$Properties,
+  bytes: AsyncIterable<Uint8Array>,
+): AsyncGenerator<covey.v1.ImportImageRequest.$Properties> {
+  yield { start };
+  for await (const chunk of bytes) {
+    for (let at = 0; at < chunk.length; at += CHUNK_BYTES) yield { chunk: chunk.subarray(at, at + CHUNK_BYTES) };
+  }
+}
+
+async function opened(source: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+  if (source === '-') {
+    if (!process.stdin.isTTY) return process.stdin;
+    throw new ClusterError('invalid', 'no tar given', { field: '--file', hint: 'name a file, or pipe the tar in' });
+  }
+  if (/^https?:\/\//i.test(source)) return await fetched(source, signal);
+  const found = await stat(source).catch((cause: unknown) => {
+    throw new ClusterError('invalid', `cannot read ${source}: ${messageOf(cause)}`, { field: '--file', cause });
+  });
+  if (found.isDirectory()) {
+    throw new ClusterError('invalid', `${source} is a folder`, {
+      field: '--file',
+      hint: `tar -C ${source} -c . | covey image import - NAME`,
+    });
+  }
+  return createReadStream(source, { highWaterMark: CHUNK_BYTES });
+}
+
+async function fetched(url: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+  let response: Response;
+  try {
+    response = await fetch(url, { signal });
+  } catch (cause) {
+    signal.throwIfAborted();
+    const reason = cause instanceof Error && cause.cause !== undefined ? cause.cause : cause;
+    throw new ClusterError('unavailable', `cannot fetch ${url}: ${messageOf(reason)}`, {
+      hint: 'is the address right?',
+      cause,
+    });
+  }
+  if (response.ok && response.body !== null) return response.body as unknown as AsyncIterable<Uint8Array>;
+  throw new ClusterError('not_found', `${url} answered ${response.status} ${response.statusText}`, {
+    hint: 'is the address right?',
+  });
+}
