@@ -20,6 +20,10 @@ export interface ContainerCreateOptions {
   readonly logFormat: 'text' | 'json' | 'none';
   /** Bytes that may wait for the disk while the container goes on, then lines are dropped and counted; 0 = it waits. */
   readonly logBufferBytes: number;
+  /** The command reads what listeners type; without it /dev/null. A terminal is typed into always. */
+  readonly input: boolean;
+  /** That ends with the first listener that has no more to type. */
+  readonly inputOnce: boolean;
   /** What the shim does after an exit while no agent attends; null: nothing, as while one does. */
   readonly restart: RestartInPlace | null;
   readonly shimPath: string;

@@ -40,6 +40,17 @@ export interface ExecStream {
   detach(): void;
 }
 
+/** Our ends of what a container says and is told. Both sockets are the caller's to close; they end with the container. */
+export interface Listening {
+  readonly isTerminal: boolean;
+  /** Whether what is typed has anywhere to go. */
+  readonly takesInput: boolean;
+  /** stdout from it, and what is typed to it: a stream socket, both directions. With a terminal everything. */
+  readonly io: number;
+  /** stderr from it. */
+  readonly stderr: number;
+}
+
 export interface ExecAddon {
   /**
    * Runs one more command in the container of (pid, startTime); resolves when exec has succeeded. The death of this process
@@ -52,6 +63,11 @@ export interface ExecAddon {
     configJson: string,
     options: ExecStreamOptions,
   ): Promise<ExecStream>;
+  /**
+   * Listens to a container from now on; with `feeds` types too. Rejects with ENOENT or ESRCH when it has ended, EBUSY when too
+   * many listen, ENOSYS when its shim is of an older agent.
+   */
+  containerAttach(stateDir: string, feeds: boolean): Promise<Listening>;
   /** Sets the size of the terminal of a container's first process. Rejects with ENOTTY when it has none. */
   containerResize(stateDir: string, rows: number, columns: number): Promise<void>;
   /** Bytes that wait to be read from a pipe. */

@@ -48,6 +48,7 @@ export const FUNCTIONS = [
   'resolveUser',
   'holdScope',
   'containerExecStream',
+  'containerAttach',
   'containerResize',
   'waitingBytes',
   'makeFolder',

@@ -4,7 +4,7 @@
  * `container.json` and `config.json` are ours, written before the shim is started; `state.json`, `exit.json`, `control`
  * and `log` are the shim's. A folder without `container.json` was never finished: it may go.
  */
-import { readdir, readFile, rename } from 'node:fs/promises';
+import { readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Instant } from '../../common/model/ids.ts';
 import type { Labels } from '../../common/model/service.ts';
@@ -25,6 +25,8 @@ export interface ContainerNote {
   readonly labels: Labels;
   /** Absent in notes of older agents: no. */
   readonly compressesLog?: boolean;
+  /** It may be made again after its end; absent: no. */
+  readonly isLasting?: true;
   /** What its user namespace maps to; absent: it has none. Held until the folder is gone. */
   readonly ids?: IdRange;
 }
@@ -56,6 +58,19 @@ export class ContainerFolder {
       { path: 'config.json', content: config, mode: 0o600 },
       { path: 'container.json', content: JSON.stringify({ version: VERSION, ...note }), mode: 0o600 },
     ]);
+  }
+
+  /** The same for one that is made again: config and files are replaced, the note stays. */
+  async renew(config: string, files: readonly PlacedFile[]): Promise<void> {
+    const parts = [
+      ...files.map(({ content }, number) => ({ name: fileName(number), content, mode: 0o644 })),
+      { name: 'config.json', content: config, mode: 0o600 },
+    ];
+    for (const { name, content, mode } of parts) {
+      const path = join(this.path, name);
+      await writeFile(`${path}.new`, content, { mode });
+      await rename(`${path}.new`, path);
+    }
   }
 
   /** Undefined when it was never written whole. */

@@ -84,7 +84,8 @@ export class NativeExecSession implements ExecSession {
   }
 }
 
-function opened(fd: number, sides: { readonly readable: boolean; readonly writable: boolean }): Socket {
+/** A descriptor as a socket of ours. */
+export function opened(fd: number, sides: { readonly readable: boolean; readonly writable: boolean }): Socket {
   const socket = new Socket({ fd, ...sides, allowHalfOpen: true });
   // A command that reads no more, or has ended: `close` follows, and that is what everybody waits for.
   socket.on('error', () => {});
@@ -95,7 +96,7 @@ function opened(fd: number, sides: { readonly readable: boolean; readonly writab
  * What the command wrote. A pipe that a process it left behind still holds would never end: when the command has, what
  * waits in the pipe is the last.
  */
-async function* chunksOf(
+export async function* chunksOf(
   socket: Socket,
   stream: ExecChunk['stream'],
   ended: Promise<number>,

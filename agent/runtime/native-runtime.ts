@@ -8,21 +8,18 @@ import { constants } from 'node:os';
 import type { Clock } from '../../common/clock.ts';
 import { ClusterError } from '../../common/errors.ts';
 import { untilAborted, withResolvers } from '../../common/iterate.ts';
-import { logSettings } from '../../common/model/log-policy.ts';
 import type { ContainerIdentity, ProcessWatch } from '../../native/container.ts';
 import { isNativeError } from '../../native/error.ts';
 import { type Addon, builtFile } from '../../native/index.ts';
-import { configText } from './config-text.ts';
+import { AttachedSession, codeOf } from './attached.ts';
 import { ContainerFolder, type ContainerNote, folderIds } from './container-folder.ts';
 import { endSoon } from './ending.ts';
 import type { ExecSession, OpenExecRequest, TerminalSize } from './exec.ts';
 import { containerOf, type Held, lost, NOBODY, taken } from './held.ts';
 import { type HostFacts, hostFacts } from './host-facts.ts';
 import { IdLedger } from './id-ledger.ts';
-import { userOf } from './image-user.ts';
-import { logOptions } from './log-options.ts';
+import { makeContainer, remakeContainer, type Workshop } from './making.ts';
 import { type ExecPlace, openExecIn, runExec } from './native-exec.ts';
-import { type OciConfig, ociConfig } from './oci-config.ts';
 import { FIRST_RUN, runsIn } from './past-runs.ts';
 import {
   CONTAINER_ID,
@@ -39,7 +36,6 @@ import {
 } from './runtime.ts';
 import { isLastStep, runtimeError } from './runtime-error.ts';
 import { signalNumber } from './signal.ts';
-import { limitStorage } from './storage-limit.ts';
 import type { UserNamespaces } from './user-namespaces.ts';
 
 export interface NativeRuntimeOptions {
@@ -91,6 +87,23 @@ export class NativeRuntime implements Runtime {
       if (!signal.aborted) return containerOf(held);
       await this.remove(id);
       throw signal.reason;
+    } finally {
+      this.#making.delete(id);
+    }
+  }
+
+  async remake(request: CreateRequest, signal: AbortSignal): Promise<Container> {
+    const { id } = request;
+    signal.throwIfAborted();
+    const old = this.#inState(id, 'exited');
+    if (this.#making.has(id)) throw taken(id);
+    this.#making.add(id);
+    try {
+      await this.#prepared();
+      await this.#addon.watchProcess(old.identity.shimPid, old.identity.shimStartTime).ended;
+      const identity = await remakeContainer(this.#workshop, old, request);
+      this.#held.set(id, this.#hold(old.note, old.folder, identity, { attendance: undefined, runs: FIRST_RUN }));
+      return containerOf(this.#find(id));
     } finally {
       this.#making.delete(id);
     }
@@ -178,6 +191,15 @@ export class NativeRuntime implements Runtime {
     return openExecIn(this.#addon, { held, isHeld, place: () => this.#placeOf(id) }, request, signal);
   }
 
+  async attach(id: string, { types }: { readonly types: boolean }, signal: AbortSignal): Promise<ExecSession> {
+    const held = this.#find(id);
+    signal.throwIfAborted();
+    if (held.state === 'exited') throw new ClusterError('conflict', `container ${id} has ended`);
+    const listening = await this.#ask(id, () => this.#addon.containerAttach(held.folder.path, types));
+    const resize = (size: TerminalSize): Promise<void> => this.resize(id, size);
+    return new AttachedSession(listening, { ended: held.ended.then(codeOf), resize });
+  }
+
   async resize(id: string, { rows, columns }: TerminalSize): Promise<void> {
     const held = this.#find(id);
     await this.#ask(id, () => this.#addon.containerResize(held.folder.path, rows, columns));
@@ -231,52 +253,24 @@ export class NativeRuntime implements Runtime {
   }
 
   async #make(request: CreateRequest): Promise<Held> {
-    const { id, image, labels } = request;
-    const folder = new ContainerFolder(this.#options.stateDir, id);
-    const cgroup = `${this.#options.cgroupParent}/${id}`;
-    const layers = image.layers.toReversed();
-    const log = logSettings(request.template.log);
-    let note: ContainerNote = { id, cgroup, createdAt: this.#options.clock.now(), labels, compressesLog: log.compress };
-    let config: OciConfig;
-    let text: string;
+    const { id } = request;
     try {
       await this.#prepared();
       const ids = await this.#ids.take(id, request.template);
-      note = { ...note, ...ids };
-      const user = await userOf(this.#addon, request, layers);
-      this.#host ??= hostFacts();
-      const own = { user, cgroup, files: folder.mountsOf(request.files), host: this.#host };
-      config = ociConfig({ ...request, ...ids, ...own });
-      text = configText(config);
-      await folder.make(this.#addon, note, text, request.files);
-    } catch (cause) {
-      await this.#ids.free(id);
-      if (isNativeError(cause) && cause.code === 'EEXIST') throw taken(id);
-      throw runtimeError(cause, `container ${id}`);
-    }
-    try {
-      await limitStorage(this.#addon, folder.path, config, request.limits);
-      const identity = await this.#addon.containerCreate(text, {
-        id,
-        stateDir: folder.path,
-        layers,
-        overlayMode: this.#options.overlayMode ?? 'auto',
-        volatile: true,
-        reaper: request.template.process?.init ?? false,
-        logPath: folder.logPath,
-        ...logOptions(log),
-        restart: request.restart ?? null,
-        shimPath: this.#shimPath,
-      });
+      const { note, folder, identity } = await makeContainer(this.#workshop, request, ids);
       return this.#hold(note, folder, identity, { attendance: undefined, runs: FIRST_RUN });
     } catch (cause) {
       this.#ready = undefined;
-      // The shim undoes what it made, unless it was killed meanwhile.
-      await this.#addon.cgroupRemove(cgroup);
-      await folder.remove(this.#addon);
       await this.#ids.free(id);
-      throw runtimeError(cause, `container ${id}`);
+      throw cause;
     }
+  }
+
+  get #workshop(): Workshop {
+    const { cgroupParent, clock, overlayMode = 'auto', stateDir } = this.#options;
+    this.#host ??= hostFacts();
+    const tools = { addon: this.#addon, shimPath: this.#shimPath, host: this.#host };
+    return { ...tools, cgroupParent, clock, overlayMode, stateDir };
   }
 
   async #prepared(): Promise<void> {

@@ -42,6 +42,8 @@ export interface ConfigRequest {
   readonly host: HostFacts;
   /** The host's ids that are the container's; absent: they are the same. */
   readonly ids?: IdRange;
+  /** It has no network namespace of its own. */
+  readonly hostNetwork?: true;
 }
 
 export interface OciProcess {
@@ -170,15 +172,11 @@ export function ociConfig(request: ConfigRequest): OciConfig {
       })),
     ],
     linux: {
-      ...userNamespaceOf(request.ids),
+      ...namespacesOf(request),
       cgroupsPath: request.cgroup,
       resources: resourcesOf(limits, rules.privileged ? 'all' : 'none'),
       // Without privileges a web server binds port 80 and a probe can ping, as under Docker since 20.10.
-      sysctl: {
-        'net.ipv4.ip_unprivileged_port_start': '0',
-        'net.ipv4.ping_group_range': `0 ${request.ids === undefined ? GROUP_MAX : RANGE_SIZE - 1}`,
-        ...rules.sysctls,
-      },
+      sysctl: { ...networkSysctls(request), ...rules.sysctls },
       maskedPaths: rules.privileged ? [] : MASKED_PATHS,
       readonlyPaths: rules.privileged ? [] : READONLY_PATHS,
       ...(seccomp === undefined ? {} : { seccomp }),
@@ -186,10 +184,30 @@ export function ociConfig(request: ConfigRequest): OciConfig {
   };
 }
 
-function userNamespaceOf(ids: IdRange | undefined): Pick<OciLinux, 'namespaces' | 'uidMappings' | 'gidMappings'> {
-  if (ids === undefined) return { namespaces: NAMESPACES };
+/** @throws ClusterError `invalid` for the host's network in a user namespace, which owns nothing of it: not even /sys can be mounted */
+function namespacesOf({
+  ids,
+  hostNetwork,
+}: ConfigRequest): Pick<OciLinux, 'namespaces' | 'uidMappings' | 'gidMappings'> {
+  const namespaces = NAMESPACES.filter(({ type }) => type !== 'network' || hostNetwork !== true);
+  if (ids === undefined) return { namespaces };
+  if (hostNetwork === true) {
+    throw new ClusterError('invalid', 'the host’s network cannot be shared from a user namespace of its own', {
+      field: 'network',
+      hint: 'add --userns host: root in the container is then root of the host',
+    });
+  }
   const mappings = [{ containerID: 0, hostID: ids.base, size: RANGE_SIZE }];
-  return { namespaces: [...NAMESPACES, { type: 'user' }], uidMappings: mappings, gidMappings: mappings };
+  return { namespaces: [...namespaces, { type: 'user' }], uidMappings: mappings, gidMappings: mappings };
+}
+
+/** The host's own are not the container's to set. */
+function networkSysctls({ ids, hostNetwork }: ConfigRequest): Readonly<Record<string, string>> {
+  if (hostNetwork === true) return {};
+  return {
+    'net.ipv4.ip_unprivileged_port_start': '0',
+    'net.ipv4.ping_group_range': `0 ${ids === undefined ? GROUP_MAX : RANGE_SIZE - 1}`,
+  };
 }
 
 /** What the addon takes for one more command: the container's process with other words, and its system call filter. */

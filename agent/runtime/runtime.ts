@@ -62,6 +62,12 @@ export interface CreateRequest {
   readonly labels: Labels;
   /** Absent: an exit while no agent is there is recorded, and that is all. */
   readonly restart?: RestartInPlace;
+  /** Its command reads what those attached type; `once`: until the first of them has no more. Absent: it reads /dev/null. */
+  readonly input?: 'kept' | 'once';
+  /** What it writes is worth as much as any file of the host, and it may be made again after its end. */
+  readonly isLasting?: true;
+  /** It shares the host's network; only where it shares the host's users too. */
+  readonly hostNetwork?: true;
 }
 
 /** How a container ended. Exactly one of `code` and `signal` is not null, both are null when the record was lost. */
@@ -145,6 +151,11 @@ export interface StopRequest {
 export interface Runtime {
   /** Everything up to exec: root file system, namespaces, limits; a missing command is refused here. Nothing is left behind when it throws. */
   create(request: CreateRequest, signal: AbortSignal): Promise<Container>;
+  /**
+   * Makes a container that has ended once more, from another request of its id: what it wrote, its log and its ids stay.
+   * `conflict` when it has not ended or was not made to last. When it throws, it has ended as before.
+   */
+  remake(request: CreateRequest, signal: AbortSignal): Promise<Container>;
   /** Lets the command run; resolves when exec has succeeded. A container that failed to start is `exited` afterwards. */
   start(id: string, signal: AbortSignal): Promise<Container>;
   /** Resolves when the container has ended, at once when it already has. Aborting gives up the wait, nothing else. */
@@ -165,6 +176,11 @@ export interface Runtime {
   update(id: string, resources: ResourceUpdate): Promise<void>;
   /** Runs a user's command; resolves when its exec has succeeded. `conflict` when the container does not run (any more). */
   openExec(id: string, request: OpenExecRequest, signal: AbortSignal): Promise<ExecSession>;
+  /**
+   * All that the container says from now on, and with `types` a way to its input; `ended` is its end. To be called before `start`
+   * when nothing may be missed. `kill` and `detach` only leave. `conflict` when it has ended.
+   */
+  attach(id: string, options: { readonly types: boolean }, signal: AbortSignal): Promise<ExecSession>;
   /** Sets the size of the terminal of the container's own command. `invalid` when it has none. */
   resize(id: string, size: TerminalSize): Promise<void>;
   stats(id: string): Promise<Stats>;

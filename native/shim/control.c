@@ -6,6 +6,8 @@
 //   start   -> ok after exec has succeeded
 //   signal N-> ok
 //   resize ROWS COLUMNS -> ok, when the container has a terminal
+//   attach FEEDS -> ok TERMINAL INPUT: the two sockets that came along hear all that is said from now on, and with FEEDS the
+//              first of them types
 //   attend  -> as hello: while this connection lasts its agent decides what follows an exit. Of one that may be followed by
 //              another run it is told "ended", and says
 //   taken   -> nothing: it decides indeed. Without that, as when its process is dead but its descriptors are not yet closed,
@@ -138,10 +140,26 @@ static void answer_resize(const struct shim* shim, int fd, const struct request*
     say(fd, "ok");
 }
 
+static void answer_attach(struct shim* shim, int fd, const struct request* request, int ends[2]) {
+  static const char step[] = "attaching";
+  char text[32];
+  if (ends[0] < 0 || ends[1] < 0) {
+    answer_failure(fd, EBADMSG, step, "recvmsg", "two sockets must come along");
+  } else if (shim->life == LIFE_EXITED || shim->life == LIFE_WAITING) {
+    answer_failure(fd, ESRCH, step, "attach", "the container has ended");
+  } else if (taps_add(&shim->taps, ends[0], ends[1], request->number != 0) != 0) {
+    answer_failure(fd, errno, step, "attach", "too many listen already");
+  } else {
+    ends[0] = ends[1] = -1;
+    snprintf(text, sizeof text, "ok\n%d\n%d", shim->terminal.master >= 0, shim->taps.input >= 0);
+    say(fd, text);
+  }
+}
+
 void control_serve(struct shim* shim, int index) {
   char text[REQUEST_MAX];
-  int fd = shim->clients[index];
-  ssize_t n = recv(fd, text, sizeof text - 1, 0);
+  int fd = shim->clients[index], ends[2];
+  ssize_t n = receive_descriptors(fd, text, sizeof text - 1, ends);
   if (n < 0 && errno == EAGAIN) return;
   if (n <= 0) {
     close(fd);
@@ -179,8 +197,14 @@ void control_serve(struct shim* shim, int index) {
       answer_failure(fd, errno, "signalling", "pidfd_send_signal", "");
   } else if (strcmp(verb, "resize") == 0) {
     answer_resize(shim, fd, &request);
+  } else if (strcmp(verb, "attach") == 0) {
+    answer_attach(shim, fd, &request, ends);
   } else {
     answer_failure(fd, ENOSYS, "reading a request", "recv", verb);
+  }
+  // What came along unasked, or was not taken.
+  for (int i = 0; i < 2; i++) {
+    if (ends[i] >= 0) close(ends[i]);
   }
 }
 

@@ -141,7 +141,8 @@ static int run_plan(struct init_start* start, struct program* program, struct te
 static int place_stdio(const struct init_start* start, const struct terminal* terminal,
                        struct failure* failure) {
   if (start->leave.on) return leave_place(&start->leave, terminal, failure);
-  if (terminal->master < 0 && (dup2(start->out, 1) < 0 || dup2(start->err, 2) < 0))
+  if (terminal->master < 0 &&
+      ((start->in >= 0 && dup2(start->in, 0) < 0) || dup2(start->out, 1) < 0 || dup2(start->err, 2) < 0))
     return failed(failure, "placing stdio", "dup2", "");
   if (sys_close_range(3, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */) != 0)
     return failed(failure, "closing", "close_range", "");
@@ -154,6 +155,7 @@ static int close_the_hosts(const struct init_start* start, const struct terminal
   keep(&kept, start->door);
   keep(&kept, start->out);
   keep(&kept, start->err);
+  keep(&kept, start->in);
   keep(&kept, terminal->master);
   keep(&kept, terminal->peer);
   keep_for_leave(&kept, &start->leave);

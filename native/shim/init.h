@@ -9,6 +9,7 @@ struct init_start {
   int door;  // SEQPACKET to the shim: a failure, or one byte "ready"; then one byte "go"; closed by exec
   int out;   // write ends of the log pipes
   int err;
+  int in;         // read end of what is typed; -1 = it reads /dev/null
   uint64_t made;  // CLONE_NEW… of the namespaces that are the container's own
   uint64_t
       late;  // those of them that it makes itself, while the shim makes its cgroups: word comes when they are there

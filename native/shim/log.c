@@ -108,6 +108,7 @@ int log_pump(struct log* log, struct log_stream* stream) {
     log_end(log, stream);
     return -1;
   }
+  if (stream->taps != NULL) taps_give(stream->taps, stream->number, window + stream->used, (size_t)n);
   if (log->format == LOG_NONE) return 1;
   size_t length = stream->used + (size_t)n;
   size_t used = log_lines(log, stream->name, window, length, 0);

@@ -11,6 +11,7 @@
 
 #include "log_file.h"
 #include "plan.h"
+#include "taps.h"
 
 #define LOG_LINE_MAX 16384u
 
@@ -33,7 +34,9 @@ struct log {
 };
 
 struct log_stream {
-  int fd;  // the read end of the container's pipe; -1 once it has ended
+  int fd;             // the read end of the container's pipe; -1 once it has ended
+  int number;         // 1 stdout, 2 stderr
+  struct taps* taps;  // who gets a copy of it
   const char* name;
   size_t used;
   char rest[LOG_LINE_MAX];  // the beginning of a line whose end has not come yet

@@ -1,8 +1,10 @@
 #include "log_file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,6 +19,22 @@ static int open_newest(struct log_file* file) {
   return 0;
 }
 
+/** The highest number that was put aside, by an earlier shim of a container that is run again. */
+static unsigned highest_aside(const struct log_file* file) {
+  unsigned highest = 0, number;
+  size_t length = strlen(file->name);
+  int copy = openat(file->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR* folder = copy < 0 ? NULL : fdopendir(copy);
+  if (folder == NULL) return 0;
+  for (const struct dirent* entry; (entry = readdir(folder)) != NULL;) {
+    if (strncmp(entry->d_name, file->name, length) != 0 || entry->d_name[length] != '.') continue;
+    number = (unsigned)strtoul(entry->d_name + length + 1, NULL, 10);
+    if (number > highest) highest = number;
+  }
+  closedir(folder);
+  return highest;
+}
+
 int log_file_open(struct log_file* file, const char* path, uint64_t size_max, unsigned files) {
   const char* slash = strrchr(path, '/');
   char folder[4096];
@@ -29,7 +47,9 @@ int log_file_open(struct log_file* file, const char* path, uint64_t size_max, un
   file->size_max = size_max;
   file->files = files;
   file->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  return file->folder < 0 ? -1 : open_newest(file);
+  if (file->folder < 0 || open_newest(file) != 0) return -1;
+  if (file->size > 0) file->number = highest_aside(file);
+  return 0;
 }
 
 /** Removes the file of that number, compressed or not. */

@@ -56,6 +56,8 @@ enum plan_op {
                  // number attempts used, number ms without an agent before the first
   PLAN_CHROOT,  // the mount namespace is joined before the mounts, or the host's: the root is changed for the
                 // first process and for commands, not for the namespace
+  PLAN_STDIN,  // number 1: ends with the first listener that has no more to type. The first process reads what is
+               // typed; without this, or with a terminal, it has no such pipe
   // Operations, run by the container's first process.
   PLAN_OVERLAY = 64,  // number mode, list lower (topmost first), text upper, text work, number volatile, text
                       // links, text at, number outside

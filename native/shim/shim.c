@@ -144,6 +144,9 @@ static int take_settings(struct shim* shim, struct failure* failure) {
       case PLAN_LOG:
         if (open_log(&shim->log, &record) != 0) return failed(failure, "opening the log", "open", text);
         break;
+      case PLAN_STDIN:
+        shim->taps.once = plan_number(&record, 0) != 0;
+        break;
       case PLAN_RESTART:
         if (restart_take(&shim->restart, &record, failure) != 0) return -1;
         break;
@@ -178,6 +181,8 @@ static void take_terminal(struct shim* shim, const int ends[2]) {
   close(shim->streams[1].fd);
   shim->streams[0].fd = ends[0];
   shim->streams[1].fd = -1;
+  shim->taps.input = ends[0];
+  shim->taps.is_terminal = 1;
 }
 
 int hear_init(struct shim* shim, struct failure* failure, int ready_expected) {
@@ -300,8 +305,13 @@ static int run(void) {
   shim.terminal = (struct terminal){.master = -1, .peer = -1};
   shim.mounts = shim.children = shim.restart.network = shim.restart.users = -1;
   shim.restart.run = 1;
-  shim.streams[0].name = "stdout";
-  shim.streams[1].name = "stderr";
+  taps_init(&shim.taps);
+  static const char* const names[] = {"stdout", "stderr"};
+  for (int i = 0; i < 2; i++) {
+    shim.streams[i].name = names[i];
+    shim.streams[i].number = i + 1;
+    shim.streams[i].taps = &shim.taps;
+  }
   struct failure failure = {.error = 0};
   char text[128];
   harden("covey-shim");

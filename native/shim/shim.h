@@ -8,6 +8,7 @@
 #include "log.h"
 #include "plan.h"
 #include "restart.h"
+#include "taps.h"
 #include "terminal.h"
 
 /** The descriptor the addon speaks to us on. */
@@ -47,6 +48,7 @@ struct shim {
   struct restart restart;
   struct log log;
   struct log_stream streams[2];
+  struct taps taps;
   struct terminal terminal;  // -1 without one; its master is then the first stream
   struct leave leave;
 };

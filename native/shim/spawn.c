@@ -76,6 +76,8 @@ static int own_stdio(const struct shim* shim, struct failure* failure) {
     for (int i = 0; i < 2; i++) {
       if (fchown(shim->streams[i].fd, uid, gid) != 0) return failed(failure, "placing stdio", "fchown", "");
     }
+    if (shim->taps.input >= 0 && fchown(shim->taps.input, uid, gid) != 0)
+      return failed(failure, "placing stdio", "fchown", "");
   }
   return 0;
 }
@@ -164,9 +166,23 @@ static int make_room(struct shim* shim, struct failure* failure) {
   return 0;
 }
 
+/** The pipe of what is typed. With a terminal there is none: that is the input. Gives its read end, or -1. */
+static int open_input(struct shim* shim, struct failure* failure) {
+  int in[2];
+  taps_close_input(&shim->taps);
+  shim->taps.is_terminal = 0;
+  if (shim->leave.on || !has(shim->plan, PLAN_STDIN) || has(shim->plan, PLAN_TERMINAL)) return -1;
+  if (pipe2(in, O_CLOEXEC) != 0) return failed(failure, kStep, "pipe2", "");
+  fcntl(in[1], F_SETFL, O_NONBLOCK);
+  shim->taps.input = in[1];
+  return in[0];
+}
+
 int spawn_init(struct shim* shim, struct failure* failure) {
   int door[2], out[2] = {-1, -1}, err[2] = {-1, -1}, pidfd = -1;
   if (open_channels(shim, door, out, err, failure) != 0) return -1;
+  int in = open_input(shim, failure);
+  if (failure->error != 0) return -1;
   int cgroup = cgroup_unified(shim->plan, failure);
   if (failure->error != 0) return -1;
   uint64_t made = shim->clone_flags;
@@ -180,6 +196,7 @@ int spawn_init(struct shim* shim, struct failure* failure) {
                 .door = door[1],
                 .out = out[1],
                 .err = err[1],
+                .in = in,
                 .made = made,
                 .late = late,
                 .mapped = userns_wanted(shim->plan),
@@ -194,6 +211,7 @@ int spawn_init(struct shim* shim, struct failure* failure) {
   close(door[1]);
   if (out[1] >= 0) close(out[1]);
   if (err[1] >= 0) close(err[1]);
+  if (in >= 0) close(in);
   if (cgroup >= 0) close(cgroup);
   if (out[0] >= 0) fcntl(out[0], F_SETFL, O_NONBLOCK);
   if (err[0] >= 0) fcntl(err[0], F_SETFL, O_NONBLOCK);

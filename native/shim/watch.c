@@ -27,17 +27,21 @@ enum slot {
   SLOT_LISTENER,
   SLOT_CHILDREN,
   SLOT_CLIENTS,
-  SLOTS = SLOT_CLIENTS + CLIENTS_MAX
+  SLOT_TAPS = SLOT_CLIENTS + CLIENTS_MAX,
+  SLOTS = SLOT_TAPS + TAPS_POLLS
 };
 
 static void set_up(const struct shim* shim, struct pollfd* polls) {
+  // What nobody has room for stays in its pipe.
+  int hears = taps_have_room(&shim->taps);
   polls[SLOT_PIDFD] = (struct pollfd){.fd = shim->pidfd, .events = POLLIN};
-  polls[SLOT_OUT] = (struct pollfd){.fd = shim->streams[0].fd, .events = POLLIN};
-  polls[SLOT_ERR] = (struct pollfd){.fd = shim->streams[1].fd, .events = POLLIN};
+  polls[SLOT_OUT] = (struct pollfd){.fd = hears ? shim->streams[0].fd : -1, .events = POLLIN};
+  polls[SLOT_ERR] = (struct pollfd){.fd = hears ? shim->streams[1].fd : -1, .events = POLLIN};
   polls[SLOT_LISTENER] = (struct pollfd){.fd = shim->listener, .events = POLLIN};
   polls[SLOT_CHILDREN] = (struct pollfd){.fd = shim->children, .events = POLLIN};
   for (int i = 0; i < CLIENTS_MAX; i++)
     polls[SLOT_CLIENTS + i] = (struct pollfd){.fd = shim->clients[i], .events = POLLIN};
+  taps_set_up(&shim->taps, polls + SLOT_TAPS);
 }
 
 static void record_exit(struct shim* shim, int status) {
@@ -106,6 +110,8 @@ static int live(struct shim* shim) {
     for (int i = 0; i < 2; i++) {
       if (polls[SLOT_OUT + i].revents) log_pump(&shim->log, &shim->streams[i]);
     }
+    // Before control: it may bring another listener, of which this poll knows nothing.
+    taps_serve(&shim->taps, polls + SLOT_TAPS);
     for (int i = 0; i < CLIENTS_MAX; i++) {
       if (polls[SLOT_CLIENTS + i].revents) control_serve(shim, i);
     }
@@ -134,6 +140,7 @@ void watch(struct shim* shim) {
     struct failure failure = {.error = 0};
     int status = begun > 0 ? live(shim) : NOT_BEGUN << 8;
     drain(shim);
+    taps_close(&shim->taps);
     fault_at("exit.drained", NULL);
     record_exit(shim, status);
     fault_at("exit.recorded", NULL);

@@ -78,6 +78,8 @@ CreateOptions OptionsFrom(const Napi::Object& from) {
   options.log_files = static_cast<uint32_t>(Whole(from.Get("logFiles")));
   options.log_format = LogFormat(Text(from.Get("logFormat")));
   options.log_buffer_bytes = Whole(from.Get("logBufferBytes"));
+  options.input = from.Get("input").As<Napi::Boolean>();
+  options.input_once = from.Get("inputOnce").As<Napi::Boolean>();
   options.restart = RestartFrom(from.Get("restart"));
   options.shim_path = Text(from.Get("shimPath"));
   return options;

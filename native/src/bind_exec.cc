@@ -116,6 +116,21 @@ Napi::Value ContainerExecStream(const Napi::CallbackInfo& info) {
   return Async(env, start, [](Napi::Env e, ExecStream stream) { return StreamToJs(e, std::move(stream)); });
 }
 
+Napi::Value ListeningToJs(Napi::Env env, Listening listening) {
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("isTerminal", Napi::Boolean::New(env, listening.is_terminal));
+  out.Set("takesInput", Napi::Boolean::New(env, listening.takes_input));
+  out.Set("io", Given(env, listening.io));
+  out.Set("stderr", Given(env, listening.err));
+  return out;
+}
+
+Napi::Value ContainerAttach(const Napi::CallbackInfo& info) {
+  return Async(
+      info.Env(), [dir = Text(info[0]), feeds = Flag(info[1])] { return AttachContainer(dir, feeds); },
+      [](Napi::Env env, Listening listening) { return ListeningToJs(env, std::move(listening)); });
+}
+
 Napi::Value ContainerResize(const Napi::CallbackInfo& info) {
   return Async(info.Env(), [dir = Text(info[0]), rows = Cells(info[1], "rows"),
                             columns = Cells(info[2], "columns")] { ResizeContainer(dir, rows, columns); });
@@ -129,6 +144,7 @@ Napi::Value WaitingBytesOf(const Napi::CallbackInfo& info) {
 
 void RegisterExec(Napi::Object exports) {
   Export<ContainerExecStream>(exports, "containerExecStream");
+  Export<ContainerAttach>(exports, "containerAttach");
   Export<ContainerResize>(exports, "containerResize");
   Export<WaitingBytesOf>(exports, "waitingBytes");
 }

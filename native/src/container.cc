@@ -6,6 +6,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -38,6 +39,23 @@ Fd Connect(const std::string& state_dir) {
 
 void Say(int fd, const std::string& request) {
   if (send(fd, request.data(), request.size(), MSG_NOSIGNAL) < 0) throw SysError{errno, "send", "covey-shim"};
+}
+
+/** A request with two descriptors. Source: unix(7), SCM_RIGHTS. */
+void SendWith(int fd, const std::string& request, const std::array<int, 2>& descriptors) {
+  std::array<char, CMSG_SPACE(sizeof descriptors)> control{};
+  iovec iov{.iov_base = const_cast<char*>(request.data()), .iov_len = request.size()};
+  msghdr header{};
+  header.msg_iov = &iov;
+  header.msg_iovlen = 1;
+  header.msg_control = control.data();
+  header.msg_controllen = control.size();
+  cmsghdr* rights = CMSG_FIRSTHDR(&header);
+  rights->cmsg_level = SOL_SOCKET;
+  rights->cmsg_type = SCM_RIGHTS;
+  rights->cmsg_len = CMSG_LEN(sizeof descriptors);
+  memcpy(CMSG_DATA(rights), descriptors.data(), sizeof descriptors);
+  if (sendmsg(fd, &header, MSG_NOSIGNAL) < 0) throw SysError{errno, "sendmsg", "covey-shim"};
 }
 
 std::vector<std::string> Hear(int fd) {
@@ -95,6 +113,25 @@ void GiveUpContainer(pid_t shim, const std::exception_ptr& failure) {
                    "it was killed by signal " + std::to_string(signal)};
   }
   std::rethrow_exception(failure);
+}
+
+Listening AttachContainer(const std::string& state_dir, bool feeds) {
+  int io[2] = {-1, -1}, err[2] = {-1, -1};
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, io) != 0) throw SysError{errno, "socketpair"};
+  Listening listening{.io = Fd{io[0]}};
+  const Fd their_io{io[1]};
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, err) != 0) throw SysError{errno, "socketpair"};
+  listening.err = Fd{err[0]};
+  const Fd their_err{err[1]};
+  const Fd fd = Connect(state_dir);
+  SendWith(fd.get(), std::string(kShimLanguage) + (feeds ? "attach 1" : "attach 0"),
+           {their_io.get(), their_err.get()});
+  const std::vector<std::string> words = Hear(fd.get());
+  if (words.size() < 2)
+    throw SysError{EBADMSG, "recv", state_dir + "/control", "", "it does not say what it is"};
+  listening.is_terminal = words[0] == "1";
+  listening.takes_input = words[1] == "1";
+  return listening;
 }
 
 void ResizeContainer(const std::string& state_dir, uint16_t rows, uint16_t columns) {

@@ -65,6 +65,20 @@ Fd StartContainer(const std::string& state_dir);
 /** As IdentifyContainer; and what follows an exit is decided by us while the connection lasts, not by the shim. */
 std::optional<Attendance> AttendContainer(const std::string& state_dir);
 
+/** Our ends of what a container says and is told. */
+struct Listening {
+  Fd io;   // stdout from it, and what is typed to it; with a terminal everything
+  Fd err;  // stderr from it
+  bool is_terminal = false;
+  bool takes_input = false;
+};
+
+/**
+ * Listens to a container from now on, and with `feeds` types. Throws SysError: ENOENT and ESRCH when it has ended, EBUSY when too many
+ * listen, ENOSYS when its shim is older than this.
+ */
+Listening AttachContainer(const std::string& state_dir, bool feeds);
+
 /** Sets the size of a container's terminal, each from 1. Throws SysError ENOTTY when it has none. */
 void ResizeContainer(const std::string& state_dir, uint16_t rows, uint16_t columns);
 

@@ -156,6 +156,7 @@ std::string PlanParsed(const json& config, const CreateOptions& options, const C
   plan.Op(PLAN_BOOT_ID).Text(boot_id);
   const bool hooks_before_pivot = options.leave && PlanLeave(plan, config, *options.leave);
   if (!options.leave) PlanLog(plan, options);
+  if (options.input) plan.Op(PLAN_STDIN).Number(options.input_once ? 1 : 0);
   PlanRestart(plan, options.restart);
   const Namespaces namespaces(config);
   namespaces.Plan(plan, layout, cgroup);

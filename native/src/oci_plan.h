@@ -45,6 +45,10 @@ struct CreateOptions {
   plan_log_format log_format = LOG_TEXT;
   /** Bytes that may wait for the disk while the container goes on; 0 = it waits. */
   uint64_t log_buffer_bytes = 0;
+  /** The command reads what listeners type; without it /dev/null. A terminal is typed into always. */
+  bool input = false;
+  /** The input ends with the first listener that has no more to type. */
+  bool input_once = false;
   RestartInPlace restart;
   std::string shim_path;
   /** Set: hooks are run, stdio is inherited, a terminal goes to the console socket, and there may be no process yet. */

@@ -244,6 +244,8 @@ async function createCovey(stage: Stage, id: string, config: string) {
     logFiles: 5,
     logFormat: 'text',
     logBufferBytes: 0,
+    input: false,
+    inputOnce: false,
     restart: null,
     shimPath: builtFile('covey-shim'),
   });

@@ -208,6 +208,16 @@ export class FakeRuntime implements Runtime {
     }
   }
 
+  async remake(request: CreateRequest, signal: AbortSignal): Promise<Container> {
+    if (this.#find(request.id).container.state !== 'exited') throw new ClusterError('conflict', 'it has not ended');
+    this.#containers.delete(request.id);
+    return await this.create(request, signal);
+  }
+
+  attach(id: string): Promise<ExecSession> {
+    return Promise.reject(new ClusterError('unavailable', `container ${id} cannot be attached to`));
+  }
+
   async exec(id: string, request: ExecRequest, signal: AbortSignal): Promise<ExecResult> {
     const pretend = this.#find(id);
     signal.throwIfAborted();

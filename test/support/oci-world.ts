@@ -75,6 +75,8 @@ export class OciWorld {
       logPath,
       logMaxBytes: 10 << 20,
       logFiles: 5,
+      input: false,
+      inputOnce: false,
       restart: null,
       logFormat: 'text',
       logBufferBytes: 0,

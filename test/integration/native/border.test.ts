@@ -106,7 +106,17 @@ const FAILURES: readonly (readonly [name: string, call: () => unknown, fields: o
 function options() {
   const paths = { stateDir: world.folder, logPath: '/dev/null', shimPath, layers: [] };
   const log = { logMaxBytes: 1, logFiles: 1, logFormat: 'none', logBufferBytes: 0 } as const;
-  return { id: 'x', restart: null, overlayMode: 'auto', volatile: true, reaper: false, ...paths, ...log } as const;
+  return {
+    id: 'x',
+    restart: null,
+    input: false,
+    inputOnce: false,
+    overlayMode: 'auto',
+    volatile: true,
+    reaper: false,
+    ...paths,
+    ...log,
+  } as const;
 }
 
 function layerOp() {
