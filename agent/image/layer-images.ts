@@ -14,14 +14,8 @@ import { BlobStore } from '../../common/oci/blob-store.ts';
 import { type ConfigFile, parseConfig } from '../../common/oci/config.ts';
 import { diskError } from '../../common/oci/disk.ts';
 import { LayerReader } from '../../common/oci/layer.ts';
-import {
-  type Descriptor,
-  fits,
-  JSON_BYTES_MAX,
-  type Manifest,
-  parseManifest,
-  wrongPlatform,
-} from '../../common/oci/manifest.ts';
+import { type Descriptor, JSON_BYTES_MAX, type Manifest, parseManifest } from '../../common/oci/manifest.ts';
+import { fits, wrongPlatform } from '../../common/oci/platform.ts';
 import { SingleFlight } from '../../common/single-flight.ts';
 import type { Images, UnpackedImage } from './image.ts';
 import { LayerFolders } from './layer-folders.ts';
@@ -230,7 +224,7 @@ function topmost(diffIds: readonly Digest[]): readonly Digest[] {
 }
 
 function checkFit(file: ConfigFile, manifest: Manifest, name: string): void {
-  if (!fits(file)) throw wrongPlatform(name, `${file.os}/${file.arch}`);
+  if (!fits(file)) throw wrongPlatform(name, [file]);
   if (file.diffIds.length !== manifest.layers.length) {
     const count = `${manifest.layers.length} layers and ${file.diffIds.length} DiffIDs`;
     throw new ClusterError('invalid', `${name} is malformed: it has ${count}`, { hint: 'build the image again' });

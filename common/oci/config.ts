@@ -35,6 +35,8 @@ export interface ConfigFile {
   readonly os: string;
   /** Go's name, as `amd64`. */
   readonly arch: string;
+  /** Of the architecture, as `v7`; absent = the usual one. */
+  readonly variant?: string;
   /** Digests of the layers' uncompressed tars, lowest first. */
   readonly diffIds: readonly Digest[];
   readonly config: ImageConfig;
@@ -60,6 +62,7 @@ export function parseConfig(text: string, name: string): ConfigFile {
   return {
     os: file.text('os'),
     arch: file.text('architecture'),
+    ...(file.text('variant', '') === '' ? {} : { variant: file.text('variant') }),
     diffIds,
     config: {
       entrypoint: texts(config, 'Entrypoint'),

@@ -3,6 +3,7 @@ import { ClusterError } from '../errors.ts';
 import type { Digest } from '../model/ids.ts';
 import { LAYERS_MAX } from './config.ts';
 import { ImageJson } from './json.ts';
+import { type Machine, type Platform, rankOf, wrongPlatform } from './platform.ts';
 
 /** Points to a blob. Source: OCI image-spec, descriptor.md. */
 export interface Descriptor {
@@ -13,11 +14,6 @@ export interface Descriptor {
   readonly annotations: Readonly<Record<string, string>>;
   /** Of an index's entries; absent = not said. */
   readonly platform?: Platform;
-}
-
-export interface Platform {
-  readonly os: string;
-  readonly arch: string;
 }
 
 export interface Manifest {
@@ -54,9 +50,6 @@ export const JSON_BYTES_MAX = 4 * 1024 * 1024;
 export const BLOB_BYTES_MAX = 64 * 2 ** 30;
 const INDEX_ENTRIES_MAX = 1_000;
 
-/** The one platform that containers run on here, in Go's names. */
-export const PLATFORM: Platform = { os: 'linux', arch: process.arch === 'x64' ? 'amd64' : process.arch };
-
 export function isIndexType(mediaType: string): boolean {
   return INDEX_TYPES.includes(mediaType);
 }
@@ -91,30 +84,31 @@ export function parseManifest(text: string, name: string): Manifest {
 }
 
 /**
- * The entry of an index for our platform; the first of several. An entry without a platform counts only when it is alone.
+ * The entry of an index for our platform: the best that this machine's processor runs, the first of several. Attestations and
+ * the like, which lie beside images, are passed over; an entry without a platform counts only when it is alone.
  *
  * @throws ClusterError `invalid` listing the platforms there are
  */
-export function choosePlatform(entries: readonly Descriptor[], name: string): Descriptor {
-  const [first] = entries;
-  if (entries.length === 1 && first !== undefined && first.platform === undefined) return first;
-  const fitting = entries.find((each) => each.platform !== undefined && fits(each.platform));
-  if (fitting !== undefined) return fitting;
-  const there = entries.map((each) =>
-    each.platform === undefined ? 'unnamed' : `${each.platform.os}/${each.platform.arch}`,
-  );
-  throw wrongPlatform(name, there.length === 0 ? 'nothing' : there.slice(0, 20).join(', '));
-}
-
-export function fits(platform: Platform): boolean {
-  return platform.os === PLATFORM.os && platform.arch === PLATFORM.arch;
-}
-
-/** The error for an image that cannot run here. */
-export function wrongPlatform(name: string, found: string): ClusterError {
-  return new ClusterError('invalid', `${name} is for ${found}, not for ${PLATFORM.os}/${PLATFORM.arch}`, {
-    hint: `build or pull it with --platform ${PLATFORM.os}/${PLATFORM.arch}`,
+export function choosePlatform(entries: readonly Descriptor[], name: string, machine?: Machine): Descriptor {
+  const images = entries.filter((each) => !isBeside(each));
+  const [first] = images;
+  if (images.length === 1 && first !== undefined && first.platform === undefined) return first;
+  const ranked = images.flatMap((entry) => {
+    const rank = entry.platform === undefined ? undefined : rankOf(entry.platform, machine);
+    return rank === undefined ? [] : [{ entry, rank }];
   });
+  const best = ranked.toSorted((a, b) => a.rank - b.rank)[0];
+  if (best !== undefined) return best.entry;
+  throw wrongPlatform(
+    name,
+    images.map((each) => each.platform),
+    machine,
+  );
+}
+
+/** Attestations and signatures: nothing that runs. Source: BuildKit, docs/attestations/attestation-storage.md. */
+export function isBeside(entry: Descriptor): boolean {
+  return entry.platform?.os === 'unknown' || entry.annotations['vnd.docker.reference.type'] === 'attestation-manifest';
 }
 
 function version2(json: ImageJson): void {
@@ -125,15 +119,22 @@ function version2(json: ImageJson): void {
 function descriptor(json: ImageJson, sizeMax: number): Descriptor {
   const size = json.number('size');
   if (size > sizeMax) throw json.wrong('size', `is ${size} bytes, more than ${sizeMax}`);
-  const platform = json.has('platform') ? json.object('platform') : undefined;
+  const platform = json.has('platform') ? platformOf(json.object('platform')) : undefined;
   return {
     mediaType: json.text('mediaType'),
     digest: json.digest('digest'),
     size,
     annotations: json.has('annotations') ? json.object('annotations').texts() : {},
-    ...(platform === undefined
-      ? {}
-      : { platform: { os: platform.text('os', ''), arch: platform.text('architecture', '') } }),
+    ...(platform === undefined ? {} : { platform }),
+  };
+}
+
+function platformOf(json: ImageJson): Platform {
+  const variant = json.text('variant', '');
+  return {
+    os: json.text('os', ''),
+    arch: json.text('architecture', ''),
+    ...(variant === '' ? {} : { variant }),
   };
 }
 

@@ -15,7 +15,8 @@ import { gzipSync } from 'node:zlib';
 import { type Header, pack } from 'tar-stream';
 import { ClusterError } from '../../common/errors.ts';
 import { digestOf } from '../../common/oci/digest.ts';
-import { CONFIG_TYPE, LAYER_GZIP_TYPE, MANIFEST_TYPE, PLATFORM } from '../../common/oci/manifest.ts';
+import { CONFIG_TYPE, LAYER_GZIP_TYPE, MANIFEST_TYPE } from '../../common/oci/manifest.ts';
+import { PLATFORM } from '../../common/oci/platform.ts';
 
 /** An archive on disk, ready for `covey image load`. */
 export interface DemoImage {

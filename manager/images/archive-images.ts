@@ -15,7 +15,7 @@ import {
   CONFIG_TYPE,
   choosePlatform,
   type Descriptor,
-  fits,
+  isBeside,
   isIndexType,
   JSON_BYTES_MAX,
   LAYER_GZIP_TYPE,
@@ -25,8 +25,8 @@ import {
   type Manifest,
   parseIndex,
   parseManifest,
-  wrongPlatform,
 } from '../../common/oci/manifest.ts';
+import { fits, wrongPlatform } from '../../common/oci/platform.ts';
 import { parseReference } from '../../common/oci/reference.ts';
 import type { Archive, StagedFile } from './archive.ts';
 
@@ -74,8 +74,7 @@ async function fromIndex(text: string, list: string | undefined, archive: Archiv
   const entries = parseIndex(text, 'index.json');
   const tags = entries.length === 1 && list !== undefined ? tagsOf(list) : [];
   for (const entry of entries) {
-    // Attestations and signatures lie beside images; they name no platform that anything runs on.
-    if (entry.platform?.os === 'unknown') continue;
+    if (isBeside(entry)) continue;
     const references = referencesOf(entry, tags);
     const name = `image "${references[0]}"`;
     const found = await follow(entry, archive, name);
@@ -197,7 +196,7 @@ async function describe(
     await readText(configFile, `config of ${name}`),
     `config ${manifest.config.digest} of ${name}`,
   );
-  if (!fits(config)) throw wrongPlatform(name, `${config.os}/${config.arch}`);
+  if (!fits(config)) throw wrongPlatform(name, [config]);
   if (config.diffIds.length !== manifest.layers.length) {
     const why = `its manifest has ${manifest.layers.length} layers, its config ${config.diffIds.length} DiffIDs`;
     throw new ClusterError('invalid', `${name} is malformed: ${why}`, { hint: 'export it again' });

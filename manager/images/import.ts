@@ -10,7 +10,7 @@ import type { Digest, Instant } from '../../common/model/ids.ts';
 import { digestOf } from '../../common/oci/digest.ts';
 import { diskError } from '../../common/oci/disk.ts';
 import { inflated } from '../../common/oci/inflate.ts';
-import { PLATFORM } from '../../common/oci/manifest.ts';
+import { PLATFORM } from '../../common/oci/platform.ts';
 import { parseReference } from '../../common/oci/reference.ts';
 import { type Archive, type ArchiveLimits, STAGING_PREFIX, type StagedFile } from './archive.ts';
 

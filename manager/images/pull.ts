@@ -11,14 +11,13 @@ import type { LayerLimits } from '../../common/oci/layer.ts';
 import {
   choosePlatform,
   type Descriptor,
-  fits,
   isIndexType,
   JSON_BYTES_MAX,
   type Manifest,
   parseIndex,
   parseManifest,
-  wrongPlatform,
 } from '../../common/oci/manifest.ts';
+import { fits, wrongPlatform } from '../../common/oci/platform.ts';
 import { BACKOFF, isWorthwhile, TRIES } from '../../common/registry/endpoint.ts';
 import { isAway } from '../../common/registry/http.ts';
 import type { Document, Registry } from '../../common/registry/registry.ts';
@@ -196,7 +195,7 @@ export class ImagePuller {
 }
 
 function mustFit(name: string, manifest: Manifest, config: ConfigFile): void {
-  if (!fits(config)) throw wrongPlatform(name, `${config.os}/${config.arch}`);
+  if (!fits(config)) throw wrongPlatform(name, [config]);
   if (config.diffIds.length === manifest.layers.length) return;
   const why = `its manifest has ${manifest.layers.length} layers, its config ${config.diffIds.length} DiffIDs`;
   throw new ClusterError('invalid', `${name} is malformed: ${why}`, { hint: 'build and push it again' });

@@ -10,7 +10,8 @@ import type { BlobSource, BlobStore } from '../../common/oci/blob-store.ts';
 import { type ConfigFile, parseConfig } from '../../common/oci/config.ts';
 import { digestOf } from '../../common/oci/digest.ts';
 import type { LayerLimits } from '../../common/oci/layer.ts';
-import { type Descriptor, fits, JSON_BYTES_MAX, parseManifest, wrongPlatform } from '../../common/oci/manifest.ts';
+import { type Descriptor, JSON_BYTES_MAX, parseManifest } from '../../common/oci/manifest.ts';
+import { fits, wrongPlatform } from '../../common/oci/platform.ts';
 import type { WholeImage } from './image-records.ts';
 import { checkLayers } from './layer-check.ts';
 
@@ -63,7 +64,7 @@ export async function takeImage(taking: Taking, signal: AbortSignal): Promise<Wh
 }
 
 function mustFit(name: string, layers: number, config: ConfigFile): void {
-  if (!fits(config)) throw wrongPlatform(name, `${config.os}/${config.arch}`);
+  if (!fits(config)) throw wrongPlatform(name, [config]);
   if (config.diffIds.length === layers) return;
   throw new ClusterError(
     'invalid',

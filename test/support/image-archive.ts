@@ -1,7 +1,7 @@
 /** Image archives made by tests: sound ones, and ones with any part spoilt. */
 import { gzipSync } from 'node:zlib';
 import { digestOf } from '../../common/oci/digest.ts';
-import { PLATFORM } from '../../common/oci/manifest.ts';
+import { PLATFORM } from '../../common/oci/platform.ts';
 import { type TarPart, tarOf } from './tar.ts';
 
 export interface LayerSpec {
