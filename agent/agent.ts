@@ -10,7 +10,13 @@ import type { NodeId } from '../common/model/ids.ts';
 import { rpcChannel } from '../common/rpc.ts';
 import type { Identity } from '../common/tls/identity.ts';
 import { VERSION } from '../common/version.ts';
+import type { Engine } from '../proto/methods.ts';
+import type { Handlers } from '../proto/rpc.ts';
 import { BlobServers } from './blob-servers.ts';
+import { deadContainers } from './disk/dead-containers.ts';
+import { diskHandlers } from './disk/handlers.ts';
+import { DiskKeeper, type DiskSource, FREE_MIN_BYTES } from './disk/keeper.ts';
+import type { Marks } from './disk/marks.ts';
 import { execHandler } from './exec/handler.ts';
 import { connects } from './health/port-probe.ts';
 import { describeHost } from './host.ts';
@@ -23,7 +29,7 @@ import type { Network } from './network/network.ts';
 import { Relays } from './relay/relays.ts';
 import type { RunnerTools } from './runner-tools.ts';
 import type { Runtime } from './runtime/runtime.ts';
-import { DISK_FREE_MIN_BYTES, SelfTest } from './self-test.ts';
+import { SelfTest } from './self-test.ts';
 import { AgentSession } from './session.ts';
 import { AgentState } from './state.ts';
 import { Worker } from './worker.ts';
@@ -38,6 +44,8 @@ export interface AgentParts {
   /** IPv4 by which the other hosts reach this one; empty = found out. */
   readonly address: string;
   readonly identity: Identity;
+  /** How full the disk of `stateDir` may be. */
+  readonly marks: Marks;
   readonly runtime: Runtime;
   readonly network: Network;
   readonly openImages: (servers: () => readonly BlobServer[]) => Promise<Images>;
@@ -77,15 +85,6 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
   const blobs = new BlobServers({ addresses: () => session.known, identity: () => identity.current, dial });
   scope.own('blob channels', blobs, (each) => each.close());
   const images = await parts.openImages(() => blobs.servers());
-  const selfTest = new SelfTest({
-    stateDir,
-    runtime,
-    network,
-    clock,
-    log,
-    diskFreeMinBytes: DISK_FREE_MIN_BYTES,
-    onDiskShort: () => collectImages(images, worker, log, scope.signal),
-  });
   const worker: Worker = new Worker({
     nodeId: parts.identity.id as NodeId,
     address: describe().address,
@@ -100,13 +99,15 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
     clock,
     log,
   });
+  const disk = diskKeeper(parts, images, worker);
+  const selfTest: SelfTest = new SelfTest({ stateDir, runtime, network, clock, log, disk });
   const logs = new LogPublisher({ runtime, isOver: (taskId) => worker.isOver(taskId), clock, log });
   const session: AgentSession = new AgentSession({
     worker,
     identity,
     selfTest,
     logs,
-    relays: new Relays({ exec: execHandler({ runtime, containerOf: (taskId) => worker.containerOf(taskId) }) }, log),
+    relays: new Relays(engineHandlers(parts, worker, disk), log),
     describe,
     dial,
     clock,
@@ -130,10 +131,29 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
   return { worker, failed: scope.signal, close: () => scope.close() };
 }
 
-function collectImages(images: Images, worker: Worker, log: Log, signal: AbortSignal): void {
-  images.collect(worker.imagesInUse, signal).catch((cause: unknown) => {
-    log.warn({ cause }, 'unused images could not be removed');
-  });
+function diskKeeper(parts: AgentParts, images: Images, worker: Worker): DiskKeeper {
+  const { stateDir, marks, runtime, clock, log } = parts;
+  const sources = [deadContainers({ runtime, worker }), idleImages(images, worker, clock)];
+  return new DiskKeeper({ dir: stateDir, marks, freeMinBytes: FREE_MIN_BYTES, sources, log });
+}
+
+/** What this host does for users besides its tasks. */
+function engineHandlers({ stateDir, runtime }: AgentParts, worker: Worker, disk: DiskKeeper): Handlers<typeof Engine> {
+  return {
+    exec: execHandler({ runtime, containerOf: (taskId) => worker.containerOf(taskId) }),
+    ...diskHandlers({ dir: stateDir, keeper: disk }),
+  };
+}
+
+/** All that no task of this node uses, at once. */
+function idleImages(images: Images, worker: Worker, clock: Clock): DiskSource {
+  return {
+    list: async () => [{ kind: 'image', id: 'idle', name: 'unused', bytes: 0, usedAt: clock.now(), worth: 'spare' }],
+    async remove(_id, signal) {
+      await images.collect(worker.imagesInUse, signal);
+      return true;
+    },
+  };
 }
 
 async function audit({ network, clock, log }: AgentParts, signal: AbortSignal): Promise<void> {

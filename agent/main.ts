@@ -14,6 +14,7 @@ import { readIdentity, writeIdentity } from '../common/tls/identity.ts';
 import { builtFile, native } from '../native/index.ts';
 import { identityPath, startAgent } from './agent.ts';
 import { takeDirectory } from './directory.ts';
+import type { Marks } from './disk/marks.ts';
 import { LayerImages } from './image/layer-images.ts';
 import { join as joinCluster } from './join.ts';
 import { leave } from './leave.ts';
@@ -66,6 +67,7 @@ async function run(config: AgentConfig): Promise<void> {
     stateDir,
     address: config.address,
     identity,
+    marks: marksOf(config),
     runtime,
     network,
     openImages: (servers) => LayerImages.open({ dir: join(stateDir, 'images'), servers, log }),
@@ -81,6 +83,16 @@ async function run(config: AgentConfig): Promise<void> {
   runtime.close();
   await network.stop();
   release();
+}
+
+/** @throws ClusterError `invalid` when they contradict each other */
+function marksOf(config: AgentConfig): Marks {
+  const marks = { high: config['disk-high'], low: config['disk-low'], pressure: config['disk-pressure'] };
+  if (marks.low <= marks.high && marks.high <= marks.pressure) return marks;
+  throw new ClusterError('invalid', `disk marks ${marks.low}, ${marks.high} and ${marks.pressure} are not in order`, {
+    field: 'disk-high',
+    hint: 'disk-low must not be above disk-high, nor that above disk-pressure',
+  });
 }
 
 async function hostParts(config: AgentConfig, signal: AbortSignal): Promise<HostParts> {

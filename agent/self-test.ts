@@ -1,20 +1,18 @@
 /** Whether this host can do its work: start a process, write to its disk, answer for its runtime and network. Reported when it changes. */
 import { execFile } from 'node:child_process';
-import { rm, statfs, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Clock } from '../common/clock.ts';
 import { messageOf } from '../common/errors.ts';
 import type { Log } from '../common/log.ts';
-import { formatBytes } from '../common/units.ts';
+import type { DiskKeeper } from './disk/keeper.ts';
 import type { Network } from './network/network.ts';
 import type { Runtime } from './runtime/runtime.ts';
 
 const EVERY_MS = 5_000;
 /** A process or an answer that takes longer is as good as none. */
 const PATIENCE_MS = 10_000;
-/** Less free space than this: no new task could write its log for long. */
-export const DISK_FREE_MIN_BYTES = 64 * 1024 * 1024;
 const PROBE_BYTES = 4_096;
 
 export interface SelfTestTools {
@@ -23,10 +21,7 @@ export interface SelfTestTools {
   readonly network: Pick<Network, 'unfit'>;
   readonly clock: Clock;
   readonly log: Log;
-  /** Bytes that must be free beneath `stateDir`. */
-  readonly diskFreeMinBytes: number;
-  /** The disk is short of space: what can be spared may go. */
-  readonly onDiskShort: () => void;
+  readonly disk: Pick<DiskKeeper, 'check'>;
 }
 
 const run = promisify(execFile);
@@ -75,11 +70,8 @@ export class SelfTest {
   async #test(signal: AbortSignal): Promise<string> {
     const { runtime, network } = this.#tools;
     try {
-      const disk = await this.#testDisk();
-      if (disk !== '') {
-        this.#tools.onDiskShort();
-        return disk;
-      }
+      const disk = (await this.#tools.disk.check(signal)) || (await this.#tryDisk());
+      if (disk !== '') return disk;
       await run('/bin/true', { signal, timeout: PATIENCE_MS });
       await runtime.list(signal);
       return await network.unfit();
@@ -88,18 +80,16 @@ export class SelfTest {
     }
   }
 
-  async #testDisk(): Promise<string> {
-    const { stateDir, diskFreeMinBytes } = this.#tools;
+  async #tryDisk(): Promise<string> {
+    const { stateDir } = this.#tools;
     const probe = join(stateDir, 'disk-probe');
     try {
       await writeFile(probe, Buffer.alloc(PROBE_BYTES), { mode: 0o600 });
+      return '';
     } catch (cause) {
       return `cannot write to ${stateDir}: ${messageOf(cause)}`;
     } finally {
       await rm(probe, { force: true });
     }
-    const { bavail, bsize } = await statfs(stateDir);
-    if (bavail * bsize >= diskFreeMinBytes) return '';
-    return `only ${formatBytes(bavail * bsize)} free in ${stateDir}, ${formatBytes(diskFreeMinBytes)} are needed: free some space`;
   }
 }

@@ -24,6 +24,27 @@ export const AGENT_SETTINGS = {
     text: 'ids that containers are mapped to, as BASE:COUNT, 65536 for each; empty: covey in /etc/subuid, else 100000 to 2^31',
     matches: /^(\d{1,10}:\d{1,10})?$/,
   },
+  'disk-high': {
+    kind: 'integer',
+    default: 80,
+    text: 'percent of the disk above which the agent makes room: containers of ended tasks, unused images, build cache',
+    min: 1,
+    max: 100,
+  },
+  'disk-low': {
+    kind: 'integer',
+    default: 70,
+    text: 'percent of the disk down to which it makes room',
+    min: 1,
+    max: 100,
+  },
+  'disk-pressure': {
+    kind: 'integer',
+    default: 90,
+    text: 'percent of the disk above which the node takes no new task, until it is back at disk-high; 100: never',
+    min: 1,
+    max: 100,
+  },
   'log-level': {
     kind: 'string',
     default: 'info',

@@ -6,7 +6,7 @@
  */
 import { ClusterError, explain, toClusterError } from '../common/errors.ts';
 import type { Instant } from '../common/model/ids.ts';
-import type { TaskStatus } from '../common/model/task.ts';
+import { isTerminal, type TaskStatus } from '../common/model/task.ts';
 import type { Assignment } from './assignment.ts';
 import { Bell } from './bell.ts';
 import { attachmentOf, containerId, createRequest, noteOf, stopRequest } from './container-request.ts';
@@ -95,6 +95,22 @@ export class TaskRunner {
   forget(): void {
     this.#isForgotten = true;
     this.update({ ...this.#held, released: true, task: { ...this.#held.task, desired: 'remove' } });
+  }
+
+  /** Removes the containers of a task that has ended, and their logs; how it ended is still known. False before that. */
+  async discard(): Promise<boolean> {
+    const { last } = this.#status;
+    if (
+      last === undefined ||
+      !isTerminal(last.state) ||
+      this.#container.kind !== 'exited' ||
+      this.#container.attached
+    ) {
+      return false;
+    }
+    await this.#removeRuns();
+    this.#container = { kind: 'none' };
+    return true;
   }
 
   /** Contact with a manager was gained or lost. */
@@ -329,12 +345,17 @@ export class TaskRunner {
     }
   }
 
+  async #removeRuns(): Promise<void> {
+    const { id } = this.#held.task;
+    for (let run = 1; run <= this.#runs.number; run += 1) await this.#tools.runtime.remove(containerId(id, run));
+  }
+
   /** True when everything of the task is gone. */
   async #erase(): Promise<boolean> {
-    const { runtime, drop, clock, log } = this.#tools;
+    const { drop, clock, log } = this.#tools;
     const { id } = this.#held.task;
     try {
-      for (let run = 1; run <= this.#runs.number; run += 1) await runtime.remove(containerId(id, run));
+      await this.#removeRuns();
       await this.#detach();
       await drop(id);
       return true;

@@ -169,6 +169,11 @@ export class Worker {
     return status === undefined ? !this.#runners.has(taskId) : isTerminal(status.state);
   }
 
+  /** Removes the containers of a task that has ended, and their logs; how it ended is still known. False for another. */
+  async discard(taskId: TaskId): Promise<boolean> {
+    return (await this.#runners.get(taskId)?.discard()) ?? false;
+  }
+
   /** The container in which a task's commands run; undefined when there is none. */
   containerOf(taskId: TaskId): string | undefined {
     return this.#runners.get(taskId)?.containerId;

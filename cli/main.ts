@@ -11,6 +11,7 @@ import { addImageCommands } from './commands/image.ts';
 import { addLoginCommands } from './commands/login.ts';
 import { addNodeCommands } from './commands/node.ts';
 import { addServiceCommands } from './commands/service.ts';
+import { addSystemCommands } from './commands/system.ts';
 import { EXIT } from './exit.ts';
 import { refusalOf } from './flags/refused.ts';
 
@@ -32,6 +33,7 @@ function build(): Command {
   addEventsCommand(program);
   addExecCommand(program);
   addLoginCommands(program);
+  addSystemCommands(program);
   overrideExits(program);
   return program;
 }

@@ -186,6 +186,10 @@ function onlyOfMembers(store: Store, handlers: Handlers<typeof Images>): Handler
       check(call.peer);
       return await handlers.resolveImage(request, call);
     },
+    async usedImages(request, call) {
+      check(call.peer);
+      return await handlers.usedImages(request, call);
+    },
   };
 }
 

@@ -86,7 +86,11 @@ export const Dispatcher = {
 /** What one host does for a user besides its tasks. Source: engine.proto. */
 export const Engine = {
   name: 'covey.v1.Engine',
-  methods: { exec: bidi(v1.ExecInput, v1.ExecOutput) },
+  methods: {
+    exec: bidi(v1.ExecInput, v1.ExecOutput),
+    diskUse: unary(v1.DiskUseRequest, v1.DiskUseReport),
+    pruneDisk: serverStream(v1.PruneDiskRequest, v1.DiskItem),
+  },
 } as const;
 
 /** Images and their blobs, for agents and other managers. Source: dispatcher.proto. */
@@ -96,6 +100,7 @@ export const Images = {
     fetchBlob: serverStream(v1.FetchBlobRequest, v1.BlobChunk),
     putImage: bidi(v1.PutImageInput, v1.PutImageOutput),
     resolveImage: unary(v1.ResolveImageRequest, v1.Image),
+    usedImages: unary(v1.BlobList, v1.BlobList),
   },
 } as const;
 

@@ -1,9 +1,9 @@
 /** `image rm` and `image prune`. */
-import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
-import { ClusterError, toClusterError } from '../../common/errors.ts';
+import { toClusterError } from '../../common/errors.ts';
 import { formatBytes, parseDuration } from '../../common/units.ts';
 import type { covey } from '../../proto/messages.ts';
+import { agreed } from '../agreed.ts';
 import { brief, interruptible, withCluster } from '../client.ts';
 import { EXIT } from '../exit.ts';
 import { addSwitch } from '../flags/switch.ts';
@@ -53,7 +53,9 @@ async function pruneImages(flags: PruneFlags): Promise<void> {
   const wish = pruneWish(flags.filter, Date.now());
   const which = all ? 'all images without at least one service or container using them' : 'all dangling images';
   if (flags.force !== true && !(await agreed(`WARNING! This will remove ${which}.`))) return;
-  const removed = await withCluster((control) => control.pruneImages({ ...wish, all }, { signal: interruptible() }));
+  const removed = await withCluster((control) =>
+    control.pruneImages({ ...wish, all, plan: false }, { signal: interruptible() }),
+  );
   if (removed.untagged.length > 0) {
     process.stdout.write('Deleted Images:\n');
     say(removed, 'lower');
@@ -67,20 +69,6 @@ function say({ untagged, deleted }: covey.v1.RemovedImages, letters: 'lower' | '
   const [gone, away] = letters === 'lower' ? ['untagged', 'deleted'] : ['Untagged', 'Deleted'];
   for (const name of untagged) process.stdout.write(`${gone}: ${name}\n`);
   for (const digest of deleted) process.stdout.write(`${away}: ${digest}\n`);
-}
-
-/** Asks; anything but yes is no. @throws ClusterError `invalid` when nobody can answer */
-async function agreed(warning: string): Promise<boolean> {
-  if (!process.stdin.isTTY) {
-    throw new ClusterError('invalid', 'nobody can be asked', { field: '--force', hint: 'add --force' });
-  }
-  const asked = createInterface({ input: process.stdin, output: process.stdout });
-  try {
-    const answer = await asked.question(`${warning}\nAre you sure you want to continue? [y/N] `);
-    return /^y(es)?$/i.test(answer.trim());
-  } finally {
-    asked.close();
-  }
 }
 
 /** @param now  what `until=24h` counts back from */

@@ -77,7 +77,16 @@ export function managerFlags(layout: Layout, host: DevHost): readonly string[] {
 }
 
 export function agentFlags(layout: Layout, host: DevHost): readonly string[] {
-  return ['--state-dir', host.stateDir, '--address', host.address, '--cgroup-parent', `${layout.cgroup}/${host.name}`];
+  const own = [
+    '--state-dir',
+    host.stateDir,
+    '--address',
+    host.address,
+    '--cgroup-parent',
+    `${layout.cgroup}/${host.name}`,
+  ];
+  // All hosts share the machine's disk, which is full of other things than theirs.
+  return [...own, '--disk-pressure', '98'];
 }
 
 /** What runs on a host for good. */

@@ -126,8 +126,8 @@ function images(
       removedMessage(await parts.images.remove(ref, { force }, signal)),
     saveImages: ({ refs }, { signal }) => archiveMessages(parts, refs, signal),
     importImage: async (requests, { signal }) => toImage(await importImage(parts.images, requests, signal)),
-    pruneImages: async ({ all, until, labels, labelsNot }, { signal }) =>
-      removedMessage(await parts.images.prune({ all, until, labels, labelsNot }, signal)),
+    pruneImages: async ({ all, until, labels, labelsNot, plan }, { signal }) =>
+      removedMessage(await parts.images.prune({ all, until, labels, labelsNot, plan }, signal)),
   };
 }
 

@@ -1,4 +1,4 @@
-/** What agents ask of the cluster's images when they build: the image to start from, and a place for what they have made. */
+/** What agents ask of the cluster's images: the one to build from, a place for what they have made, and what is still used. */
 import { ClusterError, toClusterError } from '../../common/errors.ts';
 import { untilAborted, withResolvers } from '../../common/iterate.ts';
 import type { Image } from '../../common/model/cluster.ts';
@@ -12,6 +12,7 @@ import type { Store } from '../store/store.ts';
 import { findImage } from './image-records.ts';
 import type { ManagerImages } from './manager-images.ts';
 import type { PeerBlobs } from './peer-blobs.ts';
+import { usersOf } from './usage.ts';
 
 type PutImageInput = covey.v1.PutImageInput;
 type PutImageOutput = covey.v1.PutImageOutput.$Properties;
@@ -25,10 +26,13 @@ interface ImageDoor {
 /** Names one image may be given at once. */
 const NAMES_MAX = 100;
 
-export function imageDoor(door: ImageDoor): Pick<Handlers<typeof Images>, 'putImage' | 'resolveImage'> {
+export function imageDoor(door: ImageDoor): Pick<Handlers<typeof Images>, 'putImage' | 'resolveImage' | 'usedImages'> {
   return {
     putImage: (requests, { signal }) => putImage(door, requests, signal),
     resolveImage: async ({ name, pull }, { signal }) => toImage(await resolve(door, { name, pull }, signal)),
+    usedImages: async ({ digests }) => ({
+      digests: digests.filter((digest) => usersOf(door.store.view, digest as Digest).length > 0),
+    }),
   };
 }
 

@@ -233,7 +233,7 @@ export class ManagerImages {
       const isAsked = wish.labels.length + wish.labelsNot.length > 0;
       if (!isAsked || fitsLabels(await labelsOf(this.blobs, image), wish)) chosen.push(image);
     }
-    return await this.#drop(chosen, signal);
+    return wish.plan ? await this.#foresee(chosen) : await this.#drop(chosen, signal);
   }
 
   /** Removes objects of untagged images that nobody uses any more, and blobs that no image names. Gives the bytes that went. */
@@ -254,6 +254,20 @@ export class ManagerImages {
       }
       return bytes;
     }, signal);
+  }
+
+  /** What `#drop` would answer. */
+  async #foresee(images: readonly Image[]): Promise<Removed> {
+    const names = new Set(images.map(({ reference }) => reference));
+    const rest = [...this.#options.store.view.all('image')].flatMap(({ value }) =>
+      names.has(value.reference) ? [] : [value],
+    );
+    const kept = new Set(rest.flatMap(({ digest, blobs }) => [digest, ...blobs]));
+    const doomed = new Set(images.flatMap(({ blobs }) => blobs).filter((digest) => !kept.has(digest)));
+    let reclaimedBytes = 0;
+    for (const digest of doomed) reclaimedBytes += (await this.blobs.sizeOf(digest)) ?? 0;
+    const deleted = new Set(images.map(({ digest }) => digest).filter((digest) => !kept.has(digest)));
+    return { untagged: [...names], deleted: [...deleted], reclaimedBytes };
   }
 
   async #drop(images: readonly Image[], signal: AbortSignal): Promise<Removed> {

@@ -15,6 +15,8 @@ export interface PruneWish {
   /** `KEY` or `KEY=VALUE`: each must be there, none of `labelsNot` may. */
   readonly labels: readonly string[];
   readonly labelsNot: readonly string[];
+  /** Only to say what would go. */
+  readonly plan: boolean;
 }
 
 /**

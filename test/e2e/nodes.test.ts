@@ -54,6 +54,24 @@ it('goes on serving while etcd stands still for 10 s, and takes changes again af
   expect((await cluster.covey('service', 'scale', 'web=4')).code).toBe(0);
 });
 
+it('tells what takes room on its disks, and what of it may go', async () => {
+  const said = await cluster.must('system', 'df', '--format', 'json');
+  const rows = said
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as object);
+  for (const node of ['n1', 'n2', 'n3', 'n4']) {
+    expect(rows).toContainEqual(expect.objectContaining({ Node: node, Type: 'Images' }));
+  }
+  expect(await cluster.must('system', 'df', '-v', '--node', 'n1')).toMatch(/^n1 +\S+ +\S+B +\S+B +\d+%$/m);
+  const before = await cluster.pids('web');
+  expect(await cluster.must('system', 'prune', '--plan')).toMatch(/^Total reclaimable space: /m);
+  expect(await cluster.must('system', 'prune', '--force')).toMatch(/^Total reclaimed space: /m);
+  expect(await cluster.pids('web')).toEqual(before);
+  const unknown = await cluster.covey('system', 'df', '--node', 'n9');
+  expect(unknown).toMatchObject({ code: 1, err: expect.stringContaining('n9') });
+});
+
 it('leaves a paused node its tasks and gives it no more', async () => {
   const before = await on('n1');
   await cluster.must('node', 'update', '--availability', 'pause', 'n1');

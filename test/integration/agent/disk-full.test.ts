@@ -3,6 +3,7 @@ import { mkdtemp, rm, rmdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { DiskKeeper } from '../../../agent/disk/keeper.ts';
 import { SelfTest } from '../../../agent/self-test.ts';
 import { AgentState } from '../../../agent/state.ts';
 import { systemClock } from '../../../common/clock.ts';
@@ -60,25 +61,22 @@ it('keeps running what runs, starts nothing new, and goes on when there is space
 });
 
 it('is unfit for new tasks while space is short, with the reason, and fit again afterwards', async () => {
-  let shortages = 0;
+  const marks = { high: 100, low: 100, pressure: 100 };
+  const disk = new DiskKeeper({ dir, marks, freeMinBytes: 64 * 1024, sources: [], log: noLog });
   const selfTest = new SelfTest({
     stateDir: dir,
     runtime: rig.runtime,
     network: rig.network,
     clock: systemClock,
     log: noLog,
-    diskFreeMinBytes: 64 * 1024,
-    onDiskShort: () => {
-      shortages += 1;
-    },
+    disk,
   });
   const { signal } = new AbortController();
   await selfTest.check(signal);
   expect(selfTest.reason).toBe('');
   await fill();
   await selfTest.check(signal);
-  expect(selfTest.reason).toContain(dir);
-  expect(shortages).toBe(1);
+  expect(selfTest.reason).toContain(`disk-pressure: only 0B free in ${dir}, 65.54kB are needed`);
   await rm(join(dir, 'ballast'));
   await selfTest.check(signal);
   expect(selfTest.reason).toBe('');

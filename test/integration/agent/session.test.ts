@@ -17,6 +17,8 @@ import { noLog } from '../../../common/log.ts';
 import type { NodeId } from '../../../common/model/ids.ts';
 import { rpcChannel } from '../../../common/rpc.ts';
 import { expiryOf, type Identity } from '../../../common/tls/identity.ts';
+import type { Engine } from '../../../proto/methods.ts';
+import type { Handlers } from '../../../proto/rpc.ts';
 import { aHeld, assignments } from '../../support/agent-rig.ts';
 import { FakeImages } from '../../support/fake-images.ts';
 import { FakeNetwork } from '../../support/fake-network.ts';
@@ -55,8 +57,7 @@ class Agent {
       network: host.network,
       clock,
       log: noLog,
-      diskFreeMinBytes: 1,
-      onDiskShort: () => {},
+      disk: { check: async () => '' },
     });
     this.identity = new IdentityKeeper(join(host.dir, 'identity.json'), identity, {
       clock,
@@ -77,7 +78,9 @@ class Agent {
       selfTest: agent.selfTest,
       logs: new LogPublisher({ runtime: host.runtime, isOver: (id) => worker.isOver(id), clock, log: noLog }),
       relays: new Relays(
-        { exec: execHandler({ runtime: host.runtime, containerOf: (id) => worker.containerOf(id) }) },
+        { exec: execHandler({ runtime: host.runtime, containerOf: (id) => worker.containerOf(id) }) } as Handlers<
+          typeof Engine
+        >,
         noLog,
       ),
       describe: () => aDescription('host1'),

@@ -173,7 +173,7 @@ describe('removing images', () => {
     const template = aTemplate({ container: { ...CONTAINER, imageDigest: digest as Digest } });
     here.store.put('revision', '1.1', aRevision(aService('1', aSpec('shop', { template }))));
   };
-  const wish = { all: true, until: 0, labels: [], labelsNot: [] };
+  const wish = { all: true, until: 0, labels: [], labelsNot: [], plan: false };
 
   it('takes every name of a digest with force, and says what went', async () => {
     await load(here, archiveOf(WEB));
