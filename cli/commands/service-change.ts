@@ -4,8 +4,10 @@ import type { ServiceSpec } from '../../common/model/service.ts';
 import { parseDuration } from '../../common/units.ts';
 import { fromServiceSpec, toServiceSpec } from '../../common/wire/service.ts';
 import type { covey } from '../../proto/messages.ts';
+import { bringImage } from '../bring-image.ts';
 import { brief, type ControlClient, withCluster } from '../client.ts';
 import { EXIT } from '../exit.ts';
+import { wishOfCreate, wishOfUpdate } from '../flags/resolve-image.ts';
 import { createSpec, type Given, updatedSpec } from '../flags/service-edits.ts';
 import { wholeNumber } from '../flags/values.ts';
 import { follow } from '../progress.ts';
@@ -17,6 +19,7 @@ export async function createService(image: string, args: readonly string[], give
   const spec = createSpec(image, args, given, process.env);
   warnOfPrivileges(spec, given);
   await withCluster(async (control) => {
+    if (wishOfCreate(image, given).asks) await bringImage(control, image, { quiet: given.quiet === true });
     const view = await control.createService({ spec: toServiceSpec(spec) }, brief());
     process.stdout.write(`${idOf(view)}\n`);
     await settle(control, view, given);
@@ -35,8 +38,11 @@ export async function updateService(ref: string, given: Given): Promise<void> {
         given,
       );
     }
-    const spec = updatedSpec(fromServiceSpec(before.service?.spec ?? {}), given, process.env);
+    const current = fromServiceSpec(before.service?.spec ?? {});
+    const { image, asks } = wishOfUpdate(current.template.container.image, given);
+    const spec = updatedSpec(current, { ...given, image }, process.env);
     warnOfPrivileges(spec, given);
+    if (asks && image !== undefined) await bringImage(control, image, { quiet: given.quiet === true });
     const view = await control.updateService(
       { id: idOf(before), version: before.version, spec: toServiceSpec(spec) },
       brief(),

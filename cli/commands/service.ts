@@ -12,6 +12,9 @@ function lists(command: Command, flags: readonly (readonly [flag: string, help: 
 
 const LOG_OPT = ['--log-opt <key=value>', 'max-size, max-file, compress, mode, max-buffer-size of the log'] as const;
 
+const resolveImage = (): Option =>
+  new Option('--resolve-image <when>', 'ask the registry for the tag: always, changed or never (default: always)');
+
 /** Adds `service` and its commands. */
 export function addServiceCommands(program: Command): void {
   const service = program.command('service').description('Manage services');
@@ -70,6 +73,8 @@ function addCreate(service: Command): void {
     .command('create <image> [command] [args...]')
     .description('Create a service')
     .passThroughOptions()
+    .addOption(resolveImage())
+    .option('--no-resolve-image', 'as --resolve-image never')
     .option('--name <name>', 'name of the service; made up when absent');
   lists(create, [
     ['-p, --publish <port>', 'published:target[/protocol], or published=,target=,protocol=,mode=ingress|host'],
@@ -99,6 +104,8 @@ function addUpdate(service: Command): void {
     .command('update <service>')
     .description('Update a service')
     .option('--image <image>', 'new image')
+    .addOption(resolveImage())
+    .option('--no-resolve-image', 'as --resolve-image never')
     .option('--args <command>', "replaces the container's arguments")
     .option('--force', 'replace every task though nothing else changed')
     .option('--rollback', 'go back to the previous spec');

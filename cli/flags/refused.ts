@@ -16,7 +16,6 @@ const SERVICE = [
   'mode',
   'mount',
   'network',
-  'no-resolve-image',
   'placement-pref',
   'secret',
   'with-registry-auth',

@@ -6,27 +6,33 @@ import { toImage } from '../../common/wire/cluster.ts';
 import type { covey } from '../../proto/messages.ts';
 import type { ManagerImages } from '../images/manager-images.ts';
 import type { BlobProgress } from '../images/pull.ts';
+import { type PullPolicy, pullAsWished } from '../images/pull-policy.ts';
 import type { ImagePusher, PushedBlob } from '../images/push.ts';
 import { type SaveSource, saveArchive } from '../images/save.ts';
+import type { Store } from '../store/store.ts';
 
 /** More would be of a client that does not read; what is left out, a later message of the blob says better. */
 const WAITING_MAX = 1_000;
 
-/** A pull as it goes on; ends with the image. @throws ClusterError as ManagerImages.pull does */
+const POLICIES: Readonly<Record<covey.v1.PullPolicy, PullPolicy>> = { 0: 'always', 1: 'refresh', 2: 'missing' };
+
+/** A pull as it goes on; ends with the image. @throws ClusterError as pullAsWished does */
 export async function* pullMessages(
-  images: Pick<ManagerImages, 'pull'>,
-  reference: string,
+  { images, store }: { readonly images: Pick<ManagerImages, 'pull'>; readonly store: Store },
+  request: { readonly reference: string; readonly policy: covey.v1.PullPolicy },
   signal: AbortSignal,
 ): AsyncGenerator<covey.v1.PullProgress.$Properties> {
   const waiting = new Queue<BlobProgress>(WAITING_MAX, signal);
-  const pulled = images.pull(reference, (progress) => void waiting.push(progress), signal);
+  const wish = { reference: request.reference, policy: POLICIES[request.policy] ?? 'always' };
+  const parts = { images, view: () => store.view };
+  const pulled = pullAsWished(parts, wish, (progress) => void waiting.push(progress), signal);
   pulled.then(
     () => waiting.end(),
     () => waiting.end(),
   );
   for await (const { digest, received, size, existed } of waiting) yield { blob: digest, received, size, existed };
-  const { image, isNew } = await pulled;
-  yield { image: toImage(image), isNew };
+  const { image, isNew, warning } = await pulled;
+  yield { image: toImage(image), isNew, warning };
 }
 
 /** What saving needs: the images, and blobs of other managers. */

@@ -114,7 +114,7 @@ function images(
 > {
   return {
     loadImage: async (requests, { signal }) => imageMessages(await parts.images.load(chunksOf(requests), signal)),
-    pullImage: ({ reference }, { signal }) => pullMessages(parts.images, reference, signal),
+    pullImage: (request, { signal }) => pullMessages(parts, request, signal),
     pushImage: ({ reference }, { signal }) => pushMessages(parts.pusher, reference, signal),
     listImages: async ({ untagged }) => imageMessages(untagged ? parts.images.untagged() : parts.images.list()),
     inspectImage: async ({ ref }) => {

@@ -16,7 +16,7 @@ import {
   portConflict,
   portKey,
 } from '../allocator/ports.ts';
-import { isSame } from '../orchestrator/dirty.ts';
+import { isSame, isSameTemplate } from '../orchestrator/dirty.ts';
 import { put, remove, type Stored, type Unit, type View, type Write } from '../store/store.ts';
 import { rolledBack } from '../updater/rollback.ts';
 import { type Context, caughtUp, commitUnit, refusal } from './context.ts';
@@ -175,7 +175,7 @@ export function listServices(view: View, filter: ServiceFilter): readonly Stored
 
 /** The service after an update: a new revision only when what tasks are made from differs. */
 export function changed(before: Service, spec: ServiceSpec, now: number): Service {
-  const same = isSame(before.spec.template, spec.template) && isSame(before.spec.ports, spec.ports);
+  const same = isSameTemplate(before.spec.template, spec.template) && isSame(before.spec.ports, spec.ports);
   if (same) return { ...before, spec, updatedAt: now };
   return {
     ...before,

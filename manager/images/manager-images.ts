@@ -149,7 +149,9 @@ export class ManagerImages {
     const repository = await this.#options.openRepository(name);
     try {
       const limits = this.#options.layerLimits ?? LAYER_LIMITS;
-      const request = { repository, name: `image "${reference}"`, wanted: digest ?? tag, pin, limits, onProgress };
+      const isKnown = (manifest: Digest): boolean => this.records.has(manifest);
+      const about = { repository, name: `image "${reference}"`, wanted: digest ?? tag };
+      const request = { ...about, pin, limits, onProgress, isKnown };
       const { found, manifest, config, parts } = await this.#puller.pull(request, signal);
       const whole = { digest: manifest.digest, manifestText: manifest.text, config, parts };
       const index = found === manifest.digest ? {} : { indexDigest: found };

@@ -1,6 +1,6 @@
 /** Whether a task is still what its service wants. Source: swarmkit, updater, dirty tasks. */
 import { factsOf, satisfies } from '../../common/model/constraint.ts';
-import { revisionKey, type Service, type ServiceRevision } from '../../common/model/service.ts';
+import { revisionKey, type Service, type ServiceRevision, type TaskTemplate } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
 import type { View } from '../store/store.ts';
 
@@ -13,10 +13,16 @@ export function differenceOf(service: Service, revision: ServiceRevision | undef
   if (revision.number === service.revision) return 'none';
   const { template, ports } = service.spec;
   if (!isSame(revision.ports, ports)) return 'contents';
-  const { placement: oldPlacement, ...oldRest } = revision.template;
-  const { placement, ...rest } = template;
-  if (!isSame(oldRest, rest)) return 'contents';
-  return isSame(oldPlacement, placement) ? 'none' : 'placement';
+  const { placement } = template;
+  if (!isSameTemplate({ ...revision.template, placement }, template)) return 'contents';
+  return isSame(revision.template.placement, placement) ? 'none' : 'placement';
+}
+
+/** Whether tasks made from either are the same: the name that one image goes by is no difference. */
+export function isSameTemplate(a: TaskTemplate, b: TaskTemplate): boolean {
+  const isSameImage = a.container.imageDigest !== undefined && a.container.imageDigest === b.container.imageDigest;
+  const { image } = b.container;
+  return isSame(isSameImage ? { ...a, container: { ...a.container, image } } : a, b);
 }
 
 /**

@@ -121,6 +121,18 @@ describe('updating a service', () => {
     spec: { ...value.spec, ...change },
   });
 
+  it('restarts nothing when the same image gets another name, and shows the new one', async () => {
+    const { builder, context, before } = await created();
+    image(builder, 'web:stable', 'a');
+    const { value } = await updateService(context, edit(before, withImage(before.value.spec, 'web:stable')), signal);
+    expect(value).toMatchObject({ revision: 1, lastRevision: 1 });
+    expect(value.previous).toBeUndefined();
+    expect(value.spec.template.container.image).toBe(`web:stable@${digestOf('a')}`);
+    const renamed = { value, rev: builder.store.view.get('service', value.id)?.rev ?? 0 };
+    const back = await updateService(context, edit(renamed, { labels: { a: 'b' } }), signal);
+    expect(back.value.revision).toBe(1);
+  });
+
   it('begins a new revision when the template changes, and keeps the old spec to go back to', async () => {
     const { builder, context, before } = await created();
     const { value } = await updateService(context, edit(before, withImage(before.value.spec, 'web:2')), signal);
