@@ -84,6 +84,14 @@ export class ImageJson {
     return value;
   }
 
+  /** False when absent. */
+  flag(field: string): boolean {
+    if (!this.has(field)) return false;
+    const value = this.#own(field);
+    if (typeof value !== 'boolean') throw this.wrong(field, 'is neither true nor false');
+    return value;
+  }
+
   /** This value itself, or a field of it, as a sha256 digest. */
   digest(field = ''): Digest {
     const text = field === '' ? this.asText() : this.text(field);

@@ -73,6 +73,26 @@ export const ROOMS: readonly Room[] = [
     bans: [MANAGER, CLI, DEPLOY, TESTS, ETCD, GRPC, X509, HTTP],
   },
   {
+    name: 'dockerfile',
+    files: ['agent/build/dockerfile/**'],
+    bans: [
+      {
+        patterns: [
+          '**',
+          '!./**',
+          '!**/common/model/**',
+          '!**/common/errors.ts',
+          '!**/common/units.ts',
+          '!**/common/oci/digest.ts',
+          '!../../runtime/signal.ts',
+          '!dockerfile-ast',
+        ],
+        message: 'what a Dockerfile says is read without doing anything: the model, errors and units, nothing else',
+      },
+    ],
+    pure: true,
+  },
+  {
     name: 'agent main',
     files: ['agent/main.ts'],
     bans: [MANAGER, CLI, DEPLOY, TESTS, ETCD, GRPC, X509, HTTP],

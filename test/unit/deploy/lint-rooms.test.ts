@@ -53,6 +53,7 @@ function samples(): Sample[] {
   for (const name of ['orchestrator', 'updater', 'scheduler', 'allocator', 'nodes']) {
     made.push({ file: `manager/${name}/random.ts`, code: random, says: 'a decision has no randomness' });
   }
+  made.push({ file: 'agent/build/dockerfile/random.ts', code: random, says: 'a decision has no randomness' });
   made.push({ file: 'agent/random.ts', code: random, says: undefined });
   const lines = (count: number) => Array.from({ length: count }, (_, i) => `  console.log(${i});`).join('\n');
   made.push({ file: 'agent/long-function.ts', code: `export function f(): void {\n${lines(61)}\n}\n`, says: 'lines' });

@@ -47,8 +47,10 @@ it.each([
   ['int', 2],
   ['9', 9],
   ['64', 64],
+  ['SIGRTMIN+3', 37],
+  ['RTMAX-1', 63],
 ])('knows the signal %j as %i', (text, number) => expect(signalNumber(text)).toBe(number));
 
-it.each(['0', '65', 'SIGFOO', '-1', '1.5'])('refuses the signal %j', (text) => {
+it.each(['0', '65', 'SIGFOO', '-1', '1.5', 'SIGRTMIN-1', 'SIGRTMAX+1'])('refuses the signal %j', (text) => {
   expect(() => signalNumber(text)).toThrow('is no signal');
 });
