@@ -51,5 +51,8 @@ export function parseReference(text: string): Reference {
 function familiar(name: string): string {
   const bare = /^(?:index\.)?docker\.io\/(.+)$/.exec(name)?.[1];
   if (bare === undefined) return name;
-  return bare.startsWith('library/') && bare.split('/').length === 2 ? bare.slice('library/'.length) : bare;
+  const parts = bare.split('/');
+  // A name of Docker Hub whose first part would be read as a host keeps its own.
+  if (parts.length > 1 && /[.:]|^localhost$/.test(parts[0] as string)) return `docker.io/${bare}`;
+  return parts.length === 2 && parts[0] === 'library' ? (parts[1] as string) : bare;
 }

@@ -1,7 +1,7 @@
-// `npm run fuzz [-- TARGET…] [--seconds N] [--inputs N] [--jobs N]`: every parser of the native core, or some, under
-// libFuzzer with ASan and UBSan, N of them side by side.
+// `npm run fuzz [-- TARGET…] [--seconds N] [--inputs N] [--seed N] [--jobs N]`: every parser, or some, N of them side by side: those
+// of the native core under libFuzzer with ASan and UBSan, those in TypeScript by test/fuzz.
 // Inputs that reach new code stay in native/build/fuzz/TARGET, so that the next run starts where this one ended; a
-// finding is kept there as crash-…, and its bytes belong into a unit test. The last line is `N passed, N failed`.
+// finding is kept there as crash-…, and its bytes belong into a unit test (of TypeScript: into test/fuzz/corpus). The last line is `N passed, N failed`.
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync } from 'node:fs';
@@ -12,18 +12,20 @@ import { parseArgs } from 'node:util';
 const here = dirname(fileURLToPath(import.meta.url));
 const native = dirname(here);
 const program = join(native, 'build', 'native-fuzz');
+const scripted = join(dirname(native), 'test', 'fuzz', 'main.ts');
 /** Longer inputs only make each run slower; every format here repeats itself well before. */
 const INPUT_MAX = 16_384;
 const MEMORY_MB = 2_048;
 /** One input that takes longer is a finding: an agent waits for it. */
 const INPUT_SECONDS = 10;
 
-const USAGE = 'usage: npm run fuzz [-- TARGET…] [--seconds N] [--inputs N] [--jobs N]';
+const USAGE = 'usage: npm run fuzz [-- TARGET…] [--seconds N] [--inputs N] [--seed N] [--jobs N]';
 
 function argumentsGiven() {
   const options = {
     seconds: { type: 'string', default: '60' },
     inputs: { type: 'string', default: '-1' },
+    seed: { type: 'string', default: '0' },
     jobs: { type: 'string', default: '1' },
   };
   try {
@@ -41,11 +43,13 @@ for (const name of ['seconds', 'jobs']) {
   process.exit(2);
 }
 
-/** The program's own list, which it prints when it is not told a target. */
-function targets() {
-  const { stderr } = spawnSync(program, [], { encoding: 'utf8', env: {} });
+/** A program's own list, which it prints when it is not told a target. */
+function targetsOf(command, args, env) {
+  const { stderr } = spawnSync(command, args, { encoding: 'utf8', env });
   return [...stderr.matchAll(/^([a-z-]+)$/gm)].map((match) => match[1]);
 }
+
+const SCRIPT = ['--import', 'tsx', scripted];
 
 /** The fuzzer's status and what it said. */
 async function run(target, corpus) {
@@ -54,7 +58,7 @@ async function run(target, corpus) {
     program,
     [
       ...[corpus, ...(existsSync(seeds) ? [seeds] : [])],
-      ...[`-max_total_time=${flags.seconds}`, `-runs=${flags.inputs}`, `-max_len=${INPUT_MAX}`],
+      ...[`-max_total_time=${flags.seconds}`, `-runs=${flags.inputs}`, `-seed=${flags.seed}`, `-max_len=${INPUT_MAX}`],
       ...[`-rss_limit_mb=${MEMORY_MB}`, `-timeout=${INPUT_SECONDS}`, `-dict=${join(here, 'oci.dict')}`],
       ...[`-artifact_prefix=${corpus}/`, '-print_final_stats=1', '-verbosity=1'],
     ],
@@ -81,9 +85,37 @@ async function fuzz(target) {
   return status === 0;
 }
 
-const build = spawnSync(process.execPath, [join(native, 'build.mjs'), '--only', 'fuzz'], { stdio: 'inherit' });
-if (build.status !== 0) process.exit(1);
-const known = targets();
+/** The same of a target in TypeScript, which tells its numbers itself. */
+async function fuzzScripted(target) {
+  const bounds = [
+    '--seconds',
+    flags.seconds,
+    '--inputs',
+    flags.inputs,
+    ...(flags.seed === '0' ? [] : ['--seed', flags.seed]),
+  ];
+  const args = [...SCRIPT, target, ...bounds, '--corpus', join(native, 'build', 'fuzz')];
+  const fuzzer = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  let said = '';
+  fuzzer.stdout.on('data', (chunk) => {
+    said += chunk;
+  });
+  const [status] = await once(fuzzer, 'close');
+  console.log(said.replace(/\d+ passed, \d+ failed\n$/, '').trimEnd());
+  if (said === '') console.log(`not ok - ${target}: it ended with ${status} and no word`);
+  return status === 0;
+}
+
+const inTypeScript = targetsOf(process.execPath, SCRIPT, process.env);
+const needsNative = positionals.length === 0 || positionals.some((name) => !inTypeScript.includes(name));
+if (needsNative) buildNative();
+const known = [...(needsNative ? targetsOf(program, [], {}) : []), ...inTypeScript];
+
+function buildNative() {
+  const build = spawnSync(process.execPath, [join(native, 'build.mjs'), '--only', 'fuzz'], { stdio: 'inherit' });
+  if (build.status !== 0) process.exit(1);
+}
+
 const unknown = positionals.filter((name) => !known.includes(name));
 if (unknown.length > 0) {
   console.error(`no fuzz target ${unknown.join(', ')}; there are: ${known.join(' ')}`);
@@ -94,7 +126,7 @@ const chosen = positionals.length > 0 ? positionals : known;
 const waiting = [...chosen];
 async function work() {
   for (let target = waiting.shift(); target !== undefined; target = waiting.shift()) {
-    if (!(await fuzz(target))) failed += 1;
+    if (!(await (inTypeScript.includes(target) ? fuzzScripted : fuzz)(target))) failed += 1;
   }
 }
 await Promise.all(Array.from({ length: Number(flags.jobs) }, work));

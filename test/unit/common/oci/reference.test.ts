@@ -12,6 +12,8 @@ describe('image references', () => {
     ['docker.io/library/web:1', 'web:1'],
     ['index.docker.io/library/web', 'web:latest'],
     ['docker.io/me/web:1', 'me/web:1'],
+    ['docker.io/quay.io/web', 'docker.io/quay.io/web:latest'],
+    ['index.docker.io/docker.io/library/web', 'docker.io/docker.io/library/web:latest'],
     ['localhost:5000/web', 'localhost:5000/web:latest'],
     ['registry.example.com:5000/a/b_c/d-e:v1.2', 'registry.example.com:5000/a/b_c/d-e:v1.2'],
     [`web:1@${DIGEST}`, 'web:1'],
