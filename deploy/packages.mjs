@@ -13,6 +13,8 @@ export const RUNTIME_PACKAGES = [
   'iproute2', // hosts as network namespaces
   'nftables',
   'zstd', // layers packed with it
+  'bzip2', // archives that ADD unpacks
+  'xz-utils',
   'util-linux', // setpriv, nsenter, unshare
 ];
 

@@ -57,6 +57,7 @@ export class LayerImages implements Images {
   readonly #collecting = new Turns(1);
   /** Images found whole by this process: a replacement of a task that died must not wait for the disk. */
   readonly #whole = new Map<Digest, UnpackedImage>();
+  #isHeld: (part: Digest) => boolean = () => false;
   /** What the collection under way leaves alone. */
   #kept: Set<Digest> | undefined;
 
@@ -65,6 +66,20 @@ export class LayerImages implements Images {
     this.#blobs = blobs;
     this.#folders = folders;
     this.#puller = new Puller(blobs, options.servers);
+  }
+
+  /** Manifests and configs, and packed layers on their way. */
+  get blobs(): BlobStore {
+    return this.#blobs;
+  }
+
+  get folders(): LayerFolders {
+    return this.#folders;
+  }
+
+  /** Layers and blobs that `collect` leaves alone besides those of images: asked for each, when its turn has come. */
+  protect(isHeld: (part: Digest) => boolean): void {
+    this.#isHeld = isHeld;
   }
 
   /** Repairs what a crash left. @throws ClusterError `exhausted` | `unavailable` without the native core */
@@ -115,12 +130,13 @@ export class LayerImages implements Images {
     for (const layer of await this.#folders.list()) {
       signal.throwIfAborted();
       // Pins are looked at and the folder hidden in one turn of the loop, so that no `ensure` comes between.
-      if (kept.has(layer) || this.#pins.has(layer)) continue;
+      if (kept.has(layer) || this.#pins.has(layer) || this.#isHeld(layer)) continue;
       await this.#folders.hide(layer)();
     }
     for (const blob of [...(await this.#blobs.list()), ...(await this.#blobs.begun())]) {
       signal.throwIfAborted();
-      if (!kept.has(blob) && !this.#pins.has(blob)) await this.#blobs.remove(blob);
+      if (kept.has(blob) || this.#pins.has(blob) || this.#isHeld(blob)) continue;
+      await this.#blobs.remove(blob);
     }
   }
 

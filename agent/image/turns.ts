@@ -13,12 +13,18 @@ export class Turns {
 
   /** Does the work when it is its turn. Rejects with the signal's reason when aborted before that. */
   async run<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    await this.#turn(signal);
+    const pass = await this.take(signal);
     try {
       return await work();
     } finally {
-      this.#pass();
+      await pass();
     }
+  }
+
+  /** Waits for a turn; it lasts until the function that it gives is called, once. */
+  async take(signal: AbortSignal): Promise<() => Promise<void>> {
+    await this.#turn(signal);
+    return async () => this.#pass();
   }
 
   async #turn(signal: AbortSignal): Promise<void> {

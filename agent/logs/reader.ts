@@ -26,6 +26,8 @@ export interface LogQuestion {
   readonly since: Instant;
   /** Asked at the end of the file: true = more may come, wait for it. */
   readonly isGrowing: () => boolean;
+  /** Settled when it grows no more, so that nobody waits to be told; absent: it is found out in a second. */
+  readonly over?: Promise<unknown>;
   readonly clock: Clock;
 }
 
@@ -67,6 +69,8 @@ async function* followers(
   const { path, clock, isGrowing } = question;
   const bell = new Bell();
   const watcher = watchFolder(path, bell);
+  const ring = (): void => bell.ring();
+  question.over?.then(ring, ring);
   const onAbort = (): void => bell.ring();
   signal.addEventListener('abort', onAbort);
   let file = start;

@@ -42,6 +42,11 @@ export class ContainerFolder {
     return join(this.path, 'log');
   }
 
+  /** What the container has written: overlayfs' upper folder. Source: native/src/oci_plan.cc. */
+  get upperPath(): string {
+    return join(this.path, 'upper');
+  }
+
   /** Where the container's files will lie, and what they are mounted on. */
   mountsOf(files: readonly PlacedFile[]): readonly { readonly source: string; readonly target: string }[] {
     return files.map(({ target }, number) => ({ source: join(this.path, fileName(number)), target }));

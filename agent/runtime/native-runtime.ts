@@ -11,6 +11,7 @@ import { untilAborted, withResolvers } from '../../common/iterate.ts';
 import type { ContainerIdentity, ProcessWatch } from '../../native/container.ts';
 import { isNativeError } from '../../native/error.ts';
 import { type Addon, builtFile } from '../../native/index.ts';
+import type { TreeLayer } from '../../native/tree.ts';
 import { AttachedSession, codeOf } from './attached.ts';
 import { ContainerFolder, type ContainerNote, folderIds } from './container-folder.ts';
 import { endSoon } from './ending.ts';
@@ -208,6 +209,11 @@ export class NativeRuntime implements Runtime {
   async stats(id: string): Promise<Stats> {
     const held = this.#find(id);
     return this.#ask(id, () => this.#addon.cgroupStats(held.note.cgroup));
+  }
+
+  async writable(id: string): Promise<TreeLayer> {
+    const { folder, note } = this.#find(id);
+    return { path: folder.upperPath, idBase: note.ids?.base ?? 0 };
   }
 
   async remove(id: string): Promise<void> {

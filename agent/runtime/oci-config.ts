@@ -13,7 +13,7 @@ import type { OpenExecRequest } from './exec.ts';
 import type { HostFacts } from './host-facts.ts';
 import { type IdRange, RANGE_SIZE } from './id-ranges.ts';
 import { type OciResources, resourcesOf } from './oci-resources.ts';
-import type { ContainerImage } from './runtime.ts';
+import type { ContainerImage, ContainerMount } from './runtime.ts';
 import { type OciSeccomp, resolveSeccomp } from './seccomp.ts';
 
 /** The user as ids; from the image's own /etc/passwd. */
@@ -39,6 +39,7 @@ export interface ConfigRequest {
   /** Absolute cgroup path, below the root of every hierarchy. */
   readonly cgroup: string;
   readonly files: readonly FileMount[];
+  readonly mounts?: readonly ContainerMount[];
   readonly host: HostFacts;
   /** The host's ids that are the container's; absent: they are the same. */
   readonly ids?: IdRange;
@@ -60,12 +61,7 @@ export interface OciProcess {
   readonly selinuxLabel?: string;
 }
 
-export interface OciMount {
-  readonly destination: string;
-  readonly type: string;
-  readonly source: string;
-  readonly options: readonly string[];
-}
+export type OciMount = ContainerMount;
 
 export interface OciConfig {
   readonly ociVersion: string;
@@ -156,6 +152,7 @@ export function ociConfig(request: ConfigRequest): OciConfig {
     hostname: hostnameOf(request),
     mounts: [
       ...MOUNTS.map((mount) => mountOf(mount, rules)),
+      ...(request.mounts ?? []),
       ...request.files.map((file) => ({
         destination: file.target,
         type: 'bind',

@@ -10,6 +10,7 @@ import type { Instant } from '../../common/model/ids.ts';
 import type { ContainerTemplate, Labels, Limits } from '../../common/model/service.ts';
 import type { CgroupStats } from '../../native/cgroup.ts';
 import type { RestartInPlace } from '../../native/container.ts';
+import type { TreeLayer } from '../../native/tree.ts';
 import type { ExecSession, OpenExecRequest, TerminalSize } from './exec.ts';
 import type { OciLimits } from './oci-resources.ts';
 
@@ -49,6 +50,14 @@ export interface PastRun {
 /** What an id of a container must be: it names a folder and a cgroup. */
 export const CONTAINER_ID = /^[0-9a-z][0-9a-z._-]{0,63}$/;
 
+/** One more mount of a container, in OCI's words. Source: OCI runtime-spec, config.md, "Mounts". */
+export interface ContainerMount {
+  readonly destination: string;
+  readonly type: string;
+  readonly source: string;
+  readonly options: readonly string[];
+}
+
 export interface CreateRequest {
   /** As CONTAINER_ID says, unique on this host: task id, with the run's number where there are several. */
   readonly id: string;
@@ -58,6 +67,8 @@ export interface CreateRequest {
   /** Used when the template names none. */
   readonly hostname: string;
   readonly files: readonly PlacedFile[];
+  /** Besides the usual ones, in their order; targets that are missing are made. Absent: none. */
+  readonly mounts?: readonly ContainerMount[];
   /** Kept with the container and given back by `list`; for the agent's own use (task id, run, service). */
   readonly labels: Labels;
   /** Absent: an exit while no agent is there is recorded, and that is all. */
@@ -184,6 +195,8 @@ export interface Runtime {
   /** Sets the size of the terminal of the container's own command. `invalid` when it has none. */
   resize(id: string, size: TerminalSize): Promise<void>;
   stats(id: string): Promise<Stats>;
+  /** What it has changed in its root file system, in overlayfs' form; there until `remove`. */
+  writable(id: string): Promise<TreeLayer>;
   /**
    * Kills what runs, then removes cgroups, writable layer, logs and run files. Idempotent: an unknown id is fine. Whoever
    * waits for its end hears that it has ended, perhaps not how.

@@ -256,6 +256,11 @@ export class FakeRuntime implements Runtime {
     return IDLE;
   }
 
+  async writable(id: string): Promise<never> {
+    this.#find(id);
+    throw new ClusterError('unavailable', `container ${id} is pretended: it has no files`);
+  }
+
   async remove(id: string): Promise<void> {
     this.calls.push(`remove ${id}`);
     if (!this.#containers.has(id)) return;

@@ -1,0 +1,292 @@
+/**
+ * Builds images on this host. Comes in: a Dockerfile, a context, what the user wants. Goes out: what happens meanwhile, and an image in
+ * the cluster. A build that is given up takes with it all it has begun; what it finished stays in the cache.
+ *
+ *   DIR/cache      what steps came to (step-cache.ts); their layers lie with those of images
+ *   DIR/packed     what own layers came to as blobs (image.ts)
+ *   DIR/caches     what `RUN --mount=type=cache` keeps
+ *   DIR/work       contexts and whatever a step is shown; nothing in it outlives its build
+ *   DIR/empty      the folder under a stage without layers
+ */
+import { createReadStream } from 'node:fs';
+import { mkdir, mkdtemp } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import type { Clock } from '../../common/clock.ts';
+import { ClusterError } from '../../common/errors.ts';
+import { Queue } from '../../common/iterate.ts';
+import type { Log } from '../../common/log.ts';
+import type { Digest, Instant } from '../../common/model/ids.ts';
+import { PLATFORM } from '../../common/oci/platform.ts';
+import { native } from '../../native/index.ts';
+import { TREE_KIND } from '../../native/tree.ts';
+import type { DiskSource } from '../disk/keeper.ts';
+import type { LayerImages } from '../image/layer-images.ts';
+import { writeTree } from '../image/layer-writer.ts';
+import { type ImageServer, putImage } from '../image/put.ts';
+import { treeEntries } from '../image/tree.ts';
+import { Turns } from '../image/turns.ts';
+import type { PlacedFile, Runtime } from '../runtime/runtime.ts';
+import { archiveEntries } from './archive.ts';
+import { BaseImages } from './base-images.ts';
+import { Build, type BuildEvent, type BuiltStage } from './build.ts';
+import { parseDockerfile } from './dockerfile/parse.ts';
+import { planBuild } from './dockerfile/plan.ts';
+import { clampedTo } from './dockerfile/state.ts';
+import { fetcher } from './fetch.ts';
+import { Holds } from './holds.ts';
+import { madeImage } from './image.ts';
+import { RunMounts } from './mounts.ts';
+import type { RunRequest, RunTools } from './run-step.ts';
+import { StageLayers } from './stage-layers.ts';
+import { StepCache } from './step-cache.ts';
+import { bytesOf } from './transfer.ts';
+import type { Fetch } from './transfer-sources.ts';
+
+export interface BuilderParts {
+  /** Made if missing, mode 0700; on the file system of the images. */
+  readonly dir: string;
+  readonly images: LayerImages;
+  readonly runtime: Pick<Runtime, 'create' | 'start' | 'wait' | 'writable' | 'remove'>;
+  readonly servers: () => readonly ImageServer[];
+  readonly connect: RunTools['connect'];
+  /** What every container of this host is given. */
+  readonly files: () => Promise<readonly PlacedFile[]>;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** What a user wants built. */
+export interface BuildWish {
+  /** NAME[:TAG], at least one. */
+  readonly names: readonly string[];
+  /** As errors call it, and its path in the context when `text` is absent. */
+  readonly dockerfile: { readonly name: string; readonly text?: string };
+  /** Absent: the last stage. */
+  readonly target?: string;
+  readonly args: Readonly<Record<string, string>>;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly secrets: ReadonlyMap<string, Uint8Array>;
+  readonly usesCache: boolean;
+  readonly pulls: boolean;
+  readonly network: RunRequest['network'];
+  /** A tar to be fetched as the context. */
+  readonly contextUrl?: string;
+}
+
+export type BuilderEvent = BuildEvent | { readonly kind: 'built'; readonly digest: Digest };
+
+/** More waits only for a reader that does not read; of output, the newest is then dropped. */
+const EVENTS_MAX = 100_000;
+const DOCKERFILE_BYTES_MAX = 1024 * 1024;
+
+export class Builder {
+  readonly #parts: BuilderParts;
+  readonly #cache: StepCache;
+  readonly #holds: Holds;
+  readonly #stageLayers: StageLayers;
+  readonly #fetch: Fetch;
+
+  private constructor(parts: BuilderParts, cache: StepCache) {
+    this.#parts = parts;
+    this.#cache = cache;
+    this.#holds = new Holds();
+    const { dir, runtime, clock, connect, files } = parts;
+    this.#fetch = fetcher(join(dir, 'work'));
+    this.#stageLayers = new StageLayers({
+      runtime,
+      clock,
+      connect,
+      files,
+      folders: parts.images.folders,
+      cache,
+      mounts: new RunMounts(join(dir, 'caches'), join(dir, 'work')),
+      fetch: this.#fetch,
+      turns: new Turns(Math.max(2, availableParallelism())),
+      emptyLayer: join(dir, 'empty'),
+      resolveOwner: async (layers, owner) => await native().resolveUser(layers, owner),
+    });
+    parts.images.protect((part) => this.#holds.has(part) || cache.holds(part));
+  }
+
+  /** Takes away what a killed agent has left. */
+  static async open(parts: BuilderParts): Promise<Builder> {
+    const { dir, clock } = parts;
+    await native().removeTree(join(dir, 'work'));
+    for (const name of ['work', 'packed', 'caches', 'empty'])
+      await mkdir(join(dir, name), { recursive: true, mode: 0o700 });
+    await mkdir(join(dir, 'empty'), { recursive: true });
+    await RunMounts.sweep();
+    return new Builder(parts, await StepCache.open(join(dir, 'cache'), clock));
+  }
+
+  /**
+   * Builds, then puts the image into the cluster; `built` comes last.
+   *
+   * @param context  a tar, packed or not; absent or empty: there is none
+   * @throws ClusterError as the step that fails says: `invalid` for what the Dockerfile says or a command that fails,
+   *   `exhausted` for a full disk
+   */
+  async *build(
+    wish: BuildWish,
+    context: AsyncIterable<Uint8Array> | undefined,
+    signal: AbortSignal,
+  ): AsyncGenerator<BuilderEvent> {
+    const over = new AbortController();
+    const stop = AbortSignal.any([signal, over.signal]);
+    const events = new Queue<BuilderEvent>(EVENTS_MAX, stop);
+    const work = this.#build(wish, context, (event) => void events.push(event), stop);
+    work.then(
+      () => events.end(),
+      (cause: unknown) => events.fail(cause),
+    );
+    try {
+      yield* events;
+      signal.throwIfAborted();
+    } finally {
+      over.abort();
+      // Nothing of it is left when the call ends.
+      await work.catch(() => undefined);
+    }
+  }
+
+  /** What the cache holds, for those who make room. */
+  get cache(): DiskSource {
+    return {
+      list: async () =>
+        this.#cache.list().map(({ key, layer, bytes, usedAt }) => ({
+          kind: 'build-cache',
+          id: key,
+          name: layer.slice('sha256:'.length, 'sha256:'.length + 12),
+          bytes,
+          usedAt,
+          worth: this.#holds.has(layer) ? 'needed' : 'spare',
+        })),
+      remove: async (key) => {
+        const entry = this.#cache.list().find((each) => each.key === key);
+        if (entry === undefined || this.#holds.has(entry.layer)) return false;
+        await this.#cache.forget(key);
+        return true;
+      },
+    };
+  }
+
+  async #build(
+    wish: BuildWish,
+    chunks: AsyncIterable<Uint8Array> | undefined,
+    tell: (event: BuilderEvent) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { dir, log, clock } = this.#parts;
+    const startedAt = clock.now();
+    const { hold, release } = this.#holds.hand();
+    const work = await mkdtemp(join(dir, 'work', 'build-'));
+    try {
+      const context = await this.#context(wish, chunks, work, signal);
+      const epochMs = epochOf(wish.args.SOURCE_DATE_EPOCH);
+      const built = await this.#run(wish, { context, epochMs, hold, tell }, signal);
+      const digest = await this.#put(wish, built, { epochMs, hold }, signal);
+      tell({ kind: 'built', digest });
+      log.info({ images: wish.names, digest, ms: clock.now() - startedAt }, 'image built');
+    } finally {
+      release();
+      await native().removeTree(work);
+    }
+  }
+
+  async #run(
+    wish: BuildWish,
+    frame: {
+      readonly context: string | undefined;
+      readonly epochMs: Instant | undefined;
+      readonly hold: (part: Digest) => void;
+      readonly tell: (event: BuildEvent) => void;
+    },
+    signal: AbortSignal,
+  ): Promise<BuiltStage> {
+    const { images, servers, clock } = this.#parts;
+    const { name } = wish.dockerfile;
+    const text = wish.dockerfile.text ?? (await dockerfileIn(frame.context, name, signal));
+    const plan = planBuild(parseDockerfile(text, name), {
+      args: wish.args,
+      platform: `${PLATFORM.os}/${PLATFORM.arch}`,
+      ...(wish.target === undefined ? {} : { target: wish.target }),
+    });
+    const { folders, blobs } = images;
+    const { secrets, usesCache, network } = wish;
+    const { epochMs, hold, tell, context } = frame;
+    const build = new Build({
+      plan,
+      stageLayers: this.#stageLayers,
+      bases: new BaseImages({ images, blobs, folders, servers }, wish.pulls),
+      context,
+      frame: { secrets, epochMs, usesCache, network, hold },
+      pathOf: (layer) => folders.pathOf(layer),
+      now: () => clock.now(),
+      tell,
+    });
+    return await build.run(signal);
+  }
+
+  async #put(
+    wish: BuildWish,
+    { state, layers, at }: BuiltStage,
+    { epochMs, hold }: { readonly epochMs: Instant | undefined; readonly hold: (part: Digest) => void },
+    signal: AbortSignal,
+  ): Promise<Digest> {
+    const { dir, images, servers } = this.#parts;
+    const image = { ...state, config: { ...state.config, labels: { ...state.config.labels, ...wish.labels } } };
+    const place = { dir: join(dir, 'packed'), blobs: images.blobs, folders: images.folders, hold };
+    const making = { image, layers, at: clampedTo(at, epochMs), names: wish.names };
+    return await putImage(servers(), await madeImage(place, making, signal), signal);
+  }
+
+  async #context(
+    wish: BuildWish,
+    chunks: AsyncIterable<Uint8Array> | undefined,
+    work: string,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
+    const source = wish.contextUrl === undefined ? chunks : fetched(this.#fetch, wish.contextUrl, signal);
+    if (source === undefined) return undefined;
+    const context = join(work, 'context');
+    await mkdir(context, { mode: 0o755 });
+    await writeTree(context, archiveEntries(source, 'the build context'), signal);
+    return context;
+  }
+}
+
+async function* fetched(fetch: Fetch, url: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  const { path, remove } = await fetch(url, signal);
+  try {
+    yield* createReadStream(path);
+  } finally {
+    await remove();
+  }
+}
+
+/** @throws ClusterError `invalid` */
+async function dockerfileIn(context: string | undefined, name: string, signal: AbortSignal): Promise<string> {
+  if (context === undefined) throw new ClusterError('invalid', `there is no context to read ${name} from`);
+  const layers = [{ path: context, idBase: 0 }];
+  const place = await native().treeLookUp(layers, bytesOf(name), true);
+  const { entry, path } = place;
+  if (entry === null || entry.kind !== TREE_KIND.file) {
+    throw new ClusterError('invalid', `${name} is not in the build context`, { hint: 'name it with -f' });
+  }
+  if (entry.size > DOCKERFILE_BYTES_MAX)
+    throw new ClusterError('invalid', `${name} has more than ${DOCKERFILE_BYTES_MAX} bytes`);
+  const pieces: Uint8Array[] = [];
+  for await (const { body } of treeEntries({ layers, path }, signal)) if (body !== null) pieces.push(body);
+  return Buffer.concat(pieces).toString('utf8');
+}
+
+/** Seconds since 1970. Source: reproducible-builds.org, SOURCE_DATE_EPOCH. */
+function epochOf(text: string | undefined): Instant | undefined {
+  if (text === undefined || text === '') return undefined;
+  if (/^\d{1,12}$/.test(text)) return Number(text) * 1_000;
+  throw new ClusterError('invalid', `SOURCE_DATE_EPOCH is "${text}", not a number of seconds`, {
+    field: 'SOURCE_DATE_EPOCH',
+    hint: 'for instance: --build-arg SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)',
+  });
+}

@@ -1,0 +1,101 @@
+/**
+ * A built image as files: its config, its manifest and its packed layers. Layers of a base image keep the blobs they came as; own ones
+ * are packed from their folders, which gives the same bytes each time, so that what they came to is remembered by DiffID.
+ *
+ *   DIR/<hex of a DiffID>.json    digest and size of its packed layer
+ */
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Digest, Instant } from '../../common/model/ids.ts';
+import type { BlobStore } from '../../common/oci/blob-store.ts';
+import { digestOf } from '../../common/oci/digest.ts';
+import { CONFIG_TYPE, type Descriptor, LAYER_GZIP_TYPE, MANIFEST_TYPE } from '../../common/oci/manifest.ts';
+import { PLATFORM } from '../../common/oci/platform.ts';
+import type { LayerFolders } from '../image/layer-folders.ts';
+import { type LayerBlob, packLayer } from '../image/layer-writer.ts';
+import type { MadeImage } from '../image/put.ts';
+import type { BuiltImage } from './dockerfile/build-config.ts';
+import { imageFileText } from './image-file.ts';
+
+/** A layer of an image in the making. */
+export interface BuiltLayer {
+  readonly diffId: Digest;
+  /** As it came with a base image; absent for an own one. */
+  readonly blob?: Pick<Descriptor, 'mediaType' | 'digest' | 'size'>;
+}
+
+export interface Making {
+  readonly image: BuiltImage;
+  /** Lowest first. */
+  readonly layers: readonly BuiltLayer[];
+  readonly at: Instant;
+  readonly names: readonly string[];
+}
+
+export interface PackingPlace {
+  readonly dir: string;
+  readonly blobs: BlobStore;
+  readonly folders: LayerFolders;
+  /** Blobs that are not to be collected. */
+  readonly hold: (blob: Digest) => void;
+}
+
+/** The image's bytes; packed layers that nobody asks for are not kept. */
+export async function madeImage(place: PackingPlace, making: Making, signal: AbortSignal): Promise<MadeImage> {
+  const config = Buffer.from(
+    imageFileText({
+      ...making.image,
+      os: PLATFORM.os,
+      arch: PLATFORM.arch,
+      at: making.at,
+      diffIds: making.layers.map(({ diffId }) => diffId),
+    }),
+  );
+  const sources = new Map<Digest, Digest>();
+  const layers: LayerBlob[] = [];
+  for (const { diffId, blob } of making.layers) {
+    const packed = blob ?? (await packedOnce(place, diffId, signal));
+    if (blob === undefined) sources.set(packed.digest, diffId);
+    const { mediaType, digest, size } = packed;
+    layers.push({ mediaType, digest, size });
+  }
+  const configBlob = { mediaType: CONFIG_TYPE, digest: digestOf(config), size: config.length };
+  const manifest = Buffer.from(
+    JSON.stringify({ schemaVersion: 2, mediaType: MANIFEST_TYPE, config: configBlob, layers }),
+  );
+  const read = (digest: Digest): AsyncIterable<Uint8Array> =>
+    digest === configBlob.digest ? once(config) : blobOf(place, digest, sources.get(digest), signal);
+  return { manifest, names: making.names, read };
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
+
+/** A packed layer's bytes, made again when they are not here any more. */
+async function* blobOf(
+  place: PackingPlace,
+  digest: Digest,
+  diffId: Digest | undefined,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  place.hold(digest);
+  if (diffId !== undefined && !(await place.blobs.has(digest)))
+    await packLayer(place.blobs, { dir: place.folders.pathOf(diffId), diffId }, signal);
+  yield* place.blobs.read(digest);
+  await place.blobs.remove(digest);
+}
+
+async function packedOnce(place: PackingPlace, diffId: Digest, signal: AbortSignal): Promise<LayerBlob> {
+  const path = join(place.dir, `${diffId.slice('sha256:'.length)}.json`);
+  const known = await readFile(path, 'utf8').catch(() => undefined);
+  if (known !== undefined) {
+    const { digest, size } = JSON.parse(known) as LayerBlob;
+    return { mediaType: LAYER_GZIP_TYPE, digest, size };
+  }
+  const packed = await packLayer(place.blobs, { dir: place.folders.pathOf(diffId), diffId }, signal);
+  place.hold(packed.digest);
+  await writeFile(`${path}.new`, JSON.stringify({ digest: packed.digest, size: packed.size }), { mode: 0o600 });
+  await rename(`${path}.new`, path);
+  return packed;
+}

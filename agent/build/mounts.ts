@@ -1,0 +1,202 @@
+/**
+ * What `RUN --mount` asks for, as mounts of the step's container. Comes in: the step's mounts and where their files are. Goes out: OCI
+ * mounts, and what takes away afterwards whatever was made for them. Secrets are only ever in memory.
+ *
+ *   DIR/<hex of an id>           a cache that is shared or locked
+ *   DIR/<hex of an id>.N         further ones of a private cache that was in use
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { chmod, chown, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ClusterError } from '../../common/errors.ts';
+import { native } from '../../native/index.ts';
+import { TREE_KIND } from '../../native/tree.ts';
+import { writeTree } from '../image/layer-writer.ts';
+import { type TreeLayer, treeEntries } from '../image/tree.ts';
+import { Turns } from '../image/turns.ts';
+import type { ContainerMount } from '../runtime/runtime.ts';
+import { cleanPath } from './dockerfile/paths.ts';
+import type { Mount, RunStep, Source } from './dockerfile/steps.ts';
+import { bytesOf } from './transfer.ts';
+
+/** A tmpfs on every Linux host. */
+const MEMORY = '/dev/shm';
+const SECRET = 'covey-secret-';
+
+export interface MountSources {
+  /** A source's layers, topmost first. */
+  readonly layersOf: (source: Source, signal: AbortSignal) => Promise<readonly TreeLayer[]>;
+  readonly secrets: ReadonlyMap<string, Uint8Array>;
+}
+
+/** Things that were made for a step, taken away in reverse. */
+export class Undo {
+  readonly #steps: (() => Promise<void>)[] = [];
+
+  add(step: () => Promise<void>): void {
+    this.#steps.push(step);
+  }
+
+  async all(): Promise<void> {
+    for (const step of this.#steps.splice(0).toReversed()) await step();
+  }
+}
+
+export class RunMounts {
+  readonly #cacheDir: string;
+  readonly #workDir: string;
+  readonly #locks = new Map<string, Turns>();
+  readonly #inUse = new Set<string>();
+
+  /** @param workDir  where files lie that a step is shown */
+  constructor(cacheDir: string, workDir: string) {
+    this.#cacheDir = cacheDir;
+    this.#workDir = workDir;
+  }
+
+  /** Takes away what a killed agent has left. */
+  static async sweep(): Promise<void> {
+    for (const name of await readdir(MEMORY))
+      if (name.startsWith(SECRET)) await rm(join(MEMORY, name), { force: true });
+  }
+
+  /** @throws ClusterError `invalid` for a secret that is not given, or a source that is not there */
+  async make(
+    step: RunStep,
+    sources: MountSources,
+    undo: Undo,
+    signal: AbortSignal,
+  ): Promise<readonly ContainerMount[]> {
+    const mounts: ContainerMount[] = [];
+    for (const mount of step.mounts) {
+      const made = await this.#mount(mount, sources, undo, signal);
+      if (made !== undefined) mounts.push(made);
+    }
+    if (step.script !== undefined) mounts.push(await this.#script(step.script, undo));
+    return mounts;
+  }
+
+  async #mount(
+    mount: Mount,
+    sources: MountSources,
+    undo: Undo,
+    signal: AbortSignal,
+  ): Promise<ContainerMount | undefined> {
+    switch (mount.type) {
+      case 'tmpfs':
+        return tmpfs(mount.target, mount.sizeBytes);
+      case 'secret':
+        return await secret(mount, sources.secrets, undo);
+      case 'cache':
+        return bind(await this.#cache(mount, sources, undo, signal), mount.target, mount.readOnly);
+      case 'bind': {
+        const dir = await this.#folder(undo);
+        const path = await this.#copy({ from: mount.from, source: mount.source }, dir, sources, signal);
+        return bind(path, mount.target, mount.readOnly);
+      }
+    }
+  }
+
+  async #cache(
+    mount: Extract<Mount, { readonly type: 'cache' }>,
+    sources: MountSources,
+    undo: Undo,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const name = createHash('sha256').update(mount.id).digest('hex');
+    let path = join(this.#cacheDir, name);
+    if (mount.sharing === 'locked') await this.#lock(name, undo, signal);
+    if (mount.sharing === 'private') {
+      for (let number = 2; this.#inUse.has(path); number += 1) path = join(this.#cacheDir, `${name}.${number}`);
+      const mine = path;
+      this.#inUse.add(mine);
+      undo.add(async () => void this.#inUse.delete(mine));
+    }
+    const isNew = (await mkdir(path, { recursive: true })) !== undefined;
+    if (!isNew) return path;
+    await chmod(path, mount.mode);
+    await chown(path, mount.uid, mount.gid);
+    if (mount.from !== undefined) await this.#copy({ from: mount.from, source: mount.source }, path, sources, signal);
+    return path;
+  }
+
+  async #lock(name: string, undo: Undo, signal: AbortSignal): Promise<void> {
+    const turns = this.#locks.get(name) ?? new Turns(1);
+    this.#locks.set(name, turns);
+    undo.add(await turns.take(signal));
+  }
+
+  /** Shown are copies: what a command writes into them, or another one meanwhile into the source, is nobody's. */
+  async #copy(
+    what: { readonly from: Source; readonly source: string },
+    dir: string,
+    sources: MountSources,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const layers = await sources.layersOf(what.from, signal);
+    if (layers.length === 0) return dir;
+    const path = bytesOf(cleanPath(`/${what.source}`).slice(1));
+    const place = await native().treeLookUp(layers, path, true);
+    if (place.entry === null) throw new ClusterError('invalid', `"${what.source}" of a mount is not there`);
+    const isFolder = place.entry.kind === TREE_KIND.directory;
+    const entries = treeEntries({ layers, path: place.path }, signal);
+    await writeTree(dir, isFolder ? entries : renamed(entries, 'file'), signal);
+    return isFolder ? dir : join(dir, 'file');
+  }
+
+  async #folder(undo: Undo): Promise<string> {
+    const dir = await mkdtemp(join(this.#workDir, 'mount-'));
+    await chmod(dir, 0o755);
+    undo.add(() => native().removeTree(dir));
+    return dir;
+  }
+
+  async #script(script: { readonly name: string; readonly content: string }, undo: Undo): Promise<ContainerMount> {
+    const path = join(await this.#folder(undo), 'script');
+    await writeFile(path, script.content);
+    await chmod(path, 0o755);
+    return bind(path, `/dev/pipes/${script.name}`, true);
+  }
+}
+
+async function* renamed<T extends { readonly path: string }>(
+  entries: AsyncIterable<T>,
+  path: string,
+): AsyncGenerator<T> {
+  for await (const entry of entries) yield { ...entry, path };
+}
+
+function tmpfs(target: string, sizeBytes: number): ContainerMount {
+  const size = sizeBytes === 0 ? [] : [`size=${sizeBytes}`];
+  return { destination: target, type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'nodev', 'mode=1777', ...size] };
+}
+
+function bind(source: string, target: string, isReadOnly: boolean): ContainerMount {
+  const options = ['bind', isReadOnly ? 'ro' : 'rw', 'nosuid', 'nodev', 'private', 'idmap'];
+  return { destination: target, type: 'bind', source, options };
+}
+
+async function secret(
+  mount: Extract<Mount, { readonly type: 'secret' }>,
+  secrets: ReadonlyMap<string, Uint8Array>,
+  undo: Undo,
+): Promise<ContainerMount | undefined> {
+  const value = secrets.get(mount.id);
+  if (value === undefined) {
+    if (!mount.required) return undefined;
+    throw new ClusterError('invalid', `secret "${mount.id}" is required and was not given`, {
+      hint: `build with --secret id=${mount.id},src=FILE`,
+    });
+  }
+  if (mount.env !== undefined) {
+    throw new ClusterError('invalid', `secret "${mount.id}" cannot be given in the environment (env=${mount.env})`, {
+      hint: 'an environment is written to the disk; mount it as a file: --mount=type=secret,id=NAME,target=PATH',
+    });
+  }
+  const path = join(MEMORY, `${SECRET}${randomBytes(8).toString('hex')}`);
+  undo.add(() => rm(path, { force: true }));
+  await writeFile(path, value, { flag: 'wx', mode: 0o600 });
+  await chown(path, mount.uid, mount.gid);
+  await chmod(path, mount.mode);
+  return bind(path, mount.target ?? `/run/secrets/${mount.id}`, true);
+}

@@ -1,0 +1,194 @@
+/**
+ * The steps of a build that change files: each becomes a layer's folder, or is found in the cache. Comes in: a ready step and the stage
+ * so far. Goes out: the layer. Several steps, of one build or of more, may be at it at once.
+ */
+import type { Clock } from '../../common/clock.ts';
+import type { Digest, Instant } from '../../common/model/ids.ts';
+import type { TreeEntry } from '../../common/oci/tree-entry.ts';
+import { SingleFlight } from '../../common/single-flight.ts';
+import type { LayerFolders } from '../image/layer-folders.ts';
+import { makeLayer } from '../image/layer-writer.ts';
+import type { TreeLayer } from '../image/tree.ts';
+import type { Turns } from '../image/turns.ts';
+import type { PlacedFile } from '../runtime/runtime.ts';
+import { noYoungerThan } from './changes.ts';
+import type { BuildConfig } from './dockerfile/build-config.ts';
+import { argvOf, runEnv, workdirAfter } from './dockerfile/state.ts';
+import type { RunStep, Source } from './dockerfile/steps.ts';
+import { type RunMounts, Undo } from './mounts.ts';
+import { type RunRequest, type RunTools, runStep } from './run-step.ts';
+import type { Outcome, StepCache } from './step-cache.ts';
+import { type LayerStep, stepKey } from './step-key.ts';
+import { bytesOf, transferred } from './transfer.ts';
+import { type Fetch, mountContents, TransferSources } from './transfer-sources.ts';
+
+export interface LayerTools extends RunTools {
+  readonly folders: LayerFolders;
+  readonly cache: StepCache;
+  readonly mounts: RunMounts;
+  readonly fetch: Fetch;
+  readonly clock: Clock;
+  /** Bounds the steps that work at once. */
+  readonly turns: Turns;
+  readonly files: () => Promise<readonly PlacedFile[]>;
+  /** An empty folder: what a container of a stage without layers lies over. */
+  readonly emptyLayer: string;
+  readonly resolveOwner: (
+    layers: readonly string[],
+    owner: string,
+  ) => Promise<{ readonly uid: number; readonly gid: number }>;
+}
+
+/** What one build gives to all its steps. */
+export interface BuildFrame {
+  readonly layersOf: (source: Source, signal: AbortSignal) => Promise<readonly TreeLayer[]>;
+  readonly secrets: ReadonlyMap<string, Uint8Array>;
+  readonly epochMs: Instant | undefined;
+  readonly usesCache: boolean;
+  /** Of RUNs that do not say. */
+  readonly network: RunRequest['network'];
+  /** Told each layer that the build needs from now on. */
+  readonly hold: (layer: Digest) => void;
+}
+
+export interface StepPlace {
+  readonly config: BuildConfig;
+  /** Lowest first. */
+  readonly layers: readonly Digest[];
+  readonly onOutput: RunRequest['onOutput'];
+}
+
+export class StageLayers {
+  readonly #tools: LayerTools;
+  readonly #flights = new SingleFlight<string, Outcome>();
+
+  constructor(tools: LayerTools) {
+    this.#tools = tools;
+  }
+
+  /** @throws ClusterError as the step's own rules say, `exhausted` for a full disk */
+  async make(
+    step: LayerStep,
+    place: StepPlace,
+    frame: BuildFrame,
+    signal: AbortSignal,
+  ): Promise<Outcome & { readonly isCached: boolean }> {
+    const sources = new TransferSources(frame.layersOf, this.#tools.fetch);
+    try {
+      const contents =
+        step.kind === 'run'
+          ? await mountContents(step, frame.layersOf, signal)
+          : step.kind === 'workdir'
+            ? []
+            : await sources.digests(step, signal);
+      const key = stepKey({ step, contents, epochMs: frame.epochMs, ...place });
+      const found = frame.usesCache ? await this.#cached(key, frame) : undefined;
+      if (found !== undefined) return { ...found, isCached: true };
+      const work = async (shared: AbortSignal): Promise<Outcome> => {
+        const outcome = await this.#tools.turns.run(() => this.#work(step, { place, frame, sources }, shared), shared);
+        await this.#tools.cache.keep(key, outcome);
+        return outcome;
+      };
+      const outcome = frame.usesCache ? await this.#flights.run(key, work, signal) : await work(signal);
+      frame.hold(outcome.layer);
+      return { ...outcome, isCached: false };
+    } finally {
+      await sources.close();
+    }
+  }
+
+  async #cached(key: string, frame: BuildFrame): Promise<Outcome | undefined> {
+    const { cache, folders } = this.#tools;
+    const found = await cache.find(key);
+    if (found === undefined) return undefined;
+    frame.hold(found.layer);
+    if (await folders.has(found.layer)) return found;
+    await cache.forget(key);
+    return undefined;
+  }
+
+  async #work(
+    step: LayerStep,
+    {
+      place,
+      frame,
+      sources,
+    }: { readonly place: StepPlace; readonly frame: BuildFrame; readonly sources: TransferSources },
+    signal: AbortSignal,
+  ): Promise<Outcome> {
+    if (step.kind === 'run') return await this.#run(step, place, frame, signal);
+    const base = this.#trees('link' in step && step.link ? [] : place.layers);
+    const now = frame.epochMs ?? this.#tools.clock.now();
+    if (step.kind === 'workdir') {
+      const dest = bytesOf(workdirAfter(place.config, step.path));
+      const owner = await this.#owner(place, place.config.user);
+      const empty = { kind: 'archive', entries: nothing() } as const;
+      return await this.#layer(
+        transferred({ items: [empty], base, dest, isFolder: true, owner, now }, signal),
+        frame,
+        signal,
+      );
+    }
+    // A number alone is user and group. Source: Dockerfile reference, "COPY --chown".
+    const chown = step.chown !== undefined && /^\d+$/.test(step.chown) ? `${step.chown}:${step.chown}` : step.chown;
+    const owner = chown === undefined ? {} : { owner: await this.#owner(place, chown) };
+    const transfer = { ...(await sources.transfer(step, place.config, signal)), ...owner, base, now };
+    return await this.#layer(transferred(transfer, signal), frame, signal);
+  }
+
+  async #run(step: RunStep, place: StepPlace, frame: BuildFrame, signal: AbortSignal): Promise<Outcome> {
+    const { config, onOutput } = place;
+    const tools = this.#tools;
+    const undo = new Undo();
+    try {
+      const request: RunRequest = {
+        layers: place.layers.length === 0 ? [tools.emptyLayer] : this.#paths(place.layers),
+        argv: argvOf(step.command, config),
+        env: runEnv(config, [...step.args, ...step.proxies]),
+        workdir: config.workdir,
+        user: config.user,
+        mounts: await tools.mounts.make(step, frame, undo, signal),
+        files: await tools.files(),
+        network: step.network === 'default' ? frame.network : step.network,
+        onOutput,
+      };
+      return await runStep(tools, request, (changes) => this.#layer(changes, frame, signal), signal);
+    } finally {
+      await undo.all();
+    }
+  }
+
+  async #layer(entries: AsyncIterable<TreeEntry>, frame: BuildFrame, signal: AbortSignal): Promise<Outcome> {
+    let bytes = 0;
+    async function* counted(): AsyncGenerator<TreeEntry> {
+      for await (const entry of noYoungerThan(entries, frame.epochMs)) {
+        if (entry.kind === 'file') bytes += entry.size;
+        yield entry;
+      }
+    }
+    const layer = await makeLayer(this.#tools.folders, counted(), frame.hold, signal);
+    return { layer, bytes, at: frame.epochMs ?? this.#tools.clock.now() };
+  }
+
+  /** Names are those of the stage's own files. */
+  async #owner(place: StepPlace, owner: string): Promise<{ readonly uid: number; readonly gid: number }> {
+    if (owner === '') return { uid: 0, gid: 0 };
+    const layers = this.#paths(place.layers);
+    return await this.#tools.resolveOwner(layers.length === 0 ? [this.#tools.emptyLayer] : layers.toReversed(), owner);
+  }
+
+  /** Folders, lowest first; one that occurs twice counts where it is highest. */
+  #paths(layers: readonly Digest[]): readonly string[] {
+    return layers
+      .filter((layer, at) => layers.lastIndexOf(layer) === at)
+      .map((layer) => this.#tools.folders.pathOf(layer));
+  }
+
+  #trees(layers: readonly Digest[]): readonly TreeLayer[] {
+    return this.#paths(layers)
+      .map((path) => ({ path, idBase: 0 }))
+      .toReversed();
+  }
+}
+
+async function* nothing(): AsyncGenerator<TreeEntry> {}

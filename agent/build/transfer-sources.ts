@@ -1,0 +1,170 @@
+/** What a COPY or ADD takes its files from: patterns are looked up, URLs fetched, archives told from other files. */
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { ClusterError } from '../../common/errors.ts';
+import type { Instant } from '../../common/model/ids.ts';
+import { native } from '../../native/index.ts';
+import { TREE_KIND } from '../../native/tree.ts';
+import { type TreeLayer, treeEntries } from '../image/tree.ts';
+import { archiveEntries, isArchive } from './archive.ts';
+import type { BuildConfig } from './dockerfile/build-config.ts';
+import { chmodded } from './dockerfile/chmod.ts';
+import { cleanPath, joinPath } from './dockerfile/paths.ts';
+import type { AddStep, CopyStep, RunStep, Source } from './dockerfile/steps.ts';
+import { contentDigest, matches } from './sources.ts';
+import { bytesOf, type Transfer, type TransferItem } from './transfer.ts';
+
+/** Brings a URL's content into a file; the time is the server's Last-Modified, else 1970. */
+export type Fetch = (url: string, signal: AbortSignal) => Promise<Fetched>;
+
+export interface Fetched {
+  readonly path: string;
+  /** `sha256:…` */
+  readonly digest: string;
+  /** Of the URL's path, or what the server says. */
+  readonly name: string;
+  readonly at: Instant;
+  readonly remove: () => Promise<void>;
+}
+
+type TransferStep = CopyStep | AddStep;
+type LayersOf = (source: Source, signal: AbortSignal) => Promise<readonly TreeLayer[]>;
+
+/** One step's; closed when it is done. */
+export class TransferSources {
+  readonly #layersOf: LayersOf;
+  readonly #fetch: Fetch;
+  readonly #fetched = new Map<string, Fetched>();
+
+  constructor(layersOf: LayersOf, fetch: Fetch) {
+    this.#layersOf = layersOf;
+    this.#fetch = fetch;
+  }
+
+  async close(): Promise<void> {
+    for (const each of this.#fetched.values()) await each.remove();
+  }
+
+  /** What the step would copy, as digests. @throws ClusterError `invalid` for what is not there */
+  async digests(step: TransferStep, signal: AbortSignal): Promise<readonly string[]> {
+    const layers = await this.#layers(step, signal);
+    const found: string[] = [];
+    for (const path of await pathsOf(step, layers)) {
+      found.push(path, await contentDigest(layers, path, wantedBy(step), signal));
+    }
+    for (const url of urlsOf(step)) found.push(url, (await this.#fetchOnce(url, step, signal)).digest);
+    return found;
+  }
+
+  /** The step's files and where they go. */
+  async transfer(
+    step: TransferStep,
+    config: BuildConfig,
+    signal: AbortSignal,
+  ): Promise<Omit<Transfer, 'base' | 'now' | 'owner'>> {
+    const layers = await this.#layers(step, signal);
+    const items: TransferItem[] = [];
+    for (const path of await pathsOf(step, layers)) items.push(await itemOf(step, layers, path, signal));
+    for (const { name, content } of step.documents)
+      items.push({ kind: 'document', name: bytesOf(name), content: Buffer.from(content) });
+    for (const url of urlsOf(step)) items.push(await this.#fetchedItem(url, step, signal));
+    const { chmod } = step;
+    return {
+      items,
+      dest: bytesOf(joinPath(config.workdir === '' ? '/' : config.workdir, step.dest)),
+      isFolder: /(?:^|\/)\.?$/.test(step.dest) || /(?:^|\/)\.\.$/.test(step.dest),
+      ...(chmod === undefined ? {} : { chmod: (mode, isFolder) => chmodded(chmod, mode, isFolder) }),
+    };
+  }
+
+  async #layers(step: TransferStep, signal: AbortSignal): Promise<readonly TreeLayer[]> {
+    // Documents and URLs need nothing of anywhere.
+    if (step.sources.length === 0) return [];
+    return await this.#layersOf(step.kind === 'copy' ? step.from : { kind: 'context' }, signal);
+  }
+
+  async #fetchOnce(url: string, step: TransferStep, signal: AbortSignal): Promise<Fetched> {
+    const known = this.#fetched.get(url);
+    if (known !== undefined) return known;
+    const fetched = await this.#fetch(url, signal);
+    this.#fetched.set(url, fetched);
+    const checksum = step.kind === 'add' ? step.checksum : undefined;
+    if (checksum === undefined || checksum === fetched.digest) return fetched;
+    throw new ClusterError('invalid', `${url} has the digest ${fetched.digest}, not ${checksum}`, {
+      field: 'checksum',
+    });
+  }
+
+  async #fetchedItem(url: string, step: TransferStep, signal: AbortSignal): Promise<TransferItem> {
+    const { path, name, at } = await this.#fetchOnce(url, step, signal);
+    if (step.kind === 'add' && step.unpack === true && (await isArchive(createReadStream(path))))
+      return { kind: 'archive', entries: archiveEntries(createReadStream(path), url) };
+    return { kind: 'file', name: bytesOf(name), path, size: (await stat(path)).size, at };
+  }
+}
+
+async function itemOf(
+  step: TransferStep,
+  layers: readonly TreeLayer[],
+  path: string,
+  signal: AbortSignal,
+): Promise<TransferItem> {
+  const isContext = step.kind === 'add' || step.from.kind === 'context';
+  if (step.kind === 'add' && step.unpack !== false) {
+    const place = await native().treeLookUp(layers, path, true);
+    const content = (): AsyncIterable<Uint8Array> => contentOf(layers, place.path, signal);
+    if (place.entry?.kind === TREE_KIND.file && (await isArchive(content())))
+      return { kind: 'archive', entries: archiveEntries(content(), Buffer.from(path, 'latin1').toString('utf8')) };
+  }
+  const isWanted = wantedBy(step);
+  const parents =
+    step.kind === 'copy' && step.parents ? { below: path.slice(0, Math.max(0, path.lastIndexOf('/'))) } : {};
+  return {
+    kind: 'tree',
+    layers,
+    path,
+    keepsOwner: !isContext,
+    ...(isWanted === undefined ? {} : { isWanted }),
+    ...parents,
+  };
+}
+
+async function* contentOf(layers: readonly TreeLayer[], path: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  for await (const { body } of treeEntries({ layers, path }, signal)) if (body !== null) yield body;
+}
+
+/** @throws ClusterError `invalid` when patterns name nothing at all */
+async function pathsOf(step: TransferStep, layers: readonly TreeLayer[]): Promise<readonly string[]> {
+  const patterns = step.sources;
+  const found: string[] = [];
+  for (const pattern of patterns) found.push(...(layers.length === 0 ? [] : await matches(layers, pattern)));
+  if (found.length > 0 || patterns.length === 0) return found;
+  throw new ClusterError('invalid', `no source files were specified: nothing matches ${patterns.join(' ')}`, {
+    hint: 'look at the spelling, and at .dockerignore',
+  });
+}
+
+function urlsOf(step: TransferStep): readonly string[] {
+  return step.kind === 'add' ? step.urls : [];
+}
+
+function wantedBy(_step: TransferStep): ((path: string) => boolean) | undefined {
+  return undefined;
+}
+
+/** Digests of what a RUN's mounts show it; caches and secrets do not count. */
+export async function mountContents(
+  step: RunStep,
+  layersOf: LayersOf,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const found: string[] = [];
+  for (const mount of step.mounts) {
+    if (mount.type !== 'bind') continue;
+    const layers = await layersOf(mount.from, signal);
+    if (layers.length === 0) continue;
+    const path = bytesOf(cleanPath(`/${mount.source}`).slice(1));
+    found.push(await contentDigest(layers, path, undefined, signal));
+  }
+  return found;
+}
