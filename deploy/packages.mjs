@@ -28,6 +28,8 @@ export const TEST_PACKAGES = [
   'curl',
   'docker-registry', // images are pulled from
   'skopeo', // and pushed by
+  'buildah', // images made by others
+  'umoci',
   'openssl', // a registry's certificate
   'e2fsprogs', // a disk that hangs
   'libclang-rt-14-dev',

@@ -106,7 +106,9 @@ export class TarReader {
    * @throws ClusterError `invalid` naming archive and entry
    */
   async next(): Promise<TarEntry | undefined> {
-    await this.#skip(this.#left + this.#padding);
+    await this.#skip(this.#left);
+    // An archive may end with its last body: umoci leaves out what follows, and Go's readers take it.
+    await this.#source.take(this.#padding);
     this.#left = 0;
     this.#padding = 0;
     this.#entries += 1;

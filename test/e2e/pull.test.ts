@@ -1,24 +1,30 @@
 /** From a registry to a service that answers. */
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { readLayout } from '../../deploy/dev/door.ts';
 import { buildDemoImages } from '../../deploy/dev/images.ts';
 import { DevCluster } from '../support/dev-cluster.ts';
+import { byBuildah, byUmoci } from '../support/foreign-images.ts';
 import { ask } from '../support/load.ts';
-import { TestRegistry } from '../support/registry.ts';
+import { LOGIN, TestRegistry } from '../support/registry.ts';
 
 let cluster: DevCluster;
 let registry: TestRegistry;
+/** With TLS and a login. */
+let closed: TestRegistry;
 
 beforeAll(async () => {
   cluster = await DevCluster.up('--hosts', '2');
   const netns = readLayout(cluster.dir).hosts.find(({ kind }) => kind === 'manager')?.netns ?? '';
-  registry = await TestRegistry.start({ netns });
+  [registry, closed] = await Promise.all([
+    TestRegistry.start({ netns }),
+    TestRegistry.start({ netns, tls: true, login: true }),
+  ]);
 });
 afterAll(async () => {
   await cluster?.clean();
-  await registry?.stop();
+  await Promise.all([registry?.stop(), closed?.stop()]);
 });
 
 it('brings an image into the cluster, tells how, and runs it on every host', async () => {
@@ -52,6 +58,92 @@ it('says what a registry does not have, and that nobody answers, with exit code 
   expect(none).toMatchObject({ code: 1, err: expect.stringContaining('has no manifest "1"') });
   const gone = await cluster.covey('image', 'pull', '127.0.0.1:9/demo/web:1');
   expect(gone).toMatchObject({ code: 1, err: expect.stringContaining('registry 127.0.0.1:9 cannot be reached') });
-  const create = await cluster.covey('service', 'create', 'never/pulled:1');
-  expect(create).toMatchObject({ code: 1, err: expect.stringContaining('covey image pull never/pulled:1') });
+  const never = await cluster.covey('service', 'create', '--no-resolve-image', 'never/pulled:1');
+  expect(never).toMatchObject({ code: 1, err: expect.stringContaining('covey image pull never/pulled:1') });
+  const create = await cluster.covey('service', 'create', '--name', 'none', `${registry.host}/demo/none:1`);
+  expect(create).toMatchObject({ code: 1, out: '', err: expect.stringContaining('has no manifest "1"') });
+});
+
+it('logs in, for pulls, pushes and services, and out again', async () => {
+  const demo = await buildDemoImages(join(cluster.dir, 'images'));
+  const { path = '' } = demo.find(({ reference }) => reference === 'deaf:1') ?? {};
+  const { Digest: digest } = await closed.push(readFileSync(path), 'private/deaf:1');
+  const name = `${closed.host}/private/deaf:1`;
+  const refused = await cluster.covey('image', 'pull', name);
+  expect(refused).toMatchObject({ code: 1, err: expect.stringContaining(`log in first: covey login ${closed.host}`) });
+
+  const { username, password } = LOGIN;
+  const wrong = await cluster.covey('login', '-u', username, '-p', 'wrong', closed.host);
+  expect(wrong).toMatchObject({
+    code: 1,
+    out: '',
+    err: expect.stringMatching(/^WARNING! Using --password.*\n.*refuses the login of "ada"/),
+  });
+  const piped = await cluster.coveyWith(
+    `${password}\n`,
+    'login',
+    '-u',
+    username,
+    '--password-stdin',
+    `https://${closed.host}/v2/`,
+  );
+  expect(piped).toEqual({ code: 0, out: 'Login Succeeded\n', err: '' });
+  expect(await cluster.must('cluster', 'info')).toContain(`Logins:\n  ${closed.host} as ${username}\n`);
+
+  const flags = ['--name', 'private', '--detach'];
+  const made = await cluster.covey('service', 'create', ...flags, name);
+  expect(made).toMatchObject({
+    code: 0,
+    out: expect.stringMatching(/^[0-9a-z]{25}\n$/),
+    err: expect.stringMatching(/^pulling image /),
+  });
+  await cluster.untilRunning('private', 1, 30_000);
+
+  await cluster.must('image', 'tag', name, `${closed.host}/private/mine:2`);
+  const pushed = await cluster.must('image', 'push', `${closed.host}/private/mine:2`);
+  expect(pushed).toMatch(
+    new RegExp(
+      `^The push refers to repository \\[${closed.host}/private/mine\\]\n([0-9a-f]{12}: Mounted from private/deaf\n){2}2: digest: ${digest} size: \\d+\n$`,
+    ),
+  );
+  expect((await closed.inspect('private/mine:2')).Digest).toBe(digest);
+
+  const before = await cluster.tasks('private');
+  await cluster.must('service', 'update', '--image', `${closed.host}/private/mine:2`, '--detach', 'private');
+  expect(await cluster.tasks('private')).toMatchObject(before.map(({ ID, CurrentState: _ }) => ({ ID })));
+
+  expect(await cluster.must('logout', closed.host)).toBe(`Removing login credentials for ${closed.host}\n`);
+  expect(await cluster.must('logout', closed.host)).toBe(`Not logged in to ${closed.host}\n`);
+  expect((await cluster.covey('image', 'push', name)).err).toContain('log in first');
+  const update = await cluster.covey('service', 'update', '--image', name, '--detach', 'private');
+  expect(update).toMatchObject({
+    code: 0,
+    err: expect.stringContaining('could not be accessed on a registry to record its digest'),
+  });
+});
+
+it('asks for user name and password on a terminal, and shows the password to nobody', async () => {
+  const screen = cluster.onTerminal(24, 200, 'login', closed.host);
+  await screen.sees('Username: ');
+  screen.type(`${LOGIN.username}\r`);
+  await screen.sees('Password: ');
+  screen.type(`${LOGIN.password}\r`);
+  await screen.sees('Login Succeeded');
+  expect(screen.shown).not.toContain(LOGIN.password);
+  await cluster.must('logout', closed.host);
+  const blind = await cluster.covey('login', closed.host);
+  expect(blind).toMatchObject({ code: 2, err: expect.stringContaining('from a non TTY device') });
+});
+
+it.each([
+  ['umoci', byUmoci],
+  ['buildah', byBuildah],
+])('runs an image made by %s', async (maker, make) => {
+  const folder = mkdtempSync(join(cluster.dir, 'made-'));
+  const name = `${registry.host}/made/${maker}:1`;
+  const { Digest: digest } = await registry.copyIn(await make(folder), `made/${maker}:1`);
+  await cluster.must('service', 'create', '--name', maker, '--detach', name);
+  expect(await cluster.must('image', 'inspect', name)).toContain(digest);
+  await cluster.untilRunning(maker, 1, 30_000);
+  expect(await cluster.must('service', 'logs', maker)).toContain(`made by ${maker}`);
 });

@@ -20,8 +20,15 @@ export interface Said {
 }
 
 /** Runs a command to its end. */
-export function say(command: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): Promise<Said> {
-  const child = spawn(command, args, { env, stdio: ['ignore', 'pipe', 'pipe'], timeout: COMMAND_MS });
+export function say(
+  command: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = process.env,
+  input = '',
+): Promise<Said> {
+  const child = spawn(command, args, { env, stdio: ['pipe', 'pipe', 'pipe'], timeout: COMMAND_MS });
+  // A program that reads nothing may be gone before.
+  child.stdin.on('error', () => undefined).end(input);
   let out = '';
   let err = '';
   child.stdout.on('data', (text) => {
@@ -97,6 +104,11 @@ export class DevCluster {
   /** The CLI while it runs, on pipes. */
   spawn(...args: readonly string[]): ChildProcess {
     return spawn(CLI, args, { env: this.#env(), stdio: ['pipe', 'pipe', 'pipe'] });
+  }
+
+  /** The CLI with something to read on standard input. */
+  coveyWith(input: string, ...args: readonly string[]): Promise<Said> {
+    return say(CLI, args, this.#env(), input);
   }
 
   /** The CLI on a terminal of its own. */

@@ -84,8 +84,13 @@ export class TestRegistry {
   async push(archive: Uint8Array, name: string): Promise<{ readonly Digest: string }> {
     const file = join(this.#folder, 'archive.tar');
     await writeFile(file, archive);
+    return await this.copyIn(`oci-archive:${file}`, name);
+  }
+
+  /** Puts an image, named as skopeo names it, under `NAME:TAG`. */
+  async copyIn(source: string, name: string): Promise<{ readonly Digest: string }> {
     const target = `docker://${this.host}/${name}`;
-    await this.#skopeo('copy', '--dest-tls-verify=false', ...this.#login('dest-'), `oci-archive:${file}`, target);
+    await this.#skopeo('copy', '--dest-tls-verify=false', ...this.#login('dest-'), source, target);
     return await this.inspect(name);
   }
 

@@ -69,6 +69,12 @@ describe('the tar reader', () => {
     expect(await reader.next()).toBeUndefined();
   });
 
+  it('takes an archive that ends with its last body, as umoci makes them', async () => {
+    const tar = tarOf([{ path: 'a', body: 'x'.repeat(900) }]);
+    expect((await entriesOf(tar.subarray(0, 512 + 900))).map(({ path }) => path)).toEqual(['a']);
+    expect((await entriesOf(tar.subarray(0, 512 + 950))).map(({ path }) => path)).toEqual(['a']);
+  });
+
   it('refuses a wrong checksum, naming the entry', async () => {
     const tar = tarOf([{ path: 'a' }, { path: 'b' }]);
     tar[600] = 1;
