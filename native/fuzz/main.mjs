@@ -87,13 +87,8 @@ async function fuzz(target) {
 
 /** The same of a target in TypeScript, which tells its numbers itself. */
 async function fuzzScripted(target) {
-  const bounds = [
-    '--seconds',
-    flags.seconds,
-    '--inputs',
-    flags.inputs,
-    ...(flags.seed === '0' ? [] : ['--seed', flags.seed]),
-  ];
+  const seed = flags.seed === '0' ? [] : [`--seed=${flags.seed}`];
+  const bounds = [`--seconds=${flags.seconds}`, `--inputs=${flags.inputs}`, ...seed];
   const args = [...SCRIPT, target, ...bounds, '--corpus', join(native, 'build', 'fuzz')];
   const fuzzer = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   let said = '';
