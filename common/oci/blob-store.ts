@@ -6,7 +6,6 @@
  *   DIR/incoming/<hex>.part    the beginning of one, resumed by `fill`
  */
 import { createHash, type Hash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ClusterError } from '../errors.ts';
@@ -14,6 +13,7 @@ import { type Digest, isDigest } from '../model/ids.ts';
 import { wrongDigest } from './digest.ts';
 import { diskError } from './disk.ts';
 import { BLOB_BYTES_MAX } from './manifest.ts';
+import { piecesOf } from './pieces.ts';
 
 /** Reading in larger pieces than Node's 64 KiB saves turns of the event loop. */
 const READ_BYTES = 512 * 1024;
@@ -58,8 +58,7 @@ export class BlobStore {
   /** The blob's bytes from `offset` on. @throws ClusterError `not_found` at the first read */
   async *read(digest: Digest, offset = 0): AsyncGenerator<Uint8Array> {
     try {
-      const options = { start: offset, highWaterMark: READ_BYTES };
-      for await (const chunk of createReadStream(this.#path(digest), options)) yield chunk as Uint8Array;
+      yield* piecesOf(this.#path(digest), offset);
     } catch (cause) {
       if (isMissing(cause)) throw absent(digest);
       throw diskError(`blob ${digest}`, cause);

@@ -1,9 +1,11 @@
 /** Trees of files for tests, and what they consist of. */
 import { execFileSync } from 'node:child_process';
 
+/** A whole Debian takes a few MiB to describe. */
+const OUTPUT = { encoding: 'utf8', maxBuffer: 2 ** 28 } as const;
+
 /** Every path with all that tar keeps of it; hard links by their first name. In Python, because Node has no xattrs and file names here are no text. */
-export const describeTree = (root: string): string =>
-  execFileSync('python3', ['-c', DESCRIBE, root], { encoding: 'utf8' });
+export const describeTree = (root: string): string => execFileSync('python3', ['-c', DESCRIBE, root], OUTPUT);
 const DESCRIBE = `
 import hashlib, os, stat, sys
 root, first = os.fsencode(sys.argv[1]), {}
@@ -12,14 +14,33 @@ def show(path):
     s = os.lstat(full)
     body = hashlib.sha256(open(full, 'rb').read()).hexdigest() if stat.S_ISREG(s.st_mode) else ''
     target = os.readlink(full) if stat.S_ISLNK(s.st_mode) else ''
-    print(path, oct(s.st_mode), s.st_uid, s.st_gid, s.st_mtime_ns, body, target, first.setdefault(s.st_ino, path))
+    print(path, oct(s.st_mode), s.st_uid, s.st_gid, s.st_mtime_ns, s.st_rdev, body, target, first.setdefault(s.st_ino, path))
     if stat.S_ISDIR(s.st_mode):
         for name in sorted(os.listdir(full)): show(os.path.join(path, name))
 show(b'.')
 `;
 
+/** Where the files with holes have bytes. */
+export const holesOf = (root: string): string => execFileSync('python3', ['-c', HOLES, root], OUTPUT);
+const HOLES = `
+import os, stat, sys
+root = os.fsencode(sys.argv[1])
+for folder, _, files in sorted(os.walk(root)):
+    for name in sorted(files):
+        path = os.path.join(folder, name)
+        if not stat.S_ISREG(os.lstat(path).st_mode): continue
+        with open(path, 'rb') as file:
+            size, at, there = os.fstat(file.fileno()).st_size, 0, []
+            while at < size:
+                try: start = os.lseek(file.fileno(), at, os.SEEK_DATA)
+                except OSError: break
+                at = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+                there.append((start, at))
+            if there != [(0, size)] and size > 0: print(os.path.relpath(path, root).decode('latin1'), size, there)
+`;
+
 /** Every extended attribute. */
-export const xattrsOf = (root: string): string => execFileSync('python3', ['-c', XATTRS, root], { encoding: 'utf8' });
+export const xattrsOf = (root: string): string => execFileSync('python3', ['-c', XATTRS, root], OUTPUT);
 const XATTRS = `
 import os, sys
 root = os.fsencode(sys.argv[1])
