@@ -74,5 +74,19 @@ export function stepFlaw(...lines: readonly string[]): string {
   return 'nothing is wrong';
 }
 
+/** The last step of the file's one stage, ready, and the state before it. */
+export function readySteps(
+  lines: readonly string[],
+  args: Readonly<Record<string, string>>,
+): { readonly state: StageState; readonly step: ReadyStep } {
+  const plan = planBuild(parse(lines.join('\n')), { args, platform: 'linux/amd64' });
+  let state = beginStage('scratch');
+  const steps = plan.stages.flatMap((stage) => stage.steps);
+  const last = steps.at(-1);
+  if (last === undefined) throw new Error('there is no step');
+  for (const step of steps.slice(0, -1)) state = applyStep(state, expandStep(step, state, { plan, stage: 0 }), 0);
+  return { state, step: expandStep(last, state, { plan, stage: 0 }) };
+}
+
 /** `@{x}` stands for the dollar's braces, which tools take for a template's. */
 export const dollars = (text: string): string => text.replaceAll('@{', '$' + '{');

@@ -2,9 +2,11 @@
 import { ClusterError } from '../../../common/errors.ts';
 import { signalNumber } from '../../runtime/signal.ts';
 import { modeOf } from './chmod.ts';
+import { proveDestination } from './destination.ts';
 import { portsOf } from './expose.ts';
 import { flaw, type Place, shortened } from './flaw.ts';
 import { mountOf } from './mounts.ts';
+import { cleanPath } from './paths.ts';
 import { type BuildPlan, sourceOf } from './plan.ts';
 import { PROXIES } from './scope.ts';
 import type { StageState } from './state.ts';
@@ -169,6 +171,8 @@ function transferOf(step: WrittenTransfer, here: Expansion): Ready {
       'give its variable a value; the whole context is .',
     );
   }
+  proveDestination(step.kind.toUpperCase(), dest, sources.length + step.documents.length);
+  if (step.from === undefined) for (const source of sources) proveInside(source, here);
   const common = {
     documents: step.documents.map(({ name, content, expand }) => ({
       name,
@@ -185,6 +189,12 @@ function transferOf(step: WrittenTransfer, here: Expansion): Ready {
   const from =
     step.from === undefined ? ({ kind: 'context' } as const) : sourceOf(plan.file, stage, step.from, here.place);
   return { kind: 'copy', ...common, sources, from, parents: step.parents };
+}
+
+/** A context has nothing above it; an image's `..` ends at its root, as it does in a container. */
+function proveInside(source: string, here: Expansion): void {
+  if (REMOTE.test(source) || !/^\.\.(?:\/|$)/.test(cleanPath(source.replace(/^\/+/, '')))) return;
+  throw flaw(here.place, `forbidden path outside the build context: ${source}`, 'build with a context that holds it');
 }
 
 const REMOTE = /^https?:\/\//i;

@@ -29,6 +29,8 @@ export type Escape = '\\' | '`';
 
 /** A larger file is no Dockerfile. */
 const TEXT_MAX = 256 * 1024;
+/** More instructions are no Dockerfile either: an image has 127 layers at most. */
+const INSTRUCTIONS_MAX = 2_048;
 /** So many lines are shown to the library at first, and again after it has lost a border; four times as many while it agrees. */
 const WINDOW_MIN = 16;
 const WINDOW_MAX = 4_096;
@@ -126,9 +128,15 @@ class Framer {
       if (!this.#begins.has(at)) throw this.#unreadable(at);
       const { framed, next } = this.#instruction(at);
       if (framed !== undefined) instructions.push(framed);
+      if (instructions.length > INSTRUCTIONS_MAX) throw this.#tooMany(at);
       at = next;
     }
     return { escape: this.#escape, instructions, warnings: this.#warnings };
+  }
+
+  #tooMany(at: number): ClusterError {
+    const place = { file: this.#name, span: { line: at + 1, endLine: at + 1 }, text: '' };
+    return flaw(place, `more than ${INSTRUCTIONS_MAX} instructions`, 'put what belongs together into one RUN');
   }
 
   #unreadable(at: number): ClusterError {

@@ -75,6 +75,10 @@ describe('lines', () => {
     expect(flawOf(text)).toContain('file with no instructions');
   });
 
+  it('refuses more instructions than anybody writes', () => {
+    expect(flawOf(`FROM a\n${'RUN b\n'.repeat(2_048)}`)).toContain('more than 2048 instructions');
+  });
+
   it('refuses a file that is too large', () => {
     expect(flawOf(`FROM a\n${'#'.repeat(300_000)}`)).toContain('300007 characters, more than 262144');
   });
