@@ -6,6 +6,7 @@ import { ClusterError } from '../../common/errors.ts';
 import type { Digest, Instant } from '../../common/model/ids.ts';
 import type { TreeLayer } from '../image/tree.ts';
 import type { BaseImage, BaseImages } from './base-images.ts';
+import type { LayerStep } from './dockerfile/cache-key.ts';
 import { expandStep } from './dockerfile/expand.ts';
 import { parseTriggers } from './dockerfile/parse.ts';
 import type { BuildPlan, PlannedStage } from './dockerfile/plan.ts';
@@ -14,7 +15,6 @@ import type { ReadyStep, Source } from './dockerfile/steps.ts';
 import type { Step } from './dockerfile/written.ts';
 import type { BuiltLayer } from './image.ts';
 import type { BuildFrame, StageLayers } from './stage-layers.ts';
-import type { LayerStep } from './step-key.ts';
 
 /** What happens in a build, in order. Numbers name steps and are given once. */
 export type BuildEvent =
@@ -130,7 +130,7 @@ export class Build {
     if (!isLayerStep(ready)) return { ...before, state: applyStep(before.state, ready, before.at) };
     const outcome = await this.#told(title, (number) => {
       const place = {
-        config: before.state.config,
+        state: before.state,
         layers: before.layers.map(({ diffId }) => diffId),
         onOutput: (stream: 'stdout' | 'stderr', text: Uint8Array) =>
           this.#parts.tell({ kind: 'output', number, stream, text }),

@@ -2,10 +2,10 @@
 import { createHash } from 'node:crypto';
 import { mkdtemp, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { baseName } from '../../common/context/paths.ts';
 import { ClusterError, messageOf } from '../../common/errors.ts';
 import { diskError } from '../../common/oci/disk.ts';
 import { LAYER_LIMITS } from '../../common/oci/layer.ts';
-import { baseName } from './dockerfile/paths.ts';
 import type { Fetch, Fetched } from './transfer-sources.ts';
 
 /** @param dir  where the files lie until they are removed */

@@ -8,6 +8,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { chmod, chown, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { cleanPath } from '../../common/context/paths.ts';
 import { ClusterError } from '../../common/errors.ts';
 import { native } from '../../native/index.ts';
 import { TREE_KIND } from '../../native/tree.ts';
@@ -15,7 +16,6 @@ import { writeTree } from '../image/layer-writer.ts';
 import { type TreeLayer, treeEntries } from '../image/tree.ts';
 import { Turns } from '../image/turns.ts';
 import type { ContainerMount } from '../runtime/runtime.ts';
-import { cleanPath } from './dockerfile/paths.ts';
 import type { Mount, RunStep, Source } from './dockerfile/steps.ts';
 import { bytesOf } from './transfer.ts';
 

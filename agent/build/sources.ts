@@ -1,11 +1,11 @@
 /** Which files a COPY's sources name: patterns looked up in a tree. Paths are byte strings, relative to the tree's root. */
 
 import { createHash } from 'node:crypto';
+import { globOf } from '../../common/context/glob.ts';
+import { cleanPath } from '../../common/context/paths.ts';
 import { ClusterError } from '../../common/errors.ts';
 import { native } from '../../native/index.ts';
 import { type TreeLayer, treeEntries } from '../image/tree.ts';
-import { cleanPath } from './dockerfile/paths.ts';
-import { matchesName } from './pattern.ts';
 import { bytesOf, joined } from './transfer.ts';
 
 const WILD = /[*?[\\]/;
@@ -20,6 +20,7 @@ export async function matches(layers: readonly TreeLayer[], pattern: string): Pr
   let found = [''];
   for (const part of clean.split('/')) {
     const next: string[] = [];
+    const glob = globOf(part);
     for (const folder of found) {
       if (!WILD.test(part)) {
         const path = joined(folder, bytesOf(part));
@@ -27,7 +28,7 @@ export async function matches(layers: readonly TreeLayer[], pattern: string): Pr
         continue;
       }
       for (const name of await native().treeNames(layers, folder))
-        if (matchesName(part, Buffer.from(name, 'latin1').toString('utf8'))) next.push(joined(folder, name));
+        if (glob.fits(Buffer.from(name, 'latin1').toString('utf8'))) next.push(joined(folder, name));
     }
     found = next;
   }

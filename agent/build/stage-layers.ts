@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../../common/clock.ts';
 import type { Digest, Instant } from '../../common/model/ids.ts';
+import { digestOf } from '../../common/oci/digest.ts';
 import type { TreeEntry } from '../../common/oci/tree-entry.ts';
 import { SingleFlight } from '../../common/single-flight.ts';
 import type { LayerFolders } from '../image/layer-folders.ts';
@@ -12,13 +13,12 @@ import type { TreeLayer } from '../image/tree.ts';
 import type { Turns } from '../image/turns.ts';
 import type { PlacedFile } from '../runtime/runtime.ts';
 import { noYoungerThan } from './changes.ts';
-import type { BuildConfig } from './dockerfile/build-config.ts';
-import { argvOf, runEnv, workdirAfter } from './dockerfile/state.ts';
+import { cacheKey, type LayerStep } from './dockerfile/cache-key.ts';
+import { argvOf, runEnv, type StageState, workdirAfter } from './dockerfile/state.ts';
 import type { RunStep, Source } from './dockerfile/steps.ts';
 import { type RunMounts, Undo } from './mounts.ts';
 import { type RunRequest, type RunTools, runStep } from './run-step.ts';
 import type { Outcome, StepCache } from './step-cache.ts';
-import { type LayerStep, stepKey } from './step-key.ts';
 import { bytesOf, transferred } from './transfer.ts';
 import { type Fetch, mountContents, TransferSources } from './transfer-sources.ts';
 
@@ -52,7 +52,7 @@ export interface BuildFrame {
 }
 
 export interface StepPlace {
-  readonly config: BuildConfig;
+  readonly state: StageState;
   /** Lowest first. */
   readonly layers: readonly Digest[];
   readonly onOutput: RunRequest['onOutput'];
@@ -81,7 +81,9 @@ export class StageLayers {
           : step.kind === 'workdir'
             ? []
             : await sources.digests(step, signal);
-      const key = stepKey({ step, contents, epochMs: frame.epochMs, ...place });
+      const parent = digestOf(JSON.stringify(place.layers));
+      const epoch = frame.epochMs === undefined ? {} : { epochMs: frame.epochMs };
+      const key = cacheKey({ parent, step, state: place.state, contents, ...epoch });
       const found = frame.usesCache ? await this.#cached(key, frame) : undefined;
       if (found !== undefined) return { ...found, isCached: true };
       const work = async (shared: AbortSignal): Promise<Outcome> => {
@@ -120,8 +122,8 @@ export class StageLayers {
     const base = this.#trees('link' in step && step.link ? [] : place.layers);
     const now = frame.epochMs ?? this.#tools.clock.now();
     if (step.kind === 'workdir') {
-      const dest = bytesOf(workdirAfter(place.config, step.path));
-      const owner = await this.#owner(place, place.config.user);
+      const dest = bytesOf(workdirAfter(place.state.config, step.path));
+      const owner = await this.#owner(place, place.state.config.user);
       const empty = { kind: 'archive', entries: nothing() } as const;
       return await this.#layer(
         transferred({ items: [empty], base, dest, isFolder: true, owner, now }, signal),
@@ -132,12 +134,15 @@ export class StageLayers {
     // A number alone is user and group. Source: Dockerfile reference, "COPY --chown".
     const chown = step.chown !== undefined && /^\d+$/.test(step.chown) ? `${step.chown}:${step.chown}` : step.chown;
     const owner = chown === undefined ? {} : { owner: await this.#owner(place, chown) };
-    const transfer = { ...(await sources.transfer(step, place.config, signal)), ...owner, base, now };
+    const transfer = { ...(await sources.transfer(step, place.state.config, signal)), ...owner, base, now };
     return await this.#layer(transferred(transfer, signal), frame, signal);
   }
 
   async #run(step: RunStep, place: StepPlace, frame: BuildFrame, signal: AbortSignal): Promise<Outcome> {
-    const { config, onOutput } = place;
+    const {
+      state: { config },
+      onOutput,
+    } = place;
     const tools = this.#tools;
     const undo = new Undo();
     try {

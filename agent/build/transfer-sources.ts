@@ -1,6 +1,8 @@
 /** What a COPY or ADD takes its files from: patterns are looked up, URLs fetched, archives told from other files. */
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import { ignoreOfPatterns } from '../../common/context/ignore.ts';
+import { cleanPath } from '../../common/context/paths.ts';
 import { ClusterError } from '../../common/errors.ts';
 import type { Instant } from '../../common/model/ids.ts';
 import { native } from '../../native/index.ts';
@@ -9,7 +11,7 @@ import { type TreeLayer, treeEntries } from '../image/tree.ts';
 import { archiveEntries, isArchive } from './archive.ts';
 import type { BuildConfig } from './dockerfile/build-config.ts';
 import { chmodded } from './dockerfile/chmod.ts';
-import { cleanPath, joinPath } from './dockerfile/paths.ts';
+import { destinationOf, proveDestination } from './dockerfile/destination.ts';
 import type { AddStep, CopyStep, RunStep, Source } from './dockerfile/steps.ts';
 import { contentDigest, matches } from './sources.ts';
 import { bytesOf, type Transfer, type TransferItem } from './transfer.ts';
@@ -69,10 +71,12 @@ export class TransferSources {
       items.push({ kind: 'document', name: bytesOf(name), content: Buffer.from(content) });
     for (const url of urlsOf(step)) items.push(await this.#fetchedItem(url, step, signal));
     const { chmod } = step;
+    proveDestination(step.kind.toUpperCase(), step.dest, items.length);
+    const to = destinationOf(step.dest, config.workdir);
     return {
       items,
-      dest: bytesOf(joinPath(config.workdir === '' ? '/' : config.workdir, step.dest)),
-      isFolder: /(?:^|\/)\.?$/.test(step.dest) || /(?:^|\/)\.\.$/.test(step.dest),
+      dest: bytesOf(to.path),
+      isFolder: to.isFolder,
       ...(chmod === undefined ? {} : { chmod: (mode, isFolder) => chmodded(chmod, mode, isFolder) }),
     };
   }
@@ -148,8 +152,11 @@ function urlsOf(step: TransferStep): readonly string[] {
   return step.kind === 'add' ? step.urls : [];
 }
 
-function wantedBy(_step: TransferStep): ((path: string) => boolean) | undefined {
-  return undefined;
+/** Patterns of --exclude are seen from each source's folder. */
+function wantedBy({ exclude }: TransferStep): ((path: string) => boolean) | undefined {
+  if (exclude.length === 0) return undefined;
+  const ignore = ignoreOfPatterns(exclude);
+  return (path) => !ignore.ignores(Buffer.from(path, 'latin1').toString('utf8'));
 }
 
 /** Digests of what a RUN's mounts show it; caches and secrets do not count. */

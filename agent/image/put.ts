@@ -85,6 +85,8 @@ async function putAt(server: ImageServer, image: MadeImage, signal: AbortSignal)
     }
   } finally {
     over.abort();
+    // A manager that has all it wants reads no further: the blob at hand is to be closed.
+    await inputs.return(undefined);
   }
   throw new ClusterError('unavailable', 'the manager ended the call without taking the image');
 }

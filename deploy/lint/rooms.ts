@@ -81,6 +81,7 @@ export const ROOMS: readonly Room[] = [
           '**',
           '!./**',
           '!**/common/model/**',
+          '!**/common/context/**',
           '!**/common/errors.ts',
           '!**/common/units.ts',
           '!**/common/oci/digest.ts',

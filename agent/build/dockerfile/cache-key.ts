@@ -42,7 +42,8 @@ function partsOf(step: LayerStep, state: StageState): readonly unknown[] {
     case 'run':
       return ['run', ...runParts(step, state)];
     case 'workdir':
-      return ['workdir', workdirAfter(config, step.path)];
+      // A folder that is made belongs to the user.
+      return ['workdir', workdirAfter(config, step.path), config.user];
     case 'copy':
     case 'add': {
       const to = destinationOf(step.dest, config.workdir);

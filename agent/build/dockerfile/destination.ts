@@ -1,6 +1,7 @@
 /** Where a COPY or ADD puts things. Source: Dockerfile reference, COPY, "Destination". */
+
+import { joinPath } from '../../../common/context/paths.ts';
 import { ClusterError } from '../../../common/errors.ts';
-import { joinPath } from './paths.ts';
 
 export interface Destination {
   /** Absolute and clean. */

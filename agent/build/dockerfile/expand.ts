@@ -1,4 +1,6 @@
 /** A step as it is written, with what is in force where it stands, becomes a step that can be done. */
+
+import { cleanPath } from '../../../common/context/paths.ts';
 import { ClusterError } from '../../../common/errors.ts';
 import { signalNumber } from '../../runtime/signal.ts';
 import { modeOf } from './chmod.ts';
@@ -6,7 +8,6 @@ import { proveDestination } from './destination.ts';
 import { portsOf } from './expose.ts';
 import { flaw, type Place, shortened } from './flaw.ts';
 import { mountOf } from './mounts.ts';
-import { cleanPath } from './paths.ts';
 import { type BuildPlan, sourceOf } from './plan.ts';
 import { PROXIES } from './scope.ts';
 import type { StageState } from './state.ts';

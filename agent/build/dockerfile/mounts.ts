@@ -1,8 +1,9 @@
 /** `--mount` of a RUN. Source: Dockerfile reference, "RUN --mount"; BuildKit, instructions/commands_runmount.go. */
+
+import { baseName, cleanPath, joinPath } from '../../../common/context/paths.ts';
 import { messageOf } from '../../../common/errors.ts';
 import { parseBytes } from '../../../common/units.ts';
 import { flaw, type Place, suggestion } from './flaw.ts';
-import { baseName, cleanPath, joinPath } from './paths.ts';
 import type { Mount, Source } from './steps.ts';
 
 export interface MountRead {

@@ -1,4 +1,6 @@
 /** What the steps of a stage have come to so far: the image's config and history, and the ARGs in force. Steps only add to it. */
+
+import { joinPath } from '../../../common/context/paths.ts';
 import type { Instant } from '../../../common/model/ids.ts';
 import {
   type BuildConfig,
@@ -8,7 +10,6 @@ import {
   type ImageHealth,
   SCRATCH,
 } from './build-config.ts';
-import { joinPath } from './paths.ts';
 import type { BuildHealth, Command, Mode, Pair, ReadyStep } from './steps.ts';
 
 export interface StageState extends BuiltImage {

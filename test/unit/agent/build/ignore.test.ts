@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { globOf } from '../../../../agent/build/dockerfile/glob.ts';
-import { ignoreFileNames, ignoreOf, ignoreOfPatterns } from '../../../../agent/build/dockerfile/ignore.ts';
+import { globOf } from '../../../../common/context/glob.ts';
+import { ignoreFileNames, ignoreOf, ignoreOfPatterns } from '../../../../common/context/ignore.ts';
 import { toClusterError } from '../../../../common/errors.ts';
 
 const ignores = (lines: readonly string[], path: string): boolean =>

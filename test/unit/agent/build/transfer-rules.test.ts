@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { destinationOf, proveDestination } from '../../../../agent/build/dockerfile/destination.ts';
-import { baseName, cleanPath } from '../../../../agent/build/dockerfile/paths.ts';
+import { baseName, cleanPath } from '../../../../common/context/paths.ts';
 import { scratch, stepFlaw } from '../../../support/dockerfile.ts';
 
 it.each([

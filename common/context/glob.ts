@@ -2,7 +2,7 @@
  * Path patterns of `.dockerignore` and `--exclude`: Go's filepath.Match plus `**`. Source: Go, path/filepath.Match;
  * moby/patternmatcher. Matching takes as many steps as path times pattern, whatever they say.
  */
-import { ClusterError } from '../../../common/errors.ts';
+import { ClusterError } from '../errors.ts';
 
 type Token =
   | { readonly kind: 'char'; readonly char: string }

@@ -2,7 +2,7 @@
  * Which files of a build context are left out. Source: Dockerfile reference, ".dockerignore file"; moby/patternmatcher,
  * ignorefile and MatchesOrParentMatches.
  */
-import { ClusterError } from '../../../common/errors.ts';
+import { ClusterError } from '../errors.ts';
 import { type Glob, globOf } from './glob.ts';
 import { cleanPath } from './paths.ts';
 
