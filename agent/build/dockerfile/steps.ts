@@ -42,7 +42,7 @@ interface FileMount {
   readonly readOnly: boolean;
 }
 
-/** One `--mount` of a RUN, with its defaults. Nothing of a mount gets into the layer but its empty target. */
+/** One `--mount` of a RUN, with its defaults. Nothing of a mount gets into the layer, its target neither if the RUN has not made it. */
 export type Mount =
   | (FileMount & { readonly type: 'bind'; readonly from: Source; readonly source: string })
   | (FileMount & {

@@ -1,0 +1,1 @@
+echo a > xa; echo c > xc; echo d > xd

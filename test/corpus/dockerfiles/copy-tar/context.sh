@@ -1,0 +1,1 @@
+echo no tar at all > t

@@ -1,0 +1,1 @@
+echo a > a.md; echo b > README.md; mkdir -p d/e; echo c > d/c; echo e > d/e/keep; echo f > d/e/go; echo g > Makefile; printf '# notes\n*.md\n!README.md\nd\n!d/e/keep\n.dockerignore\n' > .dockerignore
