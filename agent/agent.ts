@@ -12,7 +12,6 @@ import type { Identity } from '../common/tls/identity.ts';
 import { VERSION } from '../common/version.ts';
 import type { Engine } from '../proto/methods.ts';
 import type { Handlers } from '../proto/rpc.ts';
-import { BlobServers } from './blob-servers.ts';
 import { deadContainers } from './disk/dead-containers.ts';
 import { diskHandlers } from './disk/handlers.ts';
 import { DiskKeeper, type DiskSource, FREE_MIN_BYTES } from './disk/keeper.ts';
@@ -22,7 +21,6 @@ import { connects } from './health/port-probe.ts';
 import { describeHost } from './host.ts';
 import { IdentityKeeper } from './identity.ts';
 import type { Images } from './image/image.ts';
-import type { BlobServer } from './image/pull.ts';
 import { compressLogs } from './logs/compressor.ts';
 import { LogPublisher } from './logs/publisher.ts';
 import type { Network } from './network/network.ts';
@@ -31,6 +29,7 @@ import type { RunnerTools } from './runner-tools.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import { SelfTest } from './self-test.ts';
 import { AgentSession } from './session.ts';
+import { type ImageSources, imageSources, type OpenImages, type SharingTools, shareImages } from './shared-images.ts';
 import { AgentState } from './state.ts';
 import { Worker } from './worker.ts';
 
@@ -48,7 +47,9 @@ export interface AgentParts {
   readonly marks: Marks;
   readonly runtime: Runtime;
   readonly network: Network;
-  readonly openImages: (servers: () => readonly BlobServer[]) => Promise<Images>;
+  readonly openImages: (sources: ImageSources) => Promise<OpenImages>;
+  /** Port on which other nodes take pieces of images; 0 = they do not. */
+  readonly meshPort: number;
   readonly filesFor: RunnerTools['filesFor'];
   readonly clock: Clock;
   readonly log: Log;
@@ -74,7 +75,8 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
   const scope = new Scope('covey-agent');
   const dial = rpcChannel;
   const random = Math.random;
-  const describe = () => describeHost(parts.address, VERSION);
+  let meshPort = 0;
+  const describe = () => ({ ...describeHost(parts.address, VERSION), meshPort });
   const identity: IdentityKeeper = new IdentityKeeper(identityPath(stateDir), parts.identity, {
     clock,
     log,
@@ -82,9 +84,8 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
     random,
     anyManager: () => session.anyManager,
   });
-  const blobs = new BlobServers({ addresses: () => session.known, identity: () => identity.current, dial });
-  scope.own('blob channels', blobs, (each) => each.close());
-  const images = await parts.openImages(() => blobs.servers());
+  const sharing = { identity, managers: () => session.leaderFirst, peers: () => worker.peers, clock, log, random };
+  const { images, holdings, share } = await openShared(parts, sharing, scope);
   const worker: Worker = new Worker({
     nodeId: parts.identity.id as NodeId,
     address: describe().address,
@@ -108,6 +109,7 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
     selfTest,
     logs,
     relays: new Relays(engineHandlers(parts, worker, disk), log),
+    holdings,
     describe,
     dial,
     clock,
@@ -120,15 +122,31 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
     await scope.close();
     throw cause;
   }
+  meshPort = await share(describe().address);
   scope.own('worker', worker, (each) => each.stop());
   await selfTest.check(scope.signal);
-  scope.run('self-test', (signal) => selfTest.run(signal));
-  scope.run('session', (signal) => session.run(signal));
-  scope.run('certificate', (signal) => identity.run(signal));
-  scope.run('logs', (signal) => compressLogs({ runtime, clock, log }, signal));
+  for (const [name, each] of Object.entries({ 'self-test': selfTest, session, certificate: identity })) {
+    scope.run(name, (signal) => each.run(signal));
+  }
+  runUpkeep(parts, { images, worker }, scope);
+  return { worker, failed: scope.signal, close: () => scope.close() };
+}
+
+function runUpkeep(
+  parts: AgentParts,
+  { images, worker }: { readonly images: Images; readonly worker: Worker },
+  scope: Scope,
+): void {
+  scope.run('logs', (signal) => compressLogs(parts, signal));
   scope.run('audit', (signal) => audit(parts, signal));
   scope.run('images', (signal) => trimImages(images, worker, parts, signal));
-  return { worker, failed: scope.signal, close: () => scope.close() };
+}
+
+/** Images of this host, where they come from, and the way to give them to others. */
+async function openShared(parts: AgentParts, tools: SharingTools, scope: Scope) {
+  const opened = await parts.openImages(imageSources(tools, scope));
+  const share = (address: string) => shareImages(opened, { address, port: parts.meshPort }, tools, scope);
+  return { images: opened.images, holdings: opened.shared?.holdings, share };
 }
 
 function diskKeeper(parts: AgentParts, images: Images, worker: Worker): DiskKeeper {

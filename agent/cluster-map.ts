@@ -7,12 +7,18 @@ import type { covey } from '../proto/messages.ts';
 import type { Assignment } from './assignment.ts';
 import type { Peer, PublishedPort } from './network/network.ts';
 
+/** Another node. */
+export interface KnownNode extends Peer {
+  /** Where it gives pieces of images; 0 = it does not. */
+  readonly meshPort: number;
+}
+
 export interface ClusterMap {
   /** This node's block, CIDR; empty until it has one. */
   readonly block: string;
   /** The cluster's pool, CIDR; empty until known. */
   readonly pool: string;
-  readonly peers: ReadonlyMap<NodeId, Peer>;
+  readonly peers: ReadonlyMap<NodeId, KnownNode>;
   /** By `protocol/port`. */
   readonly ports: ReadonlyMap<string, PublishedPort>;
 }
@@ -84,12 +90,13 @@ export function servingPorts(map: ClusterMap, serves: (taskId: TaskId) => boolea
   );
 }
 
-function fromPeer(message: covey.v1.Peer.$Properties): Peer {
+function fromPeer(message: covey.v1.Peer.$Properties): KnownNode {
   return {
     nodeId: text<NodeId>(message.nodeId),
     address: text(message.address),
     mac: text(message.mac),
     block: text(message.block),
+    meshPort: integer(message.meshPort, 'meshPort'),
   };
 }
 

@@ -13,11 +13,11 @@ interface Place {
 }
 
 /**
- * The description that managers get. Names and sizes are read anew each time: hosts are renamed.
+ * The description that managers get, but for what the agent itself does here. Names and sizes are read anew each time: hosts are renamed.
  * @param address  IPv4; empty = the host's first one that is neither loopback nor link-local
  * @throws ClusterError `invalid` when no interface has the address
  */
-export function describeHost(address: string, version: string): NodeDescription {
+export function describeHost(address: string, version: string): Omit<NodeDescription, 'meshPort'> {
   const place = findPlace(address);
   return {
     hostname: hostname(),

@@ -86,7 +86,7 @@ async function tellSomebody(identity: Identity, request: LeaveRequest, signal: A
 async function* farewell(identity: Identity, address: string): AsyncIterable<covey.v1.AgentMessage.$Properties> {
   yield {
     hello: {
-      description: toNodeDescription(describeHost(address, VERSION)),
+      description: toNodeDescription({ ...describeHost(address, VERSION), meshPort: 0 }),
       unfit: 'the node is leaving the cluster',
       certificateExpiresAt: expiryOf(identity),
       leaving: true,

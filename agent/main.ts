@@ -24,6 +24,7 @@ import { cgroupParent } from './runtime/cgroup-parent.ts';
 import { NativeRuntime } from './runtime/native-runtime.ts';
 import { type UserNamespaces, userNamespaces } from './runtime/user-namespaces.ts';
 import { AGENT_SETTINGS, type AgentConfig, JOIN_SETTINGS, LEAVE_SETTINGS } from './settings.ts';
+import type { ImageSources, OpenImages } from './shared-images.ts';
 
 const USAGE = 'run | join --token TOKEN HOST:PORT... | leave [--force]';
 const SOURCES = { program: 'covey-agent', env: process.env, defaultFile: '/etc/covey/agent.json' };
@@ -70,7 +71,8 @@ async function run(config: AgentConfig): Promise<void> {
     marks: marksOf(config),
     runtime,
     network,
-    openImages: (servers) => LayerImages.open({ dir: join(stateDir, 'images'), servers, log }),
+    openImages: (sources) => openImages(config, sources, log),
+    meshPort: config['mesh-port'],
     filesFor: placedFiles,
     clock: systemClock,
     log,
@@ -93,6 +95,18 @@ function marksOf(config: AgentConfig): Marks {
     field: 'disk-high',
     hint: 'disk-low must not be above disk-high, nor that above disk-pressure',
   });
+}
+
+async function openImages(config: AgentConfig, { servers, mesh }: ImageSources, log: Log): Promise<OpenImages> {
+  const images = await LayerImages.open({
+    dir: join(config['state-dir'], 'images'),
+    servers,
+    mesh: { ...mesh, uploadRate: config['mesh-upload-rate'], downloadRate: config['mesh-download-rate'] },
+    keepBytes: config['mesh-keep-bytes'],
+    log,
+  });
+  const { exchange, holdings } = images;
+  return exchange === undefined ? { images } : { images, shared: { exchange, holdings } };
 }
 
 async function hostParts(config: AgentConfig, signal: AbortSignal): Promise<HostParts> {

@@ -44,6 +44,11 @@ export class Outbox {
     throw new ClusterError('unavailable', `the manager reads too slowly: ${MESSAGES_MAX} messages wait for it`);
   }
 
+  /** True between `open` and `end`. */
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
   /** The manager has welcomed us: from now on statuses are sent, these first. */
   open(statuses: readonly TaskStatus[]): void {
     this.#isOpen = true;

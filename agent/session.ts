@@ -17,6 +17,7 @@ import type { RpcChannel } from '../proto/rpc-channel.ts';
 import type { IdentityKeeper } from './identity.ts';
 import type { LogPublisher } from './logs/publisher.ts';
 import { type Attempts, afterFailure, afterSession, FIRST_ATTEMPT, nextDial } from './managers.ts';
+import type { HoldingNews, Holdings } from './mesh/holdings.ts';
 import { Outbox } from './outbox.ts';
 import type { Relays } from './relay/relays.ts';
 import type { SelfTest } from './self-test.ts';
@@ -33,6 +34,8 @@ export interface SessionTools {
   readonly selfTest: SelfTest;
   readonly logs: LogPublisher;
   readonly relays: Relays;
+  /** What other nodes may take from this one; undefined: nothing. */
+  readonly holdings: Holdings | undefined;
   readonly describe: () => NodeDescription;
   readonly dial: (address: string, identity: Identity) => RpcChannel;
   readonly clock: Clock;
@@ -50,9 +53,18 @@ interface Ending {
 export class AgentSession {
   readonly #tools: SessionTools;
   #removedSince: Instant | undefined;
+  /** Whose session was last opened. */
+  #leader: string | undefined;
 
   constructor(tools: SessionTools) {
     this.#tools = tools;
+  }
+
+  /** Managers, the one that leads first. */
+  get leaderFirst(): readonly string[] {
+    const { known } = this;
+    const leader = this.#leader;
+    return leader === undefined ? known : [leader, ...known.filter((address) => address !== leader)];
   }
 
   /** Any manager's address, for other calls. */
@@ -97,6 +109,7 @@ export class AgentSession {
     const outbox = new Outbox(clock, stop.signal);
     worker.listen((status) => outbox.report(status));
     const releases = [selfTest, identity].map((source) => source.onChange(() => this.#sendNodeReport(outbox, stop)));
+    releases.push(this.#tools.holdings?.onChange((news) => this.#sendHoldings(news, outbox, stop)) ?? (() => {}));
     let wasOpen = false;
     try {
       outbox.send({ hello: this.#hello() });
@@ -135,7 +148,9 @@ export class AgentSession {
       await worker.learn({ epoch, managers, failoverAfterMs });
       if (isFirst) {
         this.#removedSince = undefined;
+        this.#leader = channel.address;
         log.info({ address: channel.address, epoch }, 'session open');
+        outbox.send({ blobs: { complete: true, have: [...(this.#tools.holdings?.all ?? [])] } });
         worker.contactGained();
         outbox.open(worker.statuses);
       }
@@ -163,6 +178,15 @@ export class AgentSession {
     try {
       const description = toNodeDescription(describe());
       outbox.send({ node: { unfit: selfTest.reason, description, certificateExpiresAt: identity.expiresAt } });
+    } catch (cause) {
+      stop.abort(cause);
+    }
+  }
+
+  /** Before the welcome nothing is told: all of it is then. */
+  #sendHoldings({ have, gone }: HoldingNews, outbox: Outbox, stop: AbortController): void {
+    try {
+      if (outbox.isOpen) outbox.send({ blobs: { have: [...have], gone: [...gone] } });
     } catch (cause) {
       stop.abort(cause);
     }

@@ -1,6 +1,8 @@
 /** The agent's settings: `covey-agent run`, `join` and `leave` read the same ones. */
 import type { Config } from '../common/config.ts';
 
+const RATE = { kind: 'integer', default: 0, min: 0, max: 1_000_000_000_000 } as const;
+
 export const AGENT_SETTINGS = {
   'state-dir': {
     kind: 'string',
@@ -44,6 +46,22 @@ export const AGENT_SETTINGS = {
     text: 'percent of the disk above which the node takes no new task, until it is back at disk-high; 100: never',
     min: 1,
     max: 100,
+  },
+  'mesh-port': {
+    kind: 'integer',
+    default: 2378,
+    text: 'port on which other nodes take pieces of images; 0: they do not',
+    min: 0,
+    max: 65_535,
+  },
+  'mesh-upload-rate': { ...RATE, text: 'bytes a second of images given to other nodes; 0: as fast as it goes' },
+  'mesh-download-rate': { ...RATE, text: 'bytes a second of images taken; 0: as fast as it goes' },
+  'mesh-keep-bytes': {
+    kind: 'integer',
+    default: 4_294_967_296,
+    text: 'bytes of packed layers that are kept for other nodes; the oldest go first, all when the disk is short',
+    min: 0,
+    max: 1_000_000_000_000,
   },
   'log-level': {
     kind: 'string',

@@ -15,7 +15,7 @@ import { isTerminal, type TaskStatus } from '../common/model/task.ts';
 import { fromEpoch } from '../common/wire/node.ts';
 import type { covey } from '../proto/messages.ts';
 import type { Assignment, ManagerContact } from './assignment.ts';
-import { type ClusterMap, changedMap, EMPTY_MAP, fromAssignment, servingPorts } from './cluster-map.ts';
+import { type ClusterMap, changedMap, EMPTY_MAP, fromAssignment, type KnownNode, servingPorts } from './cluster-map.ts';
 import { attachmentOf, noteOf } from './container-request.ts';
 import { HostNetworkKeeper } from './host-network.ts';
 import type { RunnerTools } from './runner-tools.ts';
@@ -71,6 +71,11 @@ export class Worker {
   /** Managers as last heard, HOST:PORT. */
   get managers(): readonly string[] {
     return this.#managers;
+  }
+
+  /** The other nodes of the cluster, as last heard. */
+  get peers(): ReadonlyMap<NodeId, KnownNode> {
+    return this.#map.peers;
   }
 
   /** The newest status of every task, in no order. */

@@ -96,6 +96,23 @@ export function rpcChannel(address: string, material: TlsMaterial): RpcChannel {
   });
 }
 
+/** Bytes that another node may send before they are read: a few pieces. */
+const NODE_WINDOW_BYTES = 4 * 1024 * 1024;
+
+/** A channel to the agent of node `nodeId` at `address`; a server with any other certificate is refused. */
+export function nodeChannel(nodeId: string, address: string, material: TlsMaterial): RpcChannel {
+  const known = identify(material.ca);
+  return new RpcChannel(address, material, {
+    errors: errorMapping(undefined),
+    windowBytes: NODE_WINDOW_BYTES,
+    checkServer: (certificate) => {
+      const peer = known(certificate);
+      if (peer?.role === 'worker' && peer.id === nodeId) return undefined;
+      return new ClusterError('denied', `the server at ${address} is not node ${nodeId}`);
+    },
+  });
+}
+
 function notAManager(peer: Peer | undefined, address: string): Error | undefined {
   if (peer?.role === 'manager') return undefined;
   const what =

@@ -66,6 +66,7 @@ async function run(config: ManagerConfig): Promise<void> {
       imagesDir: join(config['state-dir'], 'images'),
       registries,
       ...(loginKey === undefined ? {} : { loginKey }),
+      imageUploadRate: config['image-upload-rate'],
       clock,
       log,
       skipDrain: config['unsafe-skip-drain'],

@@ -10,7 +10,7 @@ import type { Digest, ManagerId, NodeId } from '../common/model/ids.ts';
 import { rpcServer } from '../common/rpc.ts';
 import { VERSION } from '../common/version.ts';
 import { Ca, Control, Dispatcher as DispatcherTable, Engine, Images } from '../proto/methods.ts';
-import type { Handlers, Peer } from '../proto/rpc.ts';
+import type { Call, Handlers } from '../proto/rpc.ts';
 import type { RpcServer } from '../proto/rpc-server.ts';
 import { Authority } from './ca/authority.ts';
 import type { CertificateReport, StoreHealth } from './control/cluster.ts';
@@ -19,7 +19,7 @@ import { controlService } from './control/rpc.ts';
 import { Dispatcher } from './dispatcher/dispatcher.ts';
 import { DispatcherDoor } from './dispatcher/door.ts';
 import { removed } from './dispatcher/node-statuses.ts';
-import { blobService } from './images/blob-service.ts';
+import { blobService, fetchNamed } from './images/blob-service.ts';
 import { imageDoor } from './images/image-door.ts';
 import { Logins } from './images/logins.ts';
 import { ManagerImages } from './images/manager-images.ts';
@@ -29,6 +29,8 @@ import { Registries, type RegistrySettings } from './images/registries.ts';
 import { lead } from './leader.ts';
 import { LogBroker } from './logs/broker.ts';
 import { logRoute } from './logs/route.ts';
+import { pieceService } from './mesh/piece-service.ts';
+import { Swarms } from './mesh/swarms.ts';
 import { OwnCertificate } from './own-certificate.ts';
 import { ManagerPeers } from './peers.ts';
 import { reconcileLoop } from './reconcile-loop.ts';
@@ -52,6 +54,8 @@ export interface ManagerParts {
   readonly registries: RegistrySettings;
   /** What encrypts logins; absent: the CA's key. */
   readonly loginKey?: Uint8Array;
+  /** Bytes a second given to nodes in pieces; 0 = as fast as it goes. */
+  readonly imageUploadRate: number;
   readonly clock: Clock;
   readonly log: Log;
   /** Test switch: leaving tasks stop without waiting for anybody. */
@@ -74,15 +78,17 @@ export async function serve(parts: ManagerParts): Promise<RunningManager> {
   const scope = new Scope('manager');
   const peers = scope.own('peers', new ManagerPeers(() => certificate.material), (each) => each.close());
   const door = new DispatcherDoor(store);
+  const addressOf = (nodeId: NodeId) => meshAddress(store, nodeId);
+  const swarms = new Swarms({ addressOf, clock, random: Math.random });
   const server = rpcServer(certificate.material.ca, log);
   try {
-    const address = await open(parts, { certificate, peers, door, server, scope });
+    const address = await open(parts, { certificate, peers, door, swarms, server, scope });
     const manager = { id, address, version: VERSION, startedAt: clock.now() };
     scope.run('announcement', (signal) => store.announce(manager, signal));
     scope.run('certificate', (signal) => certificate.keep((material) => server.renew(material), log, signal));
     const candidate = { managerId: id, address };
     scope.run('lead', (signal) =>
-      lead({ store, clock, candidate, log, rule: (reign, stop) => rule(parts, door, reign, stop) }, signal),
+      lead({ store, clock, candidate, log, rule: (reign, stop) => rule(parts, { door, swarms }, reign, stop) }, signal),
     );
     log.info({ managerId: id, address, version: VERSION }, 'manager serves');
     return { address, failed: scope.signal, close: () => scope.close() };
@@ -96,6 +102,7 @@ interface Wiring {
   readonly certificate: OwnCertificate;
   readonly peers: ManagerPeers;
   readonly door: DispatcherDoor;
+  readonly swarms: Swarms;
   readonly server: RpcServer;
   readonly scope: Scope;
 }
@@ -145,7 +152,7 @@ async function open(parts: ManagerParts, wiring: Wiring): Promise<string> {
 }
 
 /** Images, and the ways to registries and to the other managers' blobs. */
-async function openImages(parts: ManagerParts, { peers, scope }: Pick<Wiring, 'peers' | 'scope'>) {
+async function openImages(parts: ManagerParts, { peers, scope, swarms }: Pick<Wiring, 'peers' | 'scope' | 'swarms'>) {
   const { id, store, clock, log, loginKey } = parts;
   const logins = new Logins({ store, clock, ...(loginKey === undefined ? {} : { key: loginKey }) });
   const registries = new Registries({ settings: parts.registries, logins, clock, log });
@@ -163,40 +170,55 @@ async function openImages(parts: ManagerParts, { peers, scope }: Pick<Wiring, 'p
   const fetchBlob = (digest: Digest, signal: AbortSignal) => copies.fetch(digest, signal);
   const openUploads: ImagePusherOptions['openUploads'] = (name, mountFrom) => registries.uploads(name, mountFrom);
   const pusher = new ImagePusher({ records, blobs, pins, bring: fetchBlob, openUploads, clock, log });
-  const imageHandlers = { ...blobService(blobParts, copies), ...imageDoor({ store, images, peers: copies }) };
+  const fetch = (digest: Digest, signal: AbortSignal) => fetchNamed(store, copies, digest, signal);
+  const pieces = pieceService({ blobs, swarms, fetch, uploadRate: parts.imageUploadRate, clock, random: Math.random });
+  const imageHandlers = {
+    ...blobService(blobParts, copies),
+    ...imageDoor({ store, images, peers: copies }),
+    ...pieces,
+  };
   return { images, imageHandlers, fetchBlob, pusher, logins, registries };
 }
 
 /** A removed node's certificate is in its time, but no longer of the cluster. */
-function onlyOfMembers(store: Store, handlers: Handlers<typeof Images>): Handlers<typeof Images> {
-  const check = (peer: Peer | undefined): void => {
+function onlyOfMembers(store: Store, service: Handlers<typeof Images>): Handlers<typeof Images> {
+  const check = ({ peer }: Call): void => {
     const nodeId = peer?.role === 'worker' ? (peer.id as NodeId) : undefined;
     if (nodeId !== undefined && store.view.get('node', nodeId) === undefined) throw removed(nodeId);
   };
+  const checked =
+    <Request, Answer>(handler: (request: Request, call: Call) => Answer) =>
+    (request: Request, call: Call): Answer => {
+      check(call);
+      return handler(request, call);
+    };
   return {
-    fetchBlob(request, call) {
-      check(call.peer);
-      return handlers.fetchBlob(request, call);
-    },
-    putImage(requests, call) {
-      check(call.peer);
-      return handlers.putImage(requests, call);
-    },
-    async resolveImage(request, call) {
-      check(call.peer);
-      return await handlers.resolveImage(request, call);
-    },
-    async usedImages(request, call) {
-      check(call.peer);
-      return await handlers.usedImages(request, call);
-    },
+    fetchBlob: checked(service.fetchBlob),
+    joinSwarm: checked(service.joinSwarm),
+    takePiece: checked(service.takePiece),
+    putImage: checked(service.putImage),
+    resolveImage: async (request, call) => await checked(service.resolveImage)(request, call),
+    usedImages: async (request, call) => await checked(service.usedImages)(request, call),
   };
 }
 
+/** Where a node that answers gives pieces. */
+function meshAddress(store: Store, nodeId: NodeId): string | undefined {
+  const status = store.view.get('node-status', nodeId)?.value;
+  if (status?.state !== 'ready' || store.view.get('node', nodeId) === undefined) return undefined;
+  const { address, meshPort } = status.description;
+  return meshPort === 0 ? undefined : `${address}:${meshPort}`;
+}
+
 /** What only the leader does: agents' sessions, and everything that is decided. */
-async function rule(parts: ManagerParts, door: DispatcherDoor, reign: Reign, stop: AbortSignal): Promise<void> {
+async function rule(
+  parts: ManagerParts,
+  { door, swarms }: Pick<Wiring, 'door' | 'swarms'>,
+  reign: Reign,
+  stop: AbortSignal,
+): Promise<void> {
   const { store, clock, log, skipDrain } = parts;
-  const dispatcher = new Dispatcher({ store, reign, clock, log, skipDrain });
+  const dispatcher = new Dispatcher({ store, reign, swarms, clock, log, skipDrain });
   const logs = new LogBroker(store, clock, (nodeId, message) => dispatcher.send(nodeId, message));
   const scope = new Scope('reign', stop);
   const relays = new RelayBroker(clock, (nodeId, message) => dispatcher.send(nodeId, message));

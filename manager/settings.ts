@@ -40,6 +40,13 @@ export const MANAGER_SETTINGS = {
     default: '',
     text: "file whose content encrypts logins, the same on every manager; empty: by the CA's key",
   },
+  'image-upload-rate': {
+    kind: 'integer',
+    default: 0,
+    text: 'bytes a second of image blobs given to nodes; 0: as fast as it goes',
+    min: 0,
+    max: 1_000_000_000_000,
+  },
   'log-level': {
     kind: 'string',
     default: 'info',

@@ -101,7 +101,15 @@ export const Images = {
     putImage: bidi(v1.PutImageInput, v1.PutImageOutput),
     resolveImage: unary(v1.ResolveImageRequest, v1.Image),
     usedImages: unary(v1.BlobList, v1.BlobList),
+    joinSwarm: serverStream(v1.JoinSwarmRequest, v1.SwarmNews),
+    takePiece: serverStream(v1.TakePieceRequest, v1.TakenPiece),
   },
+} as const;
+
+/** Pieces of blobs between agents. Source: dispatcher.proto. */
+export const Mesh = {
+  name: 'covey.v1.Mesh',
+  methods: { exchange: bidi(v1.ExchangeAsk, v1.ExchangeOffer) },
 } as const;
 
 /** Certificates. Source: ca.proto. */

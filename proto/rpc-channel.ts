@@ -26,6 +26,8 @@ export interface RpcChannelOptions {
   readonly errors: ErrorMapping;
   /** An error when the server's certificate (DER), already checked against `ca`, is not one to talk to. */
   readonly checkServer: (certificate: Buffer) => Error | undefined;
+  /** Bytes of one call that may be on their way before they are read; absent: 64 KiB. */
+  readonly windowBytes?: number;
 }
 
 interface Readable extends AsyncIterable<unknown> {
@@ -63,6 +65,7 @@ export class RpcChannel {
       'grpc.max_reconnect_backoff_ms': 2_000,
       // Two channels of one process (before and after a renewal) must not share a connection.
       'grpc.use_local_subchannel_pool': 1,
+      ...(options.windowBytes === undefined ? {} : { 'grpc-node.flow_control_window': options.windowBytes }),
     });
   }
 

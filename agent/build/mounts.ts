@@ -10,11 +10,11 @@ import { chmod, chown, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/pr
 import { join } from 'node:path';
 import { cleanPath } from '../../common/context/paths.ts';
 import { ClusterError } from '../../common/errors.ts';
+import { Turns } from '../../common/turns.ts';
 import { native } from '../../native/index.ts';
 import { TREE_KIND } from '../../native/tree.ts';
 import { writeTree } from '../image/layer-writer.ts';
 import { type TreeLayer, treeEntries } from '../image/tree.ts';
-import { Turns } from '../image/turns.ts';
 import type { ContainerMount } from '../runtime/runtime.ts';
 import type { Mount, RunStep, Source } from './dockerfile/steps.ts';
 import { bytesOf } from './transfer.ts';
@@ -123,7 +123,8 @@ export class RunMounts {
   async #lock(name: string, undo: Undo, signal: AbortSignal): Promise<void> {
     const turns = this.#locks.get(name) ?? new Turns(1);
     this.#locks.set(name, turns);
-    undo.add(await turns.take(signal));
+    const pass = await turns.take(signal);
+    undo.add(async () => pass());
   }
 
   /** Shown are copies: what a command writes into them, or another one meanwhile into the source, is nobody's. */

@@ -29,8 +29,11 @@ export interface Images {
    * ends one caller's wait, and the work when nobody waits any more.
    */
   ensure(reference: string, digest: Digest, signal: AbortSignal): Promise<UnpackedImage>;
-  /** Removes every image whose digest is not in `inUse` and the layers only those had; images being ensured stay. */
+  /**
+   * Removes every image whose digest is not in `inUse` and the layers only those had, and all packed layers; images being
+   * ensured stay.
+   */
   collect(inUse: ReadonlySet<Digest>, signal: AbortSignal): Promise<void>;
-  /** As `collect`, but leaves the youngest few that are not in use, for tasks that come back. */
+  /** As `collect`, but leaves the youngest few that are not in use, for tasks that come back, and packed layers. */
   trim(inUse: ReadonlySet<Digest>, signal: AbortSignal): Promise<void>;
 }

@@ -1,7 +1,7 @@
 /**
  * Images of this host in folders: pulled by digest, each layer unpacked once.
  *
- *   DIR/blobs, DIR/incoming    manifests and configs; layers' blobs only until they are unpacked
+ *   DIR/blobs, DIR/incoming    manifests and configs; layers' blobs, as long as they are kept for other nodes
  *   DIR/layers/<hex>           see layer-folders.ts
  *   DIR/images/<hex>.json      an image that is wholly here: what it consists of
  */
@@ -17,14 +17,19 @@ import { LayerReader } from '../../common/oci/layer.ts';
 import { type Descriptor, JSON_BYTES_MAX, type Manifest, parseManifest } from '../../common/oci/manifest.ts';
 import { fits, wrongPlatform } from '../../common/oci/platform.ts';
 import { SingleFlight } from '../../common/single-flight.ts';
+import { Turns } from '../../common/turns.ts';
+import type { Holdings } from '../mesh/holdings.ts';
+import { Mesh, type MeshTools } from '../mesh/mesh.ts';
+import { Arrivals } from './arrivals.ts';
 import type { Images, UnpackedImage } from './image.ts';
 import { LayerFolders } from './layer-folders.ts';
 import { type BlobServer, Puller } from './pull.ts';
-import { Turns } from './turns.ts';
 import { unpackLayer } from './unpack.ts';
 
 /** Images that are brought here at once: more would only share the same line and disk. Source: issue 3, 5. */
 const PULLS_MAX = 3;
+/** Layers that are brought and unpacked at once. */
+const LAYERS_MAX = 3;
 /** Images that no task uses stay up to this number, for tasks that come back. */
 export const UNUSED_MAX = 10;
 
@@ -33,6 +38,10 @@ export interface LayerImagesOptions {
   readonly dir: string;
   /** The managers to ask, best first; asked anew for each blob. Empty = none reachable. */
   readonly servers: () => readonly BlobServer[];
+  /** The way to other nodes; absent: everything comes from managers. */
+  readonly mesh?: MeshTools;
+  /** Bytes of packed layers that are kept for other nodes; the oldest go first. Absent: none. */
+  readonly keepBytes?: number;
   readonly log: Logger;
 }
 
@@ -42,18 +51,22 @@ interface ImageRecord {
   readonly config: Digest;
   /** DiffIDs of the folders to be mounted, lowest first. */
   readonly layers: readonly Digest[];
+  /** The layers as they came; absent in records of before they were kept. */
+  readonly packed?: readonly Digest[];
 }
 
 export class LayerImages implements Images {
   readonly #options: LayerImagesOptions;
   readonly #blobs: BlobStore;
   readonly #folders: LayerFolders;
-  readonly #puller: Puller;
+  readonly #mesh: Mesh | undefined;
+  readonly #arrivals: Arrivals;
   readonly #ensuring = new SingleFlight<Digest, UnpackedImage>();
   readonly #unpacking = new SingleFlight<Digest, void>();
   /** What images being ensured need; `collect` leaves it alone. Values count the images. */
   readonly #pins = new Map<Digest, number>();
   readonly #pulling = new Turns(PULLS_MAX);
+  readonly #layering = new Turns(LAYERS_MAX);
   readonly #collecting = new Turns(1);
   /** Images found whole by this process: a replacement of a task that died must not wait for the disk. */
   readonly #whole = new Map<Digest, UnpackedImage>();
@@ -65,7 +78,8 @@ export class LayerImages implements Images {
     this.#options = options;
     this.#blobs = blobs;
     this.#folders = folders;
-    this.#puller = new Puller(blobs, options.servers);
+    this.#mesh = options.mesh === undefined ? undefined : new Mesh(blobs, options.mesh);
+    this.#arrivals = new Arrivals(blobs, new Puller(blobs, options.servers), this.#mesh);
   }
 
   /** Manifests and configs, and packed layers on their way. */
@@ -87,7 +101,19 @@ export class LayerImages implements Images {
     const blobs = await BlobStore.open(options.dir);
     await mkdir(join(options.dir, 'images'), { recursive: true, mode: 0o700 });
     const folders = await LayerFolders.open(join(options.dir, 'layers'));
-    return new LayerImages(options, blobs, folders);
+    const images = new LayerImages(options, blobs, folders);
+    await images.#arrivals.told();
+    return images;
+  }
+
+  /** The service for other nodes; absent without a mesh. */
+  get exchange(): Mesh['handlers'] | undefined {
+    return this.#mesh?.handlers;
+  }
+
+  /** What this host has for other nodes. */
+  get holdings(): Holdings {
+    return this.#arrivals.holdings;
   }
 
   ensure(reference: string, digest: Digest, signal: AbortSignal): Promise<UnpackedImage> {
@@ -96,7 +122,10 @@ export class LayerImages implements Images {
       if (whole !== undefined) return whole;
       const isHere = await this.#isRecorded(digest);
       const make = (): Promise<UnpackedImage> => this.#ensure(reference, digest, shared);
-      return await (isHere ? make() : this.#pulling.run(make, shared));
+      if (isHere) return await make();
+      const image = await this.#pulling.run(make, shared);
+      await this.#bound();
+      return image;
     };
     return this.#ensuring.run(digest, work, signal);
   }
@@ -108,21 +137,23 @@ export class LayerImages implements Images {
       unused.map(async ({ digest }) => ({ digest, at: (await stat(this.#recordPath(digest))).mtimeMs })),
     );
     const young = aged.toSorted((a, b) => b.at - a.at).slice(0, UNUSED_MAX);
-    await this.collect(new Set([...inUse, ...young.map(({ digest }) => digest)]), signal);
+    const wanted = new Set([...inUse, ...young.map(({ digest }) => digest)]);
+    await this.#collecting.run(() => this.#collect(wanted, 'packed too', signal), signal);
   }
 
   collect(inUse: ReadonlySet<Digest>, signal: AbortSignal): Promise<void> {
-    return this.#collecting.run(() => this.#collect(inUse, signal), signal);
+    return this.#collecting.run(() => this.#collect(inUse, 'unpacked', signal), signal);
   }
 
-  async #collect(inUse: ReadonlySet<Digest>, signal: AbortSignal): Promise<void> {
+  async #collect(inUse: ReadonlySet<Digest>, keeping: 'packed too' | 'unpacked', signal: AbortSignal): Promise<void> {
     for (const digest of this.#whole.keys()) if (!inUse.has(digest)) this.#whole.delete(digest);
     const kept = new Set<Digest>();
     this.#kept = kept;
     for (const record of await this.#records()) {
       signal.throwIfAborted();
       if (inUse.has(record.digest) || kept.has(record.digest) || this.#ensuring.keys.includes(record.digest)) {
-        for (const part of [record.digest, record.config, ...record.layers]) kept.add(part);
+        const packed = keeping === 'unpacked' ? [] : (record.packed ?? []);
+        for (const part of [record.digest, record.config, ...record.layers, ...packed]) kept.add(part);
       } else {
         await rm(this.#recordPath(record.digest), { force: true });
       }
@@ -137,6 +168,22 @@ export class LayerImages implements Images {
       signal.throwIfAborted();
       if (kept.has(blob) || this.#pins.has(blob) || this.#isHeld(blob)) continue;
       await this.#blobs.remove(blob);
+    }
+    await this.#arrivals.told();
+  }
+
+  /** Packed layers beyond what is kept for other nodes go, the oldest first. */
+  async #bound(): Promise<void> {
+    const { keepBytes } = this.#options;
+    if (keepBytes === undefined) return;
+    const records = await this.#records();
+    const documents = new Set(records.flatMap(({ digest, config }) => [digest, config]));
+    const packed = (await this.#blobs.ages()).filter(({ digest }) => !documents.has(digest) && !this.#pins.has(digest));
+    let bytes = packed.reduce((sum, { size }) => sum + size, 0);
+    for (const { digest, size } of packed.toSorted((a, b) => a.at - b.at)) {
+      if (bytes <= keepBytes) return;
+      await this.#arrivals.drop(digest);
+      bytes -= size;
     }
   }
 
@@ -154,19 +201,18 @@ export class LayerImages implements Images {
     };
     try {
       pin(digest);
-      await this.#puller.pull({ digest }, signal);
+      await this.#arrivals.document({ digest }, signal);
       const manifest = parseManifest(await this.#blobs.text(digest, JSON_BYTES_MAX), `manifest of ${name}`);
       pin(manifest.config.digest);
-      await this.#puller.pull(manifest.config, signal);
+      await this.#arrivals.document(manifest.config, signal);
       const file = parseConfig(await this.#blobs.text(manifest.config.digest, JSON_BYTES_MAX), `config of ${name}`);
       checkFit(file, manifest, name);
       const layers = topmost(file.diffIds);
       for (const part of [...layers, ...manifest.layers.map((layer) => layer.digest)]) pin(part);
-      for (const layer of layers) {
-        const blob = manifest.layers[file.diffIds.lastIndexOf(layer)] as Descriptor;
-        await this.#unpack(blob, layer, name, signal);
-      }
-      await this.#record({ digest, config: manifest.config.digest, layers });
+      const blobOf = (layer: Digest) => manifest.layers[file.diffIds.lastIndexOf(layer)] as Descriptor;
+      await together(layers, (layer, ending) => this.#unpack(blobOf(layer), layer, name, ending), signal);
+      const packed = [...new Set(manifest.layers.map((layer) => layer.digest))];
+      await this.#record({ digest, config: manifest.config.digest, layers, packed });
       for (const part of pins) this.#kept?.add(part);
       const image = { digest, layers: layers.map((layer) => this.#folders.pathOf(layer)), config: file.config };
       this.#whole.set(digest, image);
@@ -179,19 +225,22 @@ export class LayerImages implements Images {
   #unpack(blob: Descriptor, diffId: Digest, image: string, signal: AbortSignal): Promise<void> {
     const work = async (shared: AbortSignal): Promise<void> => {
       if (await this.#folders.has(diffId)) return;
-      await this.#puller.pull(blob, shared);
       const name = `layer ${blob.digest} of ${image}`;
       const startedAt = performance.now();
-      await this.#folders.make(diffId, async (dir) => {
-        const reader = new LayerReader(this.#blobs.read(blob.digest), name);
-        const { leftOut } = await unpackLayer({ reader, dir, diffId, name }, shared);
-        if (leftOut > 0) this.#options.log.info({ image, layer: diffId, leftOut }, 'devices 0, 0 of a layer left out');
-      });
-      await this.#blobs.remove(blob.digest);
+      const use = (bytes: AsyncIterable<Uint8Array>): Promise<void> =>
+        this.#folders.make(diffId, async (dir) => {
+          const reader = new LayerReader(bytes, name);
+          const { leftOut } = await unpackLayer({ reader, dir, diffId, name }, shared);
+          if (leftOut > 0)
+            this.#options.log.info({ image, layer: diffId, leftOut }, 'devices 0, 0 of a layer left out');
+        });
+      await this.#arrivals.layer(blob, use, shared);
+      if (this.#options.keepBytes === undefined) await this.#arrivals.drop(blob.digest);
       const ms = Math.round(performance.now() - startedAt);
       this.#options.log.debug({ image, layer: diffId, bytes: blob.size, ms }, 'layer unpacked');
     };
-    return this.#unpacking.run(diffId, work, signal);
+    const inTurn = (shared: AbortSignal): Promise<void> => this.#layering.run(() => work(shared), shared);
+    return this.#unpacking.run(diffId, inTurn, signal);
   }
 
   async #record(record: ImageRecord): Promise<void> {
@@ -232,6 +281,20 @@ export class LayerImages implements Images {
     if (count === 0) this.#pins.delete(part);
     else this.#pins.set(part, count);
   }
+}
+
+/** Does all of it at once; the first failure ends the others. */
+async function together<T>(
+  list: readonly T[],
+  work: (value: T, signal: AbortSignal) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  const failed = new AbortController();
+  const ending = AbortSignal.any([signal, failed.signal]);
+  const works = list.map((value) => work(value, ending).catch((cause: unknown) => failed.abort(cause)));
+  await Promise.all(works);
+  signal.throwIfAborted();
+  failed.signal.throwIfAborted();
 }
 
 /** A layer that occurs twice counts where it is highest: overlayfs refuses one folder at two places. */

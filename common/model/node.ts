@@ -31,6 +31,8 @@ export interface NodeDescription {
   readonly nanoCpus: number;
   readonly memoryBytes: number;
   readonly version: string;
+  /** Where it gives pieces of images' blobs to other nodes; 0 = it does not. */
+  readonly meshPort: number;
 }
 
 /** Written by the leader: transitions only, no heartbeats. */

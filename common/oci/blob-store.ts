@@ -4,12 +4,13 @@
  *
  *   DIR/blobs/sha256/<hex>     whole blobs
  *   DIR/incoming/<hex>.part    the beginning of one, resumed by `fill`
+ *   DIR/incoming/<hex>.pieces  one that arrives in pieces (agent/mesh)
  */
 import { createHash, type Hash } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ClusterError } from '../errors.ts';
-import { type Digest, isDigest } from '../model/ids.ts';
+import { type Digest, type Instant, isDigest } from '../model/ids.ts';
 import { wrongDigest } from './digest.ts';
 import { diskError } from './disk.ts';
 import { BLOB_BYTES_MAX } from './manifest.ts';
@@ -44,7 +45,7 @@ export class BlobStore {
   /** Bytes of the blob; undefined when it is not here. */
   async sizeOf(digest: Digest): Promise<number | undefined> {
     try {
-      return (await stat(this.#path(digest))).size;
+      return (await stat(this.path(digest))).size;
     } catch (cause) {
       if (isMissing(cause)) return undefined;
       throw diskError(`blob ${digest}`, cause);
@@ -58,7 +59,7 @@ export class BlobStore {
   /** The blob's bytes from `offset` on. @throws ClusterError `not_found` at the first read */
   async *read(digest: Digest, offset = 0): AsyncGenerator<Uint8Array> {
     try {
-      yield* piecesOf(this.#path(digest), offset);
+      yield* piecesOf(this.path(digest), offset);
     } catch (cause) {
       if (isMissing(cause)) throw absent(digest);
       throw diskError(`blob ${digest}`, cause);
@@ -70,13 +71,13 @@ export class BlobStore {
     const size = await this.sizeOf(digest);
     if (size === undefined) throw absent(digest);
     if (size > max) throw new ClusterError('invalid', `blob ${digest} has ${size} bytes, more than ${max}`);
-    return readFile(this.#path(digest), 'utf8');
+    return readFile(this.path(digest), 'utf8');
   }
 
   /** Takes a file in `incoming` whose digest the caller has proved and which is synced; it is moved. */
   async adopt(path: string, digest: Digest): Promise<void> {
     try {
-      await rename(path, this.#path(digest));
+      await rename(path, this.path(digest));
       await this.#syncFolder();
     } catch (cause) {
       throw diskError(`blob ${digest}`, cause);
@@ -118,8 +119,29 @@ export class BlobStore {
 
   /** A missing one is fine. */
   async remove(digest: Digest): Promise<void> {
-    await rm(this.#path(digest), { force: true });
+    await rm(this.path(digest), { force: true });
     await rm(join(this.incoming, `${hexOf(digest)}.part`), { force: true });
+    await rm(this.piecesPath(digest), { force: true });
+  }
+
+  /** So many bytes of a blob. @throws ClusterError `not_found` when it is not here or has fewer */
+  async readAt(digest: Digest, offset: number, length: number): Promise<Buffer> {
+    try {
+      return await readAt(this.path(digest), offset, length);
+    } catch (cause) {
+      if (isMissing(cause)) throw absent(digest);
+      throw diskError(`blob ${digest}`, cause);
+    }
+  }
+
+  /** Where a blob is once it is whole. */
+  path(digest: Digest): string {
+    return join(this.#blobs, hexOf(digest));
+  }
+
+  /** Where a blob is while it arrives in pieces; to be given to `adopt`. */
+  piecesPath(digest: Digest): string {
+    return join(this.incoming, `${hexOf(digest)}.pieces`);
   }
 
   /** Every blob here, in no order. */
@@ -128,10 +150,25 @@ export class BlobStore {
     return names.map((name) => `sha256:${name}`).filter(isDigest);
   }
 
+  /** Every blob here with its bytes and when it came, in no order. */
+  async ages(): Promise<readonly { readonly digest: Digest; readonly size: number; readonly at: Instant }[]> {
+    const ages: { digest: Digest; size: number; at: Instant }[] = [];
+    for (const digest of await this.list()) {
+      try {
+        const { size, mtimeMs } = await stat(this.path(digest));
+        ages.push({ digest, size, at: mtimeMs });
+      } catch (cause) {
+        // Removed meanwhile.
+        if (!isMissing(cause)) throw diskError(`blob ${digest}`, cause);
+      }
+    }
+    return ages;
+  }
+
   /** Every blob that has a beginning here and no more, in no order. */
   async begun(): Promise<readonly Digest[]> {
     const names = await readdir(this.incoming);
-    return names.map((name) => `sha256:${name.replace(/\.part$/, '')}`).filter(isDigest);
+    return names.map((name) => `sha256:${name.replace(/\.(part|pieces)$/, '')}`).filter(isDigest);
   }
 
   async #receive(
@@ -174,10 +211,6 @@ export class BlobStore {
   get #blobs(): string {
     return join(this.#dir, 'blobs', 'sha256');
   }
-
-  #path(digest: Digest): string {
-    return join(this.#blobs, hexOf(digest));
-  }
 }
 
 async function hashSoFar(file: FileHandle, hash: Hash): Promise<number> {
@@ -205,4 +238,17 @@ function corruptSize(name: string, found: string): ClusterError {
 
 function isMissing(cause: unknown): boolean {
   return cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
+}
+
+/** So many bytes of a file. @throws as `open`; ClusterError `not_found` when the file is shorter */
+export async function readAt(path: string, offset: number, length: number): Promise<Buffer> {
+  const file = await open(path, 'r');
+  try {
+    const bytes = Buffer.allocUnsafe(length);
+    const { bytesRead } = await file.read(bytes, 0, length, offset);
+    if (bytesRead === length) return bytes;
+    throw new ClusterError('not_found', `${path} has ${offset + bytesRead} bytes, not ${offset + length}`);
+  } finally {
+    await file.close();
+  }
 }

@@ -111,7 +111,8 @@ function alternatives(addresses: readonly string[]): x509.Extension {
 
 function usages(role: Role): string[] {
   const client = x509.ExtendedKeyUsage.clientAuth;
-  return role === 'manager' ? [x509.ExtendedKeyUsage.serverAuth, client] : [client];
+  // Nodes serve each other pieces of images.
+  return role === 'client' ? [client] : [x509.ExtendedKeyUsage.serverAuth, client];
 }
 
 async function keyOf(csr: string): Promise<webcrypto.CryptoKey> {

@@ -40,6 +40,7 @@ export function fromNodeDescription(message: covey.v1.NodeDescription.$Propertie
     nanoCpus: integer(message.nanoCpus, 'nanoCpus'),
     memoryBytes: integer(message.memoryBytes, 'memoryBytes'),
     version: text(message.version),
+    meshPort: integer(message.meshPort, 'meshPort'),
   };
 }
 

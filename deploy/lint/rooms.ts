@@ -116,6 +116,7 @@ export const PURE_FILES: readonly string[] = [
   'manager/control/events.ts',
   'agent/runs.ts',
   'agent/cluster-map.ts',
+  'agent/mesh/choice.ts',
   'agent/network/table.ts',
   'agent/network/paths.ts',
   'agent/network/marks.ts',

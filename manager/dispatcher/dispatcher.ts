@@ -10,6 +10,7 @@ import type { Instant, NodeId } from '../../common/model/ids.ts';
 import { fromNodeDescription } from '../../common/wire/node.ts';
 import { fromTaskStatus } from '../../common/wire/task.ts';
 import type { covey } from '../../proto/messages.ts';
+import type { Swarms } from '../mesh/swarms.ts';
 import type { Change, Reign, Store } from '../store/store.ts';
 import { assignmentSet } from './assignments.ts';
 import { Departures } from './departures.ts';
@@ -31,6 +32,8 @@ const REPORTS_IN_FLIGHT = 32;
 export interface DispatcherOptions {
   readonly store: Store;
   readonly reign: Reign;
+  /** Told what nodes say of their blobs. */
+  readonly swarms: Pick<Swarms, 'heard' | 'left'>;
   readonly clock: Clock;
   readonly log: Logger;
   /** Test switch: see assignments.ts. */
@@ -167,6 +170,7 @@ export class Dispatcher {
     const { nodeId } = session;
     if (this.#sessions.get(nodeId) !== session) return;
     this.#sessions.delete(nodeId);
+    this.#options.swarms.left(nodeId);
     this.#progress();
     // A manager that goes does not make its nodes silent: their next leader gives them a window of its own.
     if (this.#stop.signal.aborted) return;
@@ -180,8 +184,9 @@ export class Dispatcher {
     const flying: Promise<void>[] = [];
     let last = first;
     for (let next = await incoming.next(); next.done !== true; next = await incoming.next()) {
-      const { report, ack, node } = next.value;
+      const { report, ack, node, blobs } = next.value;
       if (ack) session.ack(ack.revision ?? 0);
+      if (blobs) this.#options.swarms.heard(session.nodeId, blobs);
       if (node) {
         const description = node.description ? fromNodeDescription(node.description) : last.description;
         last = { description, unfit: node.unfit ?? '' };

@@ -14,6 +14,7 @@ export interface PeerHost {
   readonly nodeId: NodeId;
   readonly address: string;
   readonly mac: string;
+  readonly meshPort: number;
   readonly block: string;
   /** Anything but ready. */
   readonly suspect: boolean;
@@ -135,8 +136,9 @@ function peersOf(view: View): Map<NodeId, PeerHost> {
   for (const { value: node } of view.all('node')) {
     const status = view.get('node-status', node.id)?.value;
     if (node.block === undefined || status === undefined) continue;
-    const { address, mac } = status.description;
-    peers.set(node.id, { nodeId: node.id, address, mac, block: node.block, suspect: status.state !== 'ready' });
+    const { address, mac, meshPort } = status.description;
+    const suspect = status.state !== 'ready';
+    peers.set(node.id, { nodeId: node.id, address, mac, block: node.block, suspect, meshPort });
   }
   return peers;
 }

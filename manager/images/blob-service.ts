@@ -11,7 +11,7 @@ import { absentBlob, PeerBlobs, type PeerBlobsOptions } from './peer-blobs.ts';
 const CHUNK_BYTES = 1024 * 1024;
 
 /**
- * The handlers of the service. A blob that is not here is fetched from another manager, proved and kept before its first
+ * The handler of FetchBlob. A blob that is not here is fetched from another manager, proved and kept before its first
  * byte is given, if any image of the cluster names it. With `local` nobody else is asked.
  */
 export function blobService(
@@ -23,8 +23,8 @@ export function blobService(
       if (!isDigest(digest))
         throw new ClusterError('invalid', `"${digest.slice(0, 100)}" is not a digest`, { field: 'digest' });
       if (!(await options.blobs.has(digest))) {
-        if (local || !isNamed(options.store, digest)) throw absentBlob(digest);
-        await peers.fetch(digest, signal);
+        if (local) throw absentBlob(digest);
+        await fetchNamed(options.store, peers, digest, signal);
       }
       const size = (await options.blobs.sizeOf(digest)) ?? 0;
       if (offset < 0 || offset > size) {
@@ -38,6 +38,12 @@ export function blobService(
       }
     },
   };
+}
+
+/** Brings a blob that an image of the cluster names from another manager. @throws as `PeerBlobs.fetch` */
+export async function fetchNamed(store: Store, peers: PeerBlobs, digest: Digest, signal: AbortSignal): Promise<void> {
+  if (!isNamed(store, digest)) throw absentBlob(digest);
+  await peers.fetch(digest, signal);
 }
 
 /** Otherwise a caller could make managers fetch, and keep, whatever another one holds. */

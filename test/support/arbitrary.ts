@@ -140,6 +140,7 @@ const description = object({
   nanoCpus: whole,
   memoryBytes: whole,
   version: text,
+  meshPort: whole,
 });
 const run = object({ number: whole, startedAt: whole }, { endedAt: whole, exitCode: int32 });
 

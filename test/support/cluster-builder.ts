@@ -136,7 +136,7 @@ export class ClusterBuilder {
 
   node(name: string, node: Partial<Node> = {}, status: Partial<NodeStatus> = {}): this {
     const nodeId = name as NodeId;
-    const description = { hostname: name, address: '', mac: '', os: 'linux', arch: 'amd64', version: '1' };
+    const description = { hostname: name, address: '', mac: '', os: 'linux', arch: 'amd64', version: '1', meshPort: 0 };
     this.put('node', name, {
       id: nodeId,
       availability: 'active',

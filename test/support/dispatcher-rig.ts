@@ -5,6 +5,7 @@ import type { NodeId } from '../../common/model/ids.ts';
 import type { Port } from '../../common/model/service.ts';
 import { COALESCE_MS, Dispatcher } from '../../manager/dispatcher/dispatcher.ts';
 import type { ManagerMessage } from '../../manager/dispatcher/session.ts';
+import { Swarms } from '../../manager/mesh/swarms.ts';
 import { covey } from '../../proto/messages.ts';
 import { type ClusterBuilder, cluster } from './cluster-builder.ts';
 import { FakeClock, settle } from './fake-clock.ts';
@@ -77,7 +78,8 @@ export async function dispatching(
 ): Promise<World> {
   const clock = new FakeClock(100_000);
   const reign = builder.store.etcd.enthrone({ managerId: 'm1' as never, address: 'm1:1' }, clock.now());
-  const dispatcher = new Dispatcher({ store: builder.store, reign, clock, log: noLog, ...options });
+  const swarms = new Swarms({ addressOf: () => undefined, clock, random: () => 0 });
+  const dispatcher = new Dispatcher({ store: builder.store, reign, swarms, clock, log: noLog, ...options });
   dispatcher.run(stop).catch(() => {});
   const pass = async (ms = 20): Promise<void> => {
     await settle();

@@ -51,6 +51,7 @@ export function aDescription(hostname: string, change: Partial<NodeDescription> 
     nanoCpus: 4 * CPU,
     memoryBytes: 8 * GIB,
     version: '1',
+    meshPort: 0,
     ...change,
   };
 }

@@ -58,6 +58,7 @@ export class ManagerRig {
       advertise: (port) => `127.0.0.1:${port}`,
       imagesDir,
       registries: { insecure: [], certs: join(imagesDir, 'certs'), mirrors: new Map() },
+      imageUploadRate: 0,
       clock: systemClock,
       log: testLog,
       skipDrain: false,

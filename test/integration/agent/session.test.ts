@@ -73,6 +73,7 @@ class Agent {
     const { scope, worker } = agent;
     await worker.start(scope.signal);
     const session = new AgentSession({
+      holdings: undefined,
       worker,
       identity: agent.identity,
       selfTest: agent.selfTest,

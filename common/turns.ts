@@ -1,5 +1,5 @@
 /** Lets a few work at a time; the others wait in the order in which they came. */
-import { type PromiseWithResolvers, untilAborted, withResolvers } from '../../common/iterate.ts';
+import { type PromiseWithResolvers, untilAborted, withResolvers } from './iterate.ts';
 
 export class Turns {
   readonly #limit: number;
@@ -11,28 +11,35 @@ export class Turns {
     this.#limit = limit;
   }
 
+  /** True while nobody works or waits. */
+  get isFree(): boolean {
+    return this.#busy === 0 && this.#waiting.length === 0;
+  }
+
   /** Does the work when it is its turn. Rejects with the signal's reason when aborted before that. */
   async run<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
     const pass = await this.take(signal);
     try {
       return await work();
     } finally {
-      await pass();
+      pass();
     }
   }
 
-  /** Waits for a turn; it lasts until the function that it gives is called, once. */
-  async take(signal: AbortSignal): Promise<() => Promise<void>> {
-    await this.#turn(signal);
-    return async () => this.#pass();
-  }
-
-  async #turn(signal: AbortSignal): Promise<void> {
+  /** Resolves when it is one's turn, to what ends it, once. Rejects with the signal's reason when aborted before that. */
+  async take(signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted();
-    if (this.#busy < this.#limit) {
-      this.#busy += 1;
-      return;
-    }
+    if (this.#busy < this.#limit) this.#busy += 1;
+    else await this.#wait(signal);
+    let isOver = false;
+    return () => {
+      if (isOver) return;
+      isOver = true;
+      this.#pass();
+    };
+  }
+
+  async #wait(signal: AbortSignal): Promise<void> {
     const mine = withResolvers<void>();
     this.#waiting.push(mine);
     try {

@@ -1,0 +1,107 @@
+/**
+ * Which piece to ask of whom next, and which nodes to talk to. PURE.
+ *
+ * The rarest first, as far as this node sees, so that no piece is ever with one node only for long; from a window behind the
+ * unpacker's head, so that it always has something to read; now and then any piece, because nodes that see the same
+ * neighbours would otherwise all run after the same one.
+ */
+import type { PieceSet } from '../../common/oci/cut.ts';
+
+/** A neighbour that answers. */
+export interface Neighbour {
+  readonly id: string;
+  readonly has: PieceSet;
+  /** Pieces asked of it that have not come. */
+  readonly underway: number;
+}
+
+/** One blob on its way here. */
+export interface Situation {
+  readonly has: PieceSet;
+  /** Pieces asked of anybody. */
+  readonly underway: ReadonlySet<number>;
+  readonly neighbours: readonly Neighbour[];
+}
+
+export interface Wish {
+  readonly id: string;
+  readonly index: number;
+}
+
+/** Two: the next is on its way while one is written; more would be decided too early. */
+export const UNDERWAY_MAX = 2;
+/** Pieces behind the first that is missing. */
+export const WINDOW = 64;
+/** One wish in so many is for any piece. */
+const ANY_EVERY = 8;
+
+/** @param random  0 ≤ x < 1. Undefined when nobody who is free has anything that is wanted. */
+export function nextWish(situation: Situation, random: () => number): Wish | undefined {
+  const free = situation.neighbours.filter((each) => each.underway < UNDERWAY_MAX);
+  const wanted = wantedOf(situation).filter((index) => free.some(({ has }) => has.has(index)));
+  if (wanted.length === 0) return undefined;
+  const index = chosen(wanted, situation.neighbours, random);
+  const givers = free.filter(({ has }) => has.has(index));
+  const least = Math.min(...givers.map(({ underway }) => underway));
+  const { id } = oneOf(
+    givers.filter(({ underway }) => underway === least),
+    random,
+  );
+  return { id, index };
+}
+
+/** Pieces to be asked for, as far as the window goes; in order. */
+function wantedOf({ has, underway }: Situation): readonly number[] {
+  const { head } = has;
+  const wanted: number[] = [];
+  for (let index = head; index < Math.min(has.count, head + WINDOW); index += 1)
+    if (!has.has(index) && !underway.has(index)) wanted.push(index);
+  return wanted;
+}
+
+function chosen(wanted: readonly number[], neighbours: readonly Neighbour[], random: () => number): number {
+  if (random() * ANY_EVERY < 1) return oneOf(wanted, random);
+  const owners = wanted.map((index) => neighbours.filter(({ has }) => has.has(index)).length);
+  const fewest = Math.min(...owners);
+  return oneOf(
+    wanted.filter((_, at) => owners[at] === fewest),
+    random,
+  );
+}
+
+function oneOf<T>(list: readonly T[], random: () => number): T {
+  return list[Math.min(list.length - 1, Math.floor(random() * list.length))] as T;
+}
+
+/** Somebody who is said to have the blob, or to take it. */
+export interface Candidate {
+  readonly id: string;
+  readonly isWhole: boolean;
+  /** Spoken to already, about this blob or another: another connection costs more than another question. */
+  readonly isNear: boolean;
+}
+
+/** Neighbours of one blob; each gets about as many that ask it. */
+export const NEIGHBOURS_MAX = 8;
+/** Of those that have all of it, this many are enough to be sure of every piece: the others are asked by others. */
+const WHOLE_MAX = 4;
+
+/**
+ * Whom to begin to talk to.
+ * @param current  those being talked to
+ * @param candidates  others, each once
+ */
+export function nextNeighbours(
+  current: readonly { readonly isWhole: boolean }[],
+  candidates: readonly Candidate[],
+  random: () => number,
+): readonly string[] {
+  const room = NEIGHBOURS_MAX - current.length;
+  const roomForWhole = WHOLE_MAX - current.filter(({ isWhole }) => isWhole).length;
+  const ranked = candidates
+    .map((each) => ({ ...each, rank: (each.isNear ? 0 : 1) + random() }))
+    .toSorted((a, b) => a.rank - b.rank);
+  const whole = ranked.filter(({ isWhole }) => isWhole).slice(0, Math.max(0, roomForWhole));
+  const partial = ranked.filter(({ isWhole }) => !isWhole);
+  return [...whole, ...partial].slice(0, Math.max(0, room)).map(({ id }) => id);
+}
