@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { Clock } from '../common/clock.ts';
 import { Scope } from '../common/lifecycle.ts';
 import type { Log } from '../common/log.ts';
-import type { NodeId } from '../common/model/ids.ts';
+import type { Digest, NodeId } from '../common/model/ids.ts';
 import { rpcChannel } from '../common/rpc.ts';
 import type { Identity } from '../common/tls/identity.ts';
 import { VERSION } from '../common/version.ts';
@@ -16,6 +16,8 @@ import { deadContainers } from './disk/dead-containers.ts';
 import { diskHandlers } from './disk/handlers.ts';
 import { DiskKeeper, type DiskSource, FREE_MIN_BYTES } from './disk/keeper.ts';
 import type { Marks } from './disk/marks.ts';
+import { ContainerEngine, type EngineTools } from './engine/engine.ts';
+import { containerHandlers } from './engine/handlers.ts';
 import { execHandler } from './exec/handler.ts';
 import { connects } from './health/port-probe.ts';
 import { describeHost } from './host.ts';
@@ -24,6 +26,7 @@ import type { Images } from './image/image.ts';
 import { compressLogs } from './logs/compressor.ts';
 import { LogPublisher } from './logs/publisher.ts';
 import type { Network } from './network/network.ts';
+import { namesFiles } from './placed-files.ts';
 import { Relays } from './relay/relays.ts';
 import type { RunnerTools } from './runner-tools.ts';
 import type { Runtime } from './runtime/runtime.ts';
@@ -94,13 +97,16 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
     network,
     state: new AgentState(stateDir, log),
     filesFor: parts.filesFor,
+    otherAttachments: () => engine.attachments,
     connects,
     // Whether the network stands is part of the self-test: the manager is to hear of it at once.
     onNetwork: () => scope.run('self-test', (signal) => selfTest.check(signal)),
     clock,
     log,
   });
-  const disk = diskKeeper(parts, images, worker);
+  const engine: ContainerEngine = new ContainerEngine(engineTools(parts, images, () => worker));
+  const used = (): ReadonlySet<Digest> => new Set([...worker.imagesInUse, ...engine.imagesInUse]);
+  const disk = diskKeeper(parts, { images, worker, used });
   const selfTest: SelfTest = new SelfTest({ stateDir, runtime, network, clock, log, disk });
   const logs = new LogPublisher({ runtime, isOver: (taskId) => worker.isOver(taskId), clock, log });
   const session: AgentSession = new AgentSession({
@@ -108,7 +114,7 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
     identity,
     selfTest,
     logs,
-    relays: new Relays(engineHandlers(parts, worker, disk), log),
+    relays: new Relays(engineHandlers(parts, { worker, disk, engine }), log),
     holdings,
     describe,
     dial,
@@ -117,6 +123,8 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
     random,
   });
   try {
+    // First: the network is taken over with what they hold.
+    await engine.start(scope.signal);
     await worker.start(scope.signal);
   } catch (cause) {
     await scope.close();
@@ -124,22 +132,19 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
   }
   meshPort = await share(describe().address);
   scope.own('worker', worker, (each) => each.stop());
+  scope.own('engine', engine, (each) => each.stop());
   await selfTest.check(scope.signal);
   for (const [name, each] of Object.entries({ 'self-test': selfTest, session, certificate: identity })) {
     scope.run(name, (signal) => each.run(signal));
   }
-  runUpkeep(parts, { images, worker }, scope);
+  runUpkeep(parts, { images, used }, scope);
   return { worker, failed: scope.signal, close: () => scope.close() };
 }
 
-function runUpkeep(
-  parts: AgentParts,
-  { images, worker }: { readonly images: Images; readonly worker: Worker },
-  scope: Scope,
-): void {
+function runUpkeep(parts: AgentParts, { images, used }: Pick<DiskUsers, 'images' | 'used'>, scope: Scope): void {
   scope.run('logs', (signal) => compressLogs(parts, signal));
   scope.run('audit', (signal) => audit(parts, signal));
-  scope.run('images', (signal) => trimImages(images, worker, parts, signal));
+  scope.run('images', (signal) => trimImages(images, used, parts, signal));
 }
 
 /** Images of this host, where they come from, and the way to give them to others. */
@@ -149,26 +154,53 @@ async function openShared(parts: AgentParts, tools: SharingTools, scope: Scope) 
   return { images: opened.images, holdings: opened.shared?.holdings, share };
 }
 
-function diskKeeper(parts: AgentParts, images: Images, worker: Worker): DiskKeeper {
+/** Its addresses are the part of the node's block that tasks leave. */
+function engineTools(parts: AgentParts, images: Images, worker: () => Worker): EngineTools {
+  const { stateDir, runtime, network, clock, log } = parts;
+  const addresses = { block: () => worker().block, taken: () => worker().addresses };
+  return { stateDir, runtime, images, network, clock, log, filesFor: namesFiles, ...addresses };
+}
+
+interface DiskUsers {
+  readonly images: Images;
+  readonly worker: Worker;
+  /** Manifests that must stay. */
+  readonly used: () => ReadonlySet<Digest>;
+}
+
+function diskKeeper(parts: AgentParts, { images, worker, used }: DiskUsers): DiskKeeper {
   const { stateDir, marks, runtime, clock, log } = parts;
-  const sources = [deadContainers({ runtime, worker }), idleImages(images, worker, clock)];
+  const sources = [deadContainers({ runtime, worker }), idleImages(images, used, clock)];
   return new DiskKeeper({ dir: stateDir, marks, freeMinBytes: FREE_MIN_BYTES, sources, log });
 }
 
 /** What this host does for users besides its tasks. */
-function engineHandlers({ stateDir, runtime }: AgentParts, worker: Worker, disk: DiskKeeper): Handlers<typeof Engine> {
+function engineHandlers(
+  { stateDir, runtime, clock, identity, address }: AgentParts,
+  { worker, disk, engine }: { readonly worker: Worker; readonly disk: DiskKeeper; readonly engine: ContainerEngine },
+): Handlers<typeof Engine> {
   return {
-    exec: execHandler({ runtime, containerOf: (taskId) => worker.containerOf(taskId) }),
+    exec: execHandler({
+      runtime,
+      containerOf: (taskId) => worker.containerOf(taskId),
+      standalone: (id) => engine.find(id).record.id,
+    }),
     ...diskHandlers({ dir: stateDir, keeper: disk }),
+    ...containerHandlers({
+      engine,
+      runtime,
+      clock,
+      node: { id: identity.id, hostname: describeHost(address, VERSION).hostname },
+    }),
   };
 }
 
-/** All that no task of this node uses, at once. */
-function idleImages(images: Images, worker: Worker, clock: Clock): DiskSource {
+/** All that no container of this node uses, at once. */
+function idleImages(images: Images, used: DiskUsers['used'], clock: Clock): DiskSource {
   return {
     list: async () => [{ kind: 'image', id: 'idle', name: 'unused', bytes: 0, usedAt: clock.now(), worth: 'spare' }],
     async remove(_id, signal) {
-      await images.collect(worker.imagesInUse, signal);
+      await images.collect(used(), signal);
       return true;
     },
   };
@@ -186,10 +218,15 @@ async function audit({ network, clock, log }: AgentParts, signal: AbortSignal): 
   }
 }
 
-async function trimImages(images: Images, worker: Worker, parts: AgentParts, signal: AbortSignal): Promise<void> {
+async function trimImages(
+  images: Images,
+  used: DiskUsers['used'],
+  parts: AgentParts,
+  signal: AbortSignal,
+): Promise<void> {
   for (;;) {
     await parts.clock.sleep(TRIM_MS, signal);
-    await images.trim(worker.imagesInUse, signal).catch((cause: unknown) => {
+    await images.trim(used(), signal).catch((cause: unknown) => {
       parts.log.warn({ cause }, 'unused images could not be removed');
     });
   }

@@ -11,6 +11,8 @@ import type { covey } from '../proto/messages.ts';
 import { Dispatcher } from '../proto/methods.ts';
 import { identityPath } from './agent.ts';
 import { noteOf } from './container-request.ts';
+import { hasRecords } from './engine/record.ts';
+import { stopSignalOf } from './engine/request.ts';
 import { describeHost } from './host.ts';
 import type { Network } from './network/network.ts';
 import type { Runtime } from './runtime/runtime.ts';
@@ -43,12 +45,17 @@ export async function leave(request: LeaveRequest, signal: AbortSignal): Promise
       hint: 'add --force to clean up anyway',
     });
   }
+  if (!force && (await hasRecords(stateDir))) {
+    throw new ClusterError('conflict', 'containers without a service are on this host: leaving removes them', {
+      hint: 'see `covey ps -a`; remove them, or add --force',
+    });
+  }
   if (identity !== undefined && !force) await tellSomebody(identity, request, signal);
   const { runtime, network } = await open();
   const containers = await runtime.list(signal);
   const running = containers.filter(({ state }) => state === 'running' || state === 'paused');
   const stops = running.map(({ id, labels }) =>
-    runtime.stop(id, { stopSignal: noteOf(labels)?.stopSignal ?? '', graceMs: GRACE_MS }, signal),
+    runtime.stop(id, { stopSignal: noteOf(labels)?.stopSignal ?? stopSignalOf({ labels }), graceMs: GRACE_MS }, signal),
   );
   await Promise.all(stops);
   for (const { id } of containers) await runtime.remove(id);

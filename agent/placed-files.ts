@@ -7,10 +7,14 @@ import type { PlacedFile } from './runtime/runtime.ts';
 
 /** /etc/hosts, /etc/hostname and /etc/resolv.conf of a task. */
 export async function placedFiles(held: Assignment): Promise<readonly PlacedFile[]> {
-  const hostname = hostnameOf(held);
+  return await namesFiles(hostnameOf(held), held.task.address ?? '127.0.1.1');
+}
+
+/** The same three for any container. */
+export async function namesFiles(hostname: string, address: string): Promise<readonly PlacedFile[]> {
   const [own, systemd] = await Promise.all([textOf(HOST_RESOLV_CONF), textOf(SYSTEMD_RESOLV_CONF)]);
   return [
-    { target: '/etc/hosts', content: hostsFile(hostname, held.task.address ?? '127.0.1.1') },
+    { target: '/etc/hosts', content: hostsFile(hostname, address) },
     { target: '/etc/hostname', content: hostnameFile(hostname) },
     { target: '/etc/resolv.conf', content: resolvConf(own, systemd) },
   ];

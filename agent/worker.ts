@@ -17,7 +17,9 @@ import type { covey } from '../proto/messages.ts';
 import type { Assignment, ManagerContact } from './assignment.ts';
 import { type ClusterMap, changedMap, EMPTY_MAP, fromAssignment, type KnownNode, servingPorts } from './cluster-map.ts';
 import { attachmentOf, noteOf } from './container-request.ts';
+import { isStandalone } from './engine/request.ts';
 import { HostNetworkKeeper } from './host-network.ts';
+import type { Attachment } from './network/network.ts';
 import type { RunnerTools } from './runner-tools.ts';
 import type { Container } from './runtime/runtime.ts';
 import type { AgentState, TaskRecord } from './state.ts';
@@ -29,6 +31,8 @@ export interface WorkerTools
   readonly state: AgentState;
   /** IPv4 by which the other hosts reach this one. */
   readonly address: string;
+  /** Of containers that are no task's, asked when the network is taken over. */
+  readonly otherAttachments?: () => readonly Attachment[];
   /** The host's network was taken over. */
   readonly onNetwork?: () => void;
   readonly clock: Clock;
@@ -102,7 +106,7 @@ export class Worker {
     this.#managers = cluster?.managers ?? [];
     this.#failoverAfterMs = cluster?.failoverAfterMs ?? DEFAULT_FAILOVER_AFTER_MS;
     this.#map = cluster?.map ?? EMPTY_MAP;
-    this.#orphans = containers;
+    this.#orphans = containers.filter((container) => !isStandalone(container));
     for (const record of tasks) this.#begin(record);
     this.#tools.log.info({ tasks: tasks.length, containers: containers.length }, 'took up what was here');
     await this.#applyNetwork();
@@ -161,6 +165,16 @@ export class Worker {
   /** This node was removed from the cluster: everything goes, in good order. */
   forgetAll(): void {
     this.#keepOnly(new Set());
+  }
+
+  /** This node's part of the cluster's addresses, CIDR; empty = none yet. */
+  get block(): string {
+    return this.#map.block;
+  }
+
+  /** Those of the tasks here. */
+  get addresses(): ReadonlySet<string> {
+    return new Set([...this.#runners.values()].flatMap(({ held }) => held.task.address ?? []));
   }
 
   /** How many tasks have something here. */
@@ -240,7 +254,7 @@ export class Worker {
   }
 
   #runnerTools(): RunnerTools {
-    const { state, ...tools } = this.#tools;
+    const { state, otherAttachments: _others, ...tools } = this.#tools;
     return {
       ...tools,
       contact: () => this.#contact(),
@@ -272,7 +286,7 @@ export class Worker {
       host: { address: this.#tools.address, block, pool },
       peers: [...peers.values()],
       ports: servingPorts(this.#map, (taskId) => this.#runners.get(taskId)?.serves ?? true),
-      attached: () => [...this.#runners.values()].flatMap(attachedTo),
+      attached: () => [...[...this.#runners.values()].flatMap(attachedTo), ...(this.#tools.otherAttachments?.() ?? [])],
     });
   }
 

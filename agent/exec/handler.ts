@@ -22,6 +22,8 @@ export interface ExecTools {
   readonly runtime: Pick<Runtime, 'openExec'>;
   /** The newest container of a task; undefined when it has none. */
   readonly containerOf: (taskId: TaskId) => string | undefined;
+  /** Of no task. @throws ClusterError `not_found`, `conflict` when it does not run */
+  readonly standalone: (id: string) => string;
 }
 
 /** Engine's exec. */
@@ -43,8 +45,8 @@ export function execHandler(tools: ExecTools): Handlers<typeof Engine>['exec'] {
   };
 }
 
-async function opened({ runtime, containerOf }: ExecTools, start: Start, signal: AbortSignal): Promise<ExecSession> {
-  const container = containerOf(start.task as TaskId);
+async function opened({ runtime, ...tools }: ExecTools, start: Start, signal: AbortSignal): Promise<ExecSession> {
+  const container = start.container ? tools.standalone(start.container) : tools.containerOf(start.task as TaskId);
   if (container === undefined) throw new ClusterError('conflict', `task ${start.task} has no container on this node`);
   return await runtime.openExec(container, openRequest(start), signal);
 }
@@ -54,7 +56,8 @@ interface User {
   readonly signal: AbortSignal;
 }
 
-async function* served(session: ExecSession, start: Start, { reader, signal }: User): AsyncIterable<Output> {
+/** What the session says, while what the user says goes in; ends with `exit`. The call's end kills it. */
+export async function* served(session: ExecSession, start: Start, { reader, signal }: User): AsyncIterable<Output> {
   const kill = (): void => session.kill();
   if (signal.aborted) kill();
   else signal.addEventListener('abort', kill, { once: true });

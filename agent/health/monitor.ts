@@ -76,10 +76,11 @@ async function watchHealth(
   }
 }
 
-async function probe(
+/** One check. Rejects with the signal's reason only. */
+export async function probe(
   containerId: string,
   check: HealthCheck,
-  { runtime }: MonitorTools,
+  { runtime }: Pick<MonitorTools, 'runtime'>,
   signal: AbortSignal,
 ): Promise<{ readonly passed: boolean; readonly output: string }> {
   const request = {

@@ -250,7 +250,10 @@ function withProcess({ linux: { seccomp } }: OciConfig, process: OciProcess): Ex
 }
 
 /** The command: the template's entrypoint drops the image's cmd, as with Docker. */
-export function commandOf(image: ContainerImage, template: ContainerTemplate): readonly string[] {
+export function commandOf(
+  image: Pick<ContainerImage, 'entrypoint' | 'cmd'>,
+  template: Pick<ContainerTemplate, 'entrypoint' | 'args'>,
+): readonly string[] {
   const entrypoint = template.entrypoint ?? image.entrypoint;
   const args = template.args ?? (template.entrypoint === undefined ? image.cmd : []);
   return [...entrypoint, ...args];

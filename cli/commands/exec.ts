@@ -1,16 +1,13 @@
 /** `exec`: one more command in a task's container, wherever it runs. */
-import { once } from 'node:events';
 import { ReadStream, WriteStream } from 'node:tty';
 import type { Command } from 'commander';
-import { ClusterError, toClusterError } from '../../common/errors.ts';
-import { withResolvers } from '../../common/iterate.ts';
+import { ClusterError } from '../../common/errors.ts';
 import type { covey } from '../../proto/messages.ts';
-import { type ControlClient, withCluster } from '../client.ts';
-import { DETACH_KEYS, DetachKeys, parseDetachKeys } from '../detach-keys.ts';
-import { ExecInput } from '../exec-input.ts';
-import { EXIT } from '../exit.ts';
+import { attached } from '../attachment.ts';
+import { withCluster } from '../client.ts';
+import { DETACH_KEYS } from '../detach-keys.ts';
 import { collected } from '../flags/values.ts';
-import { rawMode, sizeOf } from '../terminal.ts';
+import { sizeOf } from '../terminal.ts';
 
 interface ExecFlags {
   readonly interactive?: boolean;
@@ -27,8 +24,8 @@ interface ExecFlags {
 export function addExecCommand(program: Command): void {
   program
     .command('exec')
-    .description('run a command in the container of a running task')
-    .argument('<task>', 'id, id prefix, SERVICE.SLOT or SERVICE.SLOT.ID')
+    .description('run a command in the container of a running task, or in one of no service')
+    .argument('<task>', 'id, id prefix, SERVICE.SLOT, SERVICE.SLOT.ID or a container’s name')
     .argument('<command...>', 'command and its arguments')
     .option('-i, --interactive', 'give the command our stdin')
     .option('-t, --tty', 'give the command a terminal')
@@ -41,7 +38,17 @@ export function addExecCommand(program: Command): void {
     .addHelpText('after', EXIT_CODES)
     .passThroughOptions()
     .action(async (task: string, command: readonly string[], flags: ExecFlags) => {
-      process.exitCode = await runExec(startOf(task, command, flags), flags);
+      const start = startOf(task, command, flags);
+      process.exitCode = await withCluster((control) =>
+        attached({
+          start,
+          tty: start.tty === true,
+          detachKeys: flags.detachKeys,
+          call: (inputs, options) => control.exec(inputs, options),
+          isHeard: true,
+          lost: 'how the command ended',
+        }),
+      );
     });
 }
 
@@ -80,86 +87,4 @@ function variable(text: string): readonly string[] {
   }
   const value = process.env[text];
   return value === undefined ? [] : [`${text}=${value}`];
-}
-
-async function runExec(start: covey.v1.ExecStart.$Properties, flags: ExecFlags): Promise<number> {
-  const keys = flags.tty ? new DetachKeys(parseDetachKeys(flags.detachKeys)) : undefined;
-  const input = new ExecInput(start.stdin ? process.stdin : undefined, keys);
-  const stop = new AbortController();
-  const releases: (() => void)[] = [];
-  const onStarted = (): void => {
-    if (start.tty && start.stdin && process.stdin instanceof ReadStream) releases.push(rawMode(process.stdin));
-    if (start.tty && process.stdout instanceof WriteStream) releases.push(followSize(process.stdout, input));
-  };
-  // Without a terminal of the command's, Ctrl-C is ours: the command ends with its call.
-  const onInterrupt = (): void => stop.abort(new ClusterError('unavailable', 'interrupted'));
-  process.once('SIGINT', onInterrupt);
-  try {
-    return await withCluster((control) => follow(control, start, { input, signal: stop.signal, onStarted }));
-  } catch (cause) {
-    if (!stop.signal.aborted) throw cause;
-    return EXIT.interrupted;
-  } finally {
-    process.off('SIGINT', onInterrupt);
-    input.end();
-    for (const release of releases) release();
-  }
-}
-
-interface FollowParts {
-  readonly input: ExecInput;
-  readonly signal: AbortSignal;
-  readonly onStarted: () => void;
-}
-
-/** Until the first answer another manager may be asked; after it the command may have run, so nothing is repeated. */
-async function follow(
-  control: ControlClient,
-  start: covey.v1.ExecStart.$Properties,
-  { input, signal, onStarted }: FollowParts,
-): Promise<number> {
-  const ready = withResolvers<void>();
-  let hasBegun = false;
-  try {
-    for await (const output of control.exec(input.messages(ready.promise, start), { signal })) {
-      const { started, stdout, stderr, exit, taken } = output;
-      hasBegun = true;
-      ready.resolve();
-      if (started) {
-        // A node that tells of no window tells of nothing taken either.
-        input.allow(started.inputWindow > 0 ? started.inputWindow : Number.POSITIVE_INFINITY);
-        onStarted();
-      }
-      if (taken) input.allow(taken);
-      if (stdout) await written(process.stdout, stdout);
-      if (stderr) await written(process.stderr, stderr);
-      if (exit) {
-        if (exit.error !== '') process.stderr.write(`covey: ${exit.error}\n`);
-        return exit.code;
-      }
-    }
-  } catch (cause) {
-    const error = toClusterError(cause);
-    if (!hasBegun || error.hint !== undefined || error.code !== 'unavailable') throw cause;
-    throw new ClusterError('unavailable', `the manager broke off: how the command ended is not known`, {
-      hint: 'the node kills it; see `covey node ls`',
-      cause,
-    });
-  }
-  throw new ClusterError('unavailable', 'the manager ended the call before the command had ended', {
-    hint: 'the node kills the command; see `covey node ls`',
-  });
-}
-
-async function written(stream: NodeJS.WriteStream, bytes: Uint8Array): Promise<void> {
-  if (!stream.write(bytes)) await once(stream, 'drain');
-}
-
-function followSize(output: WriteStream, input: ExecInput): () => void {
-  const onResize = (): void => {
-    const size = sizeOf(output);
-    if (size) input.send({ resize: size });
-  };
-  output.on('resize', onResize);
-  return () => output.off('resize', onResize);
 }

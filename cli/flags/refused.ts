@@ -48,13 +48,27 @@ const SERVICE = [
   'no-resolve',
   'filter',
 ];
-const SHORT = new Map([['-f', 'filter']]);
+/** Of `docker run`; the core has nothing to give them. */
+const RUN = (
+  'volume volumes-from mount tmpfs link link-local-ip device device-cgroup-rule device-read-bps device-read-iops device-write-bps ' +
+  'device-write-iops add-host expose publish-all ip ip6 mac-address ipc pid uts cgroupns cgroup-parent cpu-shares cpuset-cpus ' +
+  'cpuset-mems cpu-period cpu-quota cpu-rt-period cpu-rt-runtime cpu-count cpu-percent gpus runtime platform annotation label-file ' +
+  'blkio-weight blkio-weight-device domainname kernel-memory memory-reservation oom-kill-disable network-alias attach ' +
+  'disable-content-trust volume-driver io-maxbandwidth io-maxiops health-file use-api-socket'
+).split(' ');
+const SHORT = new Map([
+  ['-f', 'filter'],
+  ['-v', 'volume'],
+  ['-P', 'publish-all'],
+  ['-c', 'cpu-shares'],
+  ['-a', 'attach'],
+]);
 
 /** What to say about commander's "unknown option" when it is Docker's; undefined when nobody knows it. */
 export function refusalOf(message: string): string | undefined {
   const option = /unknown option '([^']+)'/.exec(message)?.[1]?.split('=')[0];
   if (option === undefined) return undefined;
   const name = SHORT.get(option) ?? option.replace(/^--/, '');
-  if (!SERVICE.includes(name)) return undefined;
+  if (!SERVICE.includes(name) && !RUN.includes(name)) return undefined;
   return `the flag ${option} is Docker's, but Covey does not have it here; nothing was done`;
 }

@@ -4,6 +4,7 @@
  * In: the cluster's pool, the nodes and the tasks bound to them. Out: nodes with a block, and the address that goes
  * with a binding. It must never give out a block or an address whose user may still be there.
  */
+import { nodeShare } from '../../common/model/address-share.ts';
 import type { Cluster } from '../../common/model/cluster.ts';
 import type { Node } from '../../common/model/node.ts';
 import { NOTHING, type Plan, type Reconciler } from '../reconcile.ts';
@@ -58,7 +59,7 @@ export function poolProblem(cluster: Cluster | undefined, view: View): string {
  * The address for the next container in `block`: the lowest free one after `last`, then round from the start, so that
  * a stale connection to a container that has gone does not reach the next one.
  *
- * Network, first (the host's own) and broadcast address are never taken.
+ * Network, first (the host's own) and broadcast address are never taken, nor the node's own share at the end.
  * @param held  addresses whose container may still exist; never chosen
  * @param past  addresses of finished tasks still on record; chosen only when nothing else is free
  * @param last  the address given out last, if known
@@ -72,7 +73,8 @@ export function nextAddress(
 ): string | undefined {
   const cidr = parseCidr(block);
   if (cidr === undefined) return undefined;
-  const count = sizeOf(cidr.bits) - RESERVED;
+  const size = sizeOf(cidr.bits);
+  const count = size - RESERVED - nodeShare(size);
   const lowest = cidr.base + 2;
   const lastAddress = last === undefined ? undefined : parseAddress(last);
   const first = lastAddress === undefined ? 0 : lastAddress - lowest + 1;

@@ -46,6 +46,7 @@ function drafts(change: Change, view: View): readonly Draft[] {
     case 'image':
       return imageEvents(change.before, change.after);
     case 'cluster':
+    case 'container':
     case 'leader':
     case 'login':
     case 'manager':

@@ -1,5 +1,6 @@
 /** Finds what a user refers to: full id, then exact name, then unambiguous id prefix, as Docker's CLI does. */
 import { ClusterError } from '../../common/errors.ts';
+import { type ContainerClaim, containerNameKey } from '../../common/model/container.ts';
 import type { Node } from '../../common/model/node.ts';
 import type { Service } from '../../common/model/service.ts';
 import type { Task } from '../../common/model/task.ts';
@@ -12,6 +13,7 @@ interface Named<T> {
   readonly item: T;
 }
 
+const SHORT_ID = 12;
 /** How many of several matches an error lists. */
 const LISTED_MAX = 10;
 
@@ -38,6 +40,26 @@ export function findNode(view: View, ref: string): Stored<Node> {
     item,
   }));
   return find('node', ref, nodes);
+}
+
+/** A container without a service, by id, name or id prefix, as far as its claim tells. */
+export function findContainer(view: View, ref: string): Stored<ContainerClaim> {
+  const bare = ref.replace(/^\//, '');
+  const claim = view.get('name', containerNameKey(bare));
+  const all = [...view.all('container')].map((item) => ({ id: item.value.id, name: item.value.name, item }));
+  const found =
+    view.get('container', bare) ?? (claim === undefined ? undefined : view.get('container', claim.value.id));
+  if (found !== undefined) return found;
+  const matching = all.filter(({ id }) => bare !== '' && id.startsWith(bare));
+  const [first, ...others] = matching;
+  if (first === undefined) {
+    throw new ClusterError('not_found', `no such container: ${ref}`, { hint: 'see `covey ps -a`' });
+  }
+  if (others.length > 0) {
+    const ids = matching.map(({ id, name }) => `${id.slice(0, SHORT_ID)} (${name})`);
+    throw several('container', ref, ids);
+  }
+  return first.item;
 }
 
 /** By id, `service.slot.id`, or unambiguous id prefix of two characters or more; undefined when none matches. */

@@ -1,6 +1,7 @@
 /** Control over gRPC: messages in, one verb each, messages out. Nothing is decided here. */
 
 import { toImage } from '../../common/wire/cluster.ts';
+import { fromContainerSpec } from '../../common/wire/container.ts';
 import { present } from '../../common/wire/fields.ts';
 import { fromServiceSpec } from '../../common/wire/service.ts';
 import type { covey } from '../../proto/messages.ts';
@@ -13,6 +14,7 @@ import type { SaveSource } from '../images/save.ts';
 import type { LogLine, LogWish } from '../logs/broker.ts';
 import type { EngineSource } from '../relay/engine.ts';
 import { type CertificateRegister, clusterReport, joinToken, type StoreHealth } from './cluster.ts';
+import { createContainer, listContainers, removeContainer, renameContainer } from './containers.ts';
 import type { Context } from './context.ts';
 import type { EventFeed } from './event-feed.ts';
 import { archiveMessages, importImage, pullMessages, pushMessages } from './images.ts';
@@ -50,7 +52,8 @@ export interface ControlParts extends Context, LoginParts {
 
 /** The handlers of the service. */
 export function controlService(parts: ControlParts): Handlers<typeof Control> {
-  return { ...services(parts), ...nodes(parts), ...images(parts), ...streams(parts), ...cluster(parts) };
+  const all = { ...services(parts), ...nodes(parts), ...images(parts), ...streams(parts), ...cluster(parts) };
+  return { ...all, ...containers(parts) };
 }
 
 type Part<Name extends keyof Handlers<typeof Control>> = Pick<Handlers<typeof Control>, Name>;
@@ -79,6 +82,24 @@ function services(
     listTasks: async ({ services, nodes }) => ({
       tasks: listTasks(store.view, { services, nodes }, clock.now()).map(taskMessage),
     }),
+  };
+}
+
+function containers(
+  parts: ControlParts,
+): Part<'createContainer' | 'removeContainer' | 'renameContainer' | 'listContainers'> {
+  return {
+    createContainer: ({ node, spec }, { signal }) =>
+      createContainer(parts, { node, spec: fromContainerSpec(present(spec, 'spec')) }, signal),
+    removeContainer: async ({ ref, force }, { signal }) => {
+      await removeContainer(parts, { ref, force }, signal);
+      return {};
+    },
+    renameContainer: async ({ ref, name }, { signal }) => {
+      await renameContainer(parts, { ref, name }, signal);
+      return {};
+    },
+    listContainers: (_request, { signal }) => listContainers(parts, signal),
   };
 }
 

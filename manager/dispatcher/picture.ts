@@ -125,6 +125,7 @@ function* servicesOf(change: Change, view: View): Iterable<ServiceId> {
     case 'leader':
     case 'login':
     case 'manager':
+    case 'container':
     case 'name':
     case 'rollout':
       return;

@@ -17,7 +17,9 @@ export function servicesUsing(view: View, digest: Digest): readonly string[] {
 
 /** Everybody who uses the manifest, as an error names them: `service "web"`. */
 export function usersOf(view: View, digest: Digest): readonly string[] {
-  return servicesUsing(view, digest).map((name) => `service "${name}"`);
+  const containers = [...view.all('container')].filter(({ value }) => value.imageDigest === digest);
+  const names = containers.map(({ value }) => `container "${value.name}"`).toSorted();
+  return [...servicesUsing(view, digest).map((name) => `service "${name}"`), ...names];
 }
 
 /**

@@ -32,6 +32,7 @@ export function* servicesOf(change: Change, view: View): Iterable<ServiceId> {
     case 'manager':
     case 'image':
     case 'login':
+    case 'container':
     case 'name':
       return;
   }

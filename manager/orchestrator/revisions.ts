@@ -29,6 +29,7 @@ export const revisions: Reconciler = {
       case 'node-status':
       case 'image':
       case 'login':
+      case 'container':
       case 'name':
         return;
     }

@@ -107,6 +107,7 @@ function concerns(change: Change): boolean {
     case 'login':
     case 'service':
     case 'rollout':
+    case 'container':
     case 'name':
       return false;
   }

@@ -32,6 +32,7 @@ const KINDS: Readonly<Record<Kind, true>> = {
   image: true,
   login: true,
   name: true,
+  container: true,
 };
 
 /** All kinds, in the order in which they are read at the start. */

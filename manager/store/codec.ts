@@ -12,6 +12,7 @@ import {
   toManager,
   toRegistryLogin,
 } from '../../common/wire/cluster.ts';
+import { fromContainerClaim, toContainerClaim } from '../../common/wire/container.ts';
 import { text } from '../../common/wire/fields.ts';
 import { fromNode, fromNodeStatus, toNode, toNodeStatus } from '../../common/wire/node.ts';
 import {
@@ -60,6 +61,7 @@ const CODECS: { readonly [K in Kind]: Codec<Kinds[K]> } = {
   image: codec(covey.v1.Image, toImage, fromImage),
   login: codec(covey.v1.RegistryLogin, toRegistryLogin, fromRegistryLogin),
   name: codec(covey.v1.NameClaim, toNameClaim, fromNameClaim),
+  container: codec(covey.v1.ContainerClaim, toContainerClaim, fromContainerClaim),
 };
 
 /** The value as it is stored. */

@@ -6,6 +6,7 @@
  * same contract in memory.
  */
 import type { Cluster, Image, Leader, Manager, RegistryLogin } from '../../common/model/cluster.ts';
+import type { ContainerClaim } from '../../common/model/container.ts';
 import type { NodeId, Revision, ServiceId } from '../../common/model/ids.ts';
 import type { Epoch, Node, NodeStatus } from '../../common/model/node.ts';
 import type { Rollout } from '../../common/model/rollout.ts';
@@ -33,6 +34,7 @@ export interface Kinds {
   readonly image: Image;
   readonly login: RegistryLogin;
   readonly name: NameClaim;
+  readonly container: ContainerClaim;
 }
 
 export type Kind = keyof Kinds;

@@ -24,6 +24,7 @@ export function backwards(change: Change): string | undefined {
     case 'image':
     case 'login':
     case 'name':
+    case 'container':
       return undefined;
   }
 }

@@ -322,6 +322,7 @@ function line(view: View, write: Write): readonly string[] {
     case 'node':
     case 'image':
     case 'name':
+    case 'container':
       return [`put ${write.kind} ${write.id}`];
   }
 }

@@ -79,9 +79,13 @@ class Agent {
       selfTest: agent.selfTest,
       logs: new LogPublisher({ runtime: host.runtime, isOver: (id) => worker.isOver(id), clock, log: noLog }),
       relays: new Relays(
-        { exec: execHandler({ runtime: host.runtime, containerOf: (id) => worker.containerOf(id) }) } as Handlers<
-          typeof Engine
-        >,
+        {
+          exec: execHandler({
+            runtime: host.runtime,
+            containerOf: (id) => worker.containerOf(id),
+            standalone: (id) => id,
+          }),
+        } as Handlers<typeof Engine>,
         noLog,
       ),
       describe: () => aDescription('host1'),

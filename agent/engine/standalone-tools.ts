@@ -1,0 +1,23 @@
+/** What one container without a service needs of its host. */
+import type { Clock } from '../../common/clock.ts';
+import type { Log } from '../../common/log.ts';
+import type { Images } from '../image/image.ts';
+import type { Network } from '../network/network.ts';
+import type { PlacedFile, Runtime } from '../runtime/runtime.ts';
+import type { ContainerRecord } from './record.ts';
+
+export interface StandaloneTools {
+  readonly runtime: Runtime;
+  readonly images: Pick<Images, 'ensure'>;
+  readonly network: Pick<Network, 'attach' | 'detach'>;
+  readonly filesFor: (hostname: string, address: string) => Promise<readonly PlacedFile[]>;
+  /** An address for it. @throws ClusterError `exhausted`, `unavailable` */
+  readonly address: (id: string) => string;
+  /** Refuses ports that another container here has. */
+  readonly checkPorts: (id: string) => void;
+  readonly keep: (record: ContainerRecord) => Promise<void>;
+  /** It is gone with everything it had. */
+  readonly gone: (id: string) => Promise<void>;
+  readonly clock: Clock;
+  readonly log: Log;
+}

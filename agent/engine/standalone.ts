@@ -1,0 +1,401 @@
+/**
+ * One container without a service. Comes in: a user's verbs, one after the other, and what the container does. Goes out: calls to
+ * runtime, images and network, and its record. What follows an end restart-policy.ts decides. The container outlives this object.
+ */
+import { ClusterError, explain, toClusterError } from '../../common/errors.ts';
+import { untilAborted } from '../../common/iterate.ts';
+import { isAbort } from '../../common/lifecycle.ts';
+import type { ContainerSpec } from '../../common/model/container.ts';
+import type { Digest, TaskId } from '../../common/model/ids.ts';
+import { Turns } from '../../common/turns.ts';
+import type { Attachment } from '../network/network.ts';
+import { codeOf } from '../runtime/attached.ts';
+import type { ExecSession } from '../runtime/exec.ts';
+import { exitOf } from '../runtime/exec-exit.ts';
+import type { Container, Exit } from '../runtime/runtime.ts';
+import { signalNumber } from '../runtime/signal.ts';
+import { type HealthWatch, healthOf } from './health-watch.ts';
+import type { ContainerRecord } from './record.ts';
+import { attachmentOf, imageHealth, LOST, requestOf, stopSignalOf } from './request.ts';
+import { afterEnd } from './restart-policy.ts';
+import { RestartTimer } from './restart-timer.ts';
+import { Rings } from './rings.ts';
+import type { StandaloneTools } from './standalone-tools.ts';
+
+const SIGKILL = 9;
+/** Longer than anybody waits; a timer holds no more than 24 days. */
+const FOREVER_MS = 2_000_000_000;
+/** Docker's, for what could not be started for another reason than its command. */
+const NOT_STARTED = 125;
+
+export type StandaloneState = 'created' | 'running' | 'paused' | 'restarting' | 'exited';
+
+export class Standalone {
+  readonly #tools: StandaloneTools;
+  readonly #turns = new Turns(1);
+  readonly #stop = new AbortController();
+  /** Rung by every change. */
+  readonly #bell = new Rings();
+  #record: ContainerRecord;
+  #container: Container | undefined;
+  #isPaused = false;
+  readonly #restart: RestartTimer;
+  #isGone = false;
+  #health: HealthWatch | undefined;
+
+  /** @param found  its container, when it is on the host */
+  constructor(tools: StandaloneTools, record: ContainerRecord, found?: Container) {
+    this.#tools = tools;
+    this.#restart = new RestartTimer(tools.clock);
+    this.#record = record;
+    this.#container = found;
+  }
+
+  get record(): ContainerRecord {
+    return this.#record;
+  }
+
+  get state(): StandaloneState {
+    if (this.#restart.isSet) return 'restarting';
+    const state = this.#container?.state;
+    if (state === 'running' || state === 'paused') return this.#isPaused ? 'paused' : 'running';
+    return this.#record.startedAt === 0 && this.#record.finishedAt === 0 ? 'created' : 'exited';
+  }
+
+  get isRunning(): boolean {
+    return this.state === 'running' || this.state === 'paused';
+  }
+
+  /** Of its first process; 0 = it does not run. */
+  get pid(): number {
+    return this.isRunning ? (this.#container?.pid ?? 0) : 0;
+  }
+
+  get logPath(): string {
+    return this.#container?.logPath ?? '';
+  }
+
+  get health(): string {
+    return this.isRunning ? (this.#health?.verdict ?? '') : '';
+  }
+
+  /** Its place in the network while it runs. */
+  get attachment(): Attachment | undefined {
+    return this.isRunning ? attachmentOf(this.#record) : undefined;
+  }
+
+  /** Takes up what an earlier agent left. */
+  async adopt(): Promise<void> {
+    const found = this.#container;
+    if (found === undefined) {
+      if (this.#record.startedAt > this.#record.finishedAt)
+        await this.#onEnd({ ...LOST, startedAt: this.#record.startedAt, finishedAt: this.#tools.clock.now() });
+      return;
+    }
+    const newer = Math.max(0, found.run - this.#record.run);
+    this.#isPaused = found.state === 'paused';
+    if (newer > 0) await this.#change({ restarts: this.#record.restarts + newer, run: found.run });
+    if (found.state === 'created') {
+      await this.#tools.runtime.stop(found.id, { stopSignal: '', graceMs: 0 }, this.#stop.signal);
+      this.#container = { ...found, state: 'exited' };
+      return;
+    }
+    if (found.exit === undefined) {
+      const startedAt = found.runStartedAt ?? this.#record.startedAt;
+      await this.#change({ startedAt: startedAt || found.createdAt, hasRun: true });
+      return this.#watch(found);
+    }
+    if (this.#record.finishedAt < this.#record.startedAt || newer > 0) await this.#onEnd(found.exit);
+  }
+
+  /** Starts it unless it runs; with `types` given, attached before. @throws ClusterError why it cannot run */
+  start(signal: AbortSignal, attach?: { readonly types: boolean }): Promise<ExecSession | undefined> {
+    return this.#inTurn(async () => {
+      this.#mustBeHere();
+      if (this.isRunning) return attach === undefined ? undefined : await this.#attached(attach, signal);
+      this.#restart.reset();
+      await this.#change({ wanted: true, restarts: 0, run: 1 });
+      return await this.#begin(signal, attach);
+    });
+  }
+
+  /** @throws ClusterError `conflict` when it does not run */
+  attach(options: { readonly types: boolean }, signal: AbortSignal): Promise<ExecSession> {
+    this.#mustBeHere();
+    if (!this.isRunning) throw this.#notRunning();
+    return this.#attached(options, signal);
+  }
+
+  /** @param graceMs  absent: its own; below 0: for ever */
+  stop(graceMs: number | undefined, signal: AbortSignal): Promise<void> {
+    return this.#inTurn(() => this.#end(graceMs, signal));
+  }
+
+  restart(graceMs: number | undefined, signal: AbortSignal): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#end(graceMs, signal);
+      this.#restart.reset();
+      await this.#change({ wanted: true, restarts: 0, run: 1 });
+      await this.#begin(signal);
+    });
+  }
+
+  /** @throws ClusterError `conflict` when it does not run, `invalid` for what is no signal */
+  async kill(signal: string): Promise<void> {
+    const number = signal === '' ? SIGKILL : signalNumber(signal);
+    this.#mustBeHere();
+    if (!this.isRunning && this.state !== 'restarting') throw this.#notRunning();
+    // As Docker: who asks for its end that way does not want it back.
+    const isEnd = number === SIGKILL || number === signalNumber(this.#record.spec.template.container.stopSignal ?? '');
+    if (isEnd) await this.#change({ wanted: false });
+    if (this.state === 'restarting') return this.#forgetRestart();
+    await this.#tools.runtime.kill(this.#record.id, number);
+    if (number === SIGKILL) await this.#settled(this.#stop.signal);
+  }
+
+  pause(): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#isPaused) throw new ClusterError('conflict', `container ${this.#name} is already paused`);
+      if (!this.isRunning) throw this.#notRunning();
+      await this.#tools.runtime.pause(this.#record.id);
+      this.#isPaused = true;
+    });
+  }
+
+  resume(): Promise<void> {
+    return this.#inTurn(async () => {
+      if (!this.#isPaused) throw new ClusterError('conflict', `container ${this.#name} is not paused`);
+      await this.#tools.runtime.resume(this.#record.id);
+      this.#isPaused = false;
+    });
+  }
+
+  /** @throws ClusterError `conflict` for one that runs, unless `force` */
+  remove({ force }: { readonly force: boolean }): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#isGone) return;
+      if (!force && (this.isRunning || this.state === 'restarting')) {
+        throw new ClusterError('conflict', `cannot remove container ${this.#name}: it is running`, {
+          hint: 'stop it first, or add --force',
+        });
+      }
+      this.#forgetRestart();
+      await this.#change({ wanted: false });
+      await this.#erase();
+    });
+  }
+
+  /** Changes what it is called and made from when it is made next; what runs is the caller's to change. */
+  respec(spec: ContainerSpec): Promise<void> {
+    return this.#change({ spec });
+  }
+
+  /** Resolves with its exit code once it does not run and is not about to. */
+  async wait(signal: AbortSignal): Promise<{ readonly code: number; readonly error: string }> {
+    await this.#settled(signal, 'restarts too');
+    const { exitCode: code, error } = this.#record;
+    return { code, error };
+  }
+
+  /** Resolves once an end that has happened is known here: nothing is told of it before. */
+  async settled(signal: AbortSignal): Promise<void> {
+    await this.#settled(signal);
+  }
+
+  /** Ends the watch, not the container. */
+  release(): void {
+    this.#stop.abort(new ClusterError('unavailable', 'the agent is stopping'));
+    this.#restart.forget();
+    this.#health?.end();
+    this.#bell.ring();
+  }
+
+  async #begin(signal: AbortSignal, attach?: { readonly types: boolean }): Promise<ExecSession | undefined> {
+    const { runtime, images, network, filesFor, clock } = this.#tools;
+    const { id, spec } = this.#record;
+    const { image, imageDigest } = spec.template.container;
+    let session: ExecSession | undefined;
+    try {
+      this.#tools.checkPorts(id);
+      const unpacked = await images.ensure(image, imageDigest as Digest, signal);
+      const address = spec.network === 'cluster' ? this.#tools.address(id) : '';
+      const hostname = spec.template.container.hostname ?? id.slice(0, 12);
+      const files = spec.network === 'host' ? [] : await filesFor(hostname, address === '' ? '127.0.1.1' : address);
+      const request = requestOf(this.#record, unpacked, files);
+      const isThere = this.#container !== undefined;
+      this.#container = isThere ? await runtime.remake(request, signal) : await runtime.create(request, signal);
+      await this.#change({ address, hasRun: true, run: 1, error: '' });
+      const attachment = attachmentOf(this.#record);
+      if (attachment !== undefined) await network.attach(attachment, this.#container.pid);
+      session = attach === undefined ? undefined : await this.#attached(attach, signal);
+      // Should it have ended by now, the watch will say so.
+      this.#container = { ...(await runtime.start(id, signal)), state: 'running' };
+      await this.#change({ startedAt: clock.now(), finishedAt: 0, exitCode: 0, oomKilled: false });
+    } catch (cause) {
+      session?.kill();
+      await this.#onFailure(cause);
+      throw cause;
+    }
+    this.#isPaused = false;
+    this.#watch(this.#container);
+    return session;
+  }
+
+  async #attached({ types }: { readonly types: boolean }, signal: AbortSignal): Promise<ExecSession> {
+    const isOpen = this.#record.spec.input !== undefined;
+    return await this.#tools.runtime.attach(this.#record.id, { types: types && isOpen }, signal);
+  }
+
+  /** Nothing of a start that failed goes on; what it wrote before stays. */
+  async #onFailure(cause: unknown): Promise<void> {
+    const { runtime, clock, log } = this.#tools;
+    const error = toClusterError(cause);
+    try {
+      if (this.#container !== undefined && this.#container.state !== 'exited') {
+        await runtime.stop(this.#record.id, { stopSignal: '', graceMs: 0 }, this.#stop.signal);
+        this.#container = { ...this.#container, state: 'exited' };
+      }
+      await this.#detach();
+    } catch (failure) {
+      log.warn({ containerId: this.#record.id, cause: failure }, 'a container that did not start could not be ended');
+    }
+    const exitCode = exitOf(cause)?.code ?? NOT_STARTED;
+    await this.#change({
+      wanted: false,
+      error: explain(error),
+      exitCode,
+      ...(this.#record.startedAt === 0 ? {} : { finishedAt: clock.now() }),
+    });
+  }
+
+  async #end(graceMs: number | undefined, signal: AbortSignal): Promise<void> {
+    this.#mustBeHere();
+    await this.#change({ wanted: false });
+    this.#forgetRestart();
+    if (!this.isRunning) return;
+    const { container } = this.#record.spec.template;
+    const grace = graceMs ?? container.stopGraceMs;
+    const request = {
+      stopSignal: container.stopSignal ?? stopSignalOf(this.#container),
+      graceMs: grace < 0 ? FOREVER_MS : grace,
+    };
+    this.#isPaused = false;
+    await this.#tools.runtime.stop(this.#record.id, request, signal);
+    await this.#settled(signal);
+  }
+
+  #watch(container: Container): void {
+    const { runtime, log } = this.#tools;
+    this.#health = healthOf(this.#record, imageHealth(container), this.#tools);
+    runtime
+      .wait(container.id, this.#stop.signal)
+      .then((exit) => this.#onEnd(exit))
+      .catch((cause: unknown) => {
+        if (!isAbort(cause, this.#stop.signal))
+          log.error({ containerId: container.id, cause }, 'watching a container broke off');
+      });
+  }
+
+  async #onEnd(exit: Exit): Promise<void> {
+    const { log } = this.#tools;
+    this.#health?.end();
+    this.#health = undefined;
+    await this.#detach().catch((cause: unknown) => {
+      log.warn({ containerId: this.#record.id, cause }, 'a container’s link could not be removed');
+    });
+    const exitCode = codeOf(exit);
+    const { wanted, restarts, spec, startedAt } = this.#record;
+    const ranMs = exit.finishedAt - startedAt;
+    const verdict = afterEnd(spec, {
+      exitCode,
+      ranMs,
+      wasStopped: !wanted,
+      restarts,
+      lastDelayMs: this.#restart.lastDelayMs,
+    });
+    if (this.#container !== undefined) this.#container = { ...this.#container, state: 'exited', exit };
+    this.#isPaused = false;
+    if (verdict.kind === 'again') this.#restart.set(verdict.delayMs, () => this.#again());
+    await this.#change({ exitCode, oomKilled: exit.oomKilled, finishedAt: exit.finishedAt, error: '' });
+    if (verdict.kind === 'rest' && spec.autoRemove) {
+      await this.#inTurn(() => this.#erase()).catch((cause: unknown) => {
+        log.warn({ containerId: this.#record.id, cause }, 'a container could not be removed after its end');
+      });
+    }
+  }
+
+  #again(): void {
+    const work = this.#inTurn(async () => {
+      if (!this.#restart.isSet || this.#isGone || this.#stop.signal.aborted) return;
+      this.#restart.begun();
+      await this.#change({ restarts: this.#record.restarts + 1, run: 1 });
+      await this.#begin(this.#stop.signal);
+    });
+    work.catch((cause: unknown) => this.#notAgain(cause));
+  }
+
+  /** What passes is tried again; what does not is in its record. */
+  #notAgain(cause: unknown): void {
+    const { log } = this.#tools;
+    if (isAbort(cause, this.#stop.signal)) return;
+    log.warn({ containerId: this.#record.id, cause }, 'a container could not be run again');
+    const { code } = toClusterError(cause);
+    if (code !== 'unavailable' && code !== 'exhausted') return;
+    this.#restart.setAgain(() => this.#again());
+    this.#change({ wanted: true }).catch((failure: unknown) => {
+      log.warn({ containerId: this.#record.id, cause: failure }, 'the record of a container was not kept');
+    });
+  }
+
+  #forgetRestart(): void {
+    this.#restart.forget();
+    this.#bell.ring();
+  }
+
+  async #erase(): Promise<void> {
+    if (this.#isGone) return;
+    await this.#tools.runtime.remove(this.#record.id);
+    await this.#detach();
+    this.#isGone = true;
+    await this.#tools.gone(this.#record.id);
+    this.#bell.ring();
+  }
+
+  /** Before the network was ever taken over there is nothing to forget. */
+  async #detach(): Promise<void> {
+    if (this.#record.address === '') return;
+    try {
+      await this.#tools.network.detach(this.#record.id as TaskId);
+    } catch (cause) {
+      if (toClusterError(cause).code !== 'unavailable') throw cause;
+    }
+  }
+
+  async #settled(signal: AbortSignal, what: 'the run' | 'restarts too' = 'the run'): Promise<void> {
+    const isOver = (): boolean => !this.isRunning && (what === 'the run' || this.state !== 'restarting');
+    const ending = AbortSignal.any([signal, this.#stop.signal]);
+    while (!isOver() && !this.#isGone) await untilAborted(this.#bell.heard(), ending);
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    return this.#turns.run(work, this.#stop.signal);
+  }
+
+  async #change(part: Partial<ContainerRecord>): Promise<void> {
+    this.#record = { ...this.#record, ...part };
+    if (!this.#isGone) await this.#tools.keep(this.#record);
+    this.#bell.ring();
+  }
+
+  #mustBeHere(): void {
+    if (this.#isGone) throw new ClusterError('not_found', `no such container: ${this.#name}`);
+  }
+
+  #notRunning(): ClusterError {
+    return new ClusterError('conflict', `container ${this.#name} is not running`, { hint: 'see `covey ps -a`' });
+  }
+
+  get #name(): string {
+    return this.#record.spec.name;
+  }
+}

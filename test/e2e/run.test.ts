@@ -1,0 +1,199 @@
+/** Containers without a service: run, seen, entered, stopped and started again on whichever node, whatever becomes of the agent. */
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { DevCluster, isAlive, type Said } from '../support/dev-cluster.ts';
+import { buildShellImage } from '../support/shell-image.ts';
+import { until } from '../support/until.ts';
+
+const execute = promisify(execFile);
+
+interface Inspected {
+  readonly Id: string;
+  readonly Name: string;
+  readonly RestartCount: number;
+  readonly Node: { readonly ID: string; readonly Name: string };
+  readonly State: { readonly Status: string; readonly ExitCode: number; readonly Pid: number };
+  readonly NetworkSettings: { readonly IPAddress: string };
+}
+
+let cluster: DevCluster;
+
+beforeAll(async () => {
+  cluster = await DevCluster.up('--hosts', '2');
+  await cluster.must('image', 'load', buildShellImage(cluster.dir));
+});
+afterAll(() => cluster?.clean());
+
+const covey = (...args: readonly string[]): Promise<Said> => cluster.covey(...args);
+
+async function inspect(name: string): Promise<Inspected> {
+  return (JSON.parse(await cluster.must('inspect', name)) as readonly Inspected[])[0] as Inspected;
+}
+
+async function ps(...flags: readonly string[]): Promise<readonly string[]> {
+  return (await cluster.must('ps', '--format', '{{.Names}} {{.State}}', ...flags))
+    .split('\n')
+    .filter((line) => line !== '');
+}
+
+describe('covey run', () => {
+  it('gives what a command says and its exit code, though it ends at once, on the node asked for', async () => {
+    for (const node of ['n1', 'n2']) {
+      const said = await covey('run', '--rm', '--node', node, 'shell:1', 'sh', '-c', 'echo out; echo err >&2; exit 7');
+      expect(said).toEqual({ code: 7, out: 'out\n', err: 'err\n' });
+    }
+    expect(await ps('-a')).toEqual([]);
+  });
+
+  it('takes stdin to its end, and gives what became of it', async () => {
+    const child = cluster.spawn('run', '--rm', '-i', 'shell:1', 'cat');
+    child.stdin?.end('through and back');
+    let out = '';
+    for await (const chunk of child.stdout ?? []) out += String(chunk);
+    expect(out).toBe('through and back');
+  });
+
+  it('ends with 127 and 125 as Docker does, and says why', async () => {
+    const none = await covey('run', '--rm', 'shell:1', '/nothing');
+    expect(none).toMatchObject({ code: 127, err: expect.stringContaining('/nothing') });
+    const image = await covey('run', '--pull', 'never', 'none:1');
+    expect(image).toMatchObject({ code: 125, err: expect.stringContaining('"none:1" is not in the cluster') });
+    expect(await covey('run', '-v', '/a:/b', 'shell:1')).toMatchObject({ code: 2, err: expect.stringContaining('-v') });
+    expect(await ps('-a')).toEqual([]);
+  });
+
+  it('is a terminal with sizes, detach keys and a way back', async () => {
+    const screen = cluster.onTerminal(30, 90, 'run', '-it', '--name', 'term', 'shell:1', 'sh');
+    await screen.sees('/ #');
+    screen.type('stty size\r');
+    await screen.sees('30 90');
+    await screen.resize(40, 100);
+    screen.type('stty size\r');
+    await screen.sees('40 100');
+    screen.type('\x10\x11');
+    expect(await screen.code).toBe(0);
+    expect(screen.isCooked).toBe(true);
+    expect(await ps()).toEqual(['term running']);
+    const again = cluster.onTerminal(30, 90, 'attach', 'term');
+    again.type('\recho so-far-$((40+2))\r');
+    await again.sees('so-far-42');
+    again.type('exit 5\r');
+    expect(await again.code).toBe(5);
+    expect((await inspect('term')).State).toMatchObject({ Status: 'exited', ExitCode: 5 });
+    await cluster.must('rm', 'term');
+  });
+});
+
+describe('a container without a service', () => {
+  it('lives on while its agent is killed, keeps its files over stop and start, and goes with rm', async () => {
+    const script = 'echo began; echo kept > /file; trap "echo asked; exit 0" TERM; while :; do sleep 0.05; done';
+    const id = (await cluster.must('run', '-d', '--name', 'box', '--node', 'n2', 'shell:1', 'sh', '-c', script)).trim();
+    expect(id).toMatch(/^[0-9a-f]{64}$/);
+    const before = await inspect('box');
+    expect(before).toMatchObject({ Id: id, Name: '/box', Node: { Name: 'n2' }, State: { Status: 'running' } });
+    expect(await covey('run', '--name', 'box', 'shell:1')).toMatchObject({
+      code: 125,
+      err: expect.stringContaining('"box" is already in use'),
+    });
+    const host = (await cluster.status()).hosts.find(({ name }) => name === 'n2');
+    process.kill(host?.agentPid ?? 0, 'SIGKILL');
+    expect(isAlive(before.State.Pid)).toBe(true);
+    await until(
+      'its node answers again',
+      30_000,
+      async () => (await covey('exec', id.slice(0, 10), 'cat', '/file')).out === 'kept\n',
+    );
+    expect((await inspect('box')).State).toMatchObject({ Status: 'running', Pid: before.State.Pid });
+    expect(await cluster.must('logs', 'box')).toBe('began\n');
+    expect(await cluster.must('stop', 'box')).toBe('box\n');
+    expect(await ps('-a')).toEqual(['box exited']);
+    expect(await cluster.must('start', 'box')).toBe('box\n');
+    expect(await cluster.must('exec', 'box', 'cat', '/file')).toBe('kept\n');
+    expect(await cluster.must('logs', '--tail', '2', 'box')).toBe('asked\nbegan\n');
+    expect(await covey('rm', 'box')).toMatchObject({ code: 1, err: expect.stringContaining('it is running') });
+    await cluster.must('rename', 'box', 'crate');
+    expect(await cluster.must('top', 'crate')).toContain('sleep 0.05');
+    expect(await cluster.must('pause', 'crate')).toBe('crate\n');
+    expect((await inspect('crate')).State.Status).toBe('paused');
+    await cluster.must('unpause', 'crate');
+    await cluster.must('kill', '-s', 'TERM', 'crate');
+    expect(await cluster.must('wait', 'crate')).toBe('0\n');
+    await cluster.must('rm', 'crate');
+    expect(await covey('inspect', 'crate')).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('no such container'),
+    });
+  });
+
+  it('has an address of its node and a port on it, or no network at all', async () => {
+    const flags = ['-d', '--name', 'web', '--node', 'n1', '-p', '8099:80'];
+    await cluster.must('run', ...flags, 'web:1');
+    const { NetworkSettings } = await inspect('web');
+    expect(NetworkSettings.IPAddress).toMatch(/^10\./);
+    const host = (await cluster.status()).hosts.find(({ name }) => name === 'n1');
+    const answer = await until('it answers', 20_000, async () => {
+      return await execute('curl', ['-s', '-m', '2', `http://${host?.address}:8099/`]).then(
+        ({ stdout }) => stdout,
+        () => undefined,
+      );
+    });
+    expect(answer).toContain('1');
+    expect(await cluster.must('port', 'web')).toBe('80/tcp -> 0.0.0.0:8099\n');
+    const none = await cluster.must('run', '--rm', '--network', 'none', 'shell:1', 'cat', '/proc/net/dev');
+    expect(none).not.toContain('eth0');
+    const shared = await cluster.must(
+      'run',
+      '--rm',
+      '--network',
+      'host',
+      '--userns',
+      'host',
+      '--node',
+      'n1',
+      'shell:1',
+      'cat',
+      '/proc/net/route',
+    );
+    const routes = readFileSync('/proc/self/net/route', 'utf8');
+    expect(shared).not.toBe(routes);
+    expect(await covey('run', '--network', 'host', 'shell:1')).toMatchObject({
+      code: 125,
+      err: expect.stringContaining('--userns host'),
+    });
+    await cluster.must('rm', '-f', 'web');
+  });
+
+  it('is run again by its policy, and not once it was stopped', async () => {
+    await cluster.must('run', '-d', '--name', 'again', '--restart', 'on-failure:2', 'shell:1', 'sh', '-c', 'exit 9');
+    const over = await until('it was given up', 20_000, async () => {
+      const found = await inspect('again');
+      return found.State.Status === 'exited' && found.RestartCount === 2 ? found : undefined;
+    });
+    expect(over.State.ExitCode).toBe(9);
+    await cluster.must('run', '-d', '--name', 'always', '--restart', 'always', 'shell:1');
+    const { State } = await inspect('always');
+    process.kill(State.Pid, 'SIGKILL');
+    await until('it runs again', 20_000, async () => {
+      const found = await inspect('always');
+      return found.State.Status === 'running' && found.State.Pid !== State.Pid;
+    });
+    await cluster.must('stop', '-t', '0', 'always');
+    expect((await inspect('always')).State.Status).toBe('exited');
+    await cluster.must('rm', 'again', 'always');
+    expect(await ps('-a')).toEqual([]);
+  });
+});
+
+it('saves an image that skopeo copies and the cluster takes back under the same digest', async () => {
+  const path = join(cluster.dir, 'saved.tar');
+  const [before] = JSON.parse(await cluster.must('image', 'inspect', 'shell:1')) as readonly { readonly Id: string }[];
+  await cluster.must('image', 'save', '-o', path, 'shell:1');
+  await execute('skopeo', ['copy', '-q', `oci-archive:${path}:1`, `dir:${join(cluster.dir, 'copied')}`]);
+  expect(await cluster.must('image', 'rm', 'shell:1')).toBe(`Untagged: shell:1\nDeleted: ${before?.Id}\n`);
+  expect(await cluster.must('image', 'load', path)).toBe('Loaded image: shell:1\n');
+  const [after] = JSON.parse(await cluster.must('image', 'inspect', 'shell:1')) as readonly { readonly Id: string }[];
+  expect(after?.Id).toBe(before?.Id);
+});
