@@ -9,7 +9,13 @@ import { join } from 'node:path';
 import type { Digest, Instant } from '../../common/model/ids.ts';
 import type { BlobStore } from '../../common/oci/blob-store.ts';
 import { digestOf } from '../../common/oci/digest.ts';
-import { CONFIG_TYPE, type Descriptor, LAYER_GZIP_TYPE, MANIFEST_TYPE } from '../../common/oci/manifest.ts';
+import {
+  CONFIG_TYPE,
+  type Descriptor,
+  LAYER_GZIP_TYPE,
+  LAYER_TAR_TYPE,
+  MANIFEST_TYPE,
+} from '../../common/oci/manifest.ts';
 import { PLATFORM } from '../../common/oci/platform.ts';
 import type { LayerFolders } from '../image/layer-folders.ts';
 import { type LayerBlob, packLayer } from '../image/layer-writer.ts';
@@ -40,8 +46,16 @@ export interface PackingPlace {
   readonly hold: (blob: Digest) => void;
 }
 
+/** A tar of nothing: an image without any layer is refused by most who read images. */
+const EMPTY_TAR = Buffer.alloc(1_024);
+const EMPTY_LAYER: BuiltLayer = {
+  diffId: digestOf(EMPTY_TAR),
+  blob: { mediaType: LAYER_TAR_TYPE, digest: digestOf(EMPTY_TAR), size: EMPTY_TAR.length },
+};
+
 /** The image's bytes; packed layers that nobody asks for are not kept. */
-export async function madeImage(place: PackingPlace, making: Making, signal: AbortSignal): Promise<MadeImage> {
+export async function madeImage(place: PackingPlace, wanted: Making, signal: AbortSignal): Promise<MadeImage> {
+  const making = wanted.layers.length === 0 ? withEmptyLayer(wanted) : wanted;
   const config = Buffer.from(
     imageFileText({
       ...making.image,
@@ -63,9 +77,17 @@ export async function madeImage(place: PackingPlace, making: Making, signal: Abo
   const manifest = Buffer.from(
     JSON.stringify({ schemaVersion: 2, mediaType: MANIFEST_TYPE, config: configBlob, layers }),
   );
-  const read = (digest: Digest): AsyncIterable<Uint8Array> =>
-    digest === configBlob.digest ? once(config) : blobOf(place, digest, sources.get(digest), signal);
+  const read = (digest: Digest): AsyncIterable<Uint8Array> => {
+    if (digest === configBlob.digest) return once(config);
+    return digest === EMPTY_LAYER.diffId ? once(EMPTY_TAR) : blobOf(place, digest, sources.get(digest), signal);
+  };
   return { manifest, names: making.names, read };
+}
+
+function withEmptyLayer(making: Making): Making {
+  const { image, at } = making;
+  const entry = { at, createdBy: 'FROM scratch', comment: 'covey build', author: image.author, emptyLayer: false };
+  return { ...making, image: { ...image, history: [entry, ...image.history] }, layers: [EMPTY_LAYER] };
 }
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {

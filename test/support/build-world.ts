@@ -23,6 +23,8 @@ import { forever, NativeWorld } from './native-world.ts';
 export interface Said extends Partial<Omit<BuildWish, 'dockerfile'>> {
   /** Makes the context in an empty folder; absent: there is no context. */
   readonly context?: string;
+  /** Changes the context's folder before it is sent. */
+  readonly prepare?: (folder: string) => void;
 }
 
 export interface Built {
@@ -97,16 +99,18 @@ export class BuildWorld {
   }
 
   async build(dockerfile: string, said: Said = {}, signal = forever, builder = this.builder): Promise<Built> {
-    const context = said.context === undefined ? undefined : await this.context(said.context);
-    return await this.#built(builder, said, dockerfile, context, signal);
+    const { prepare, ...rest } = said;
+    const context = said.context === undefined ? undefined : await this.context(said.context, prepare);
+    return await this.#built(builder, rest, dockerfile, context, signal);
   }
 
   /** A context as the client sends it. */
-  async context(script: string): Promise<AsyncIterable<Uint8Array>> {
+  async context(script: string, prepare?: (folder: string) => void): Promise<AsyncIterable<Uint8Array>> {
     this.#contexts += 1;
     const dir = join(this.native.folder, `context-${this.#contexts}`);
     mkdirSync(dir);
     execFileSync('bash', ['-ec', script], { cwd: dir });
+    prepare?.(dir);
     return tarOf(treeEntries({ layers: [{ path: dir, idBase: 0 }] }, forever));
   }
 

@@ -73,10 +73,15 @@ function wholeConfig({ 'Env+': more = [], ...rest }: Config): Config {
   return { Env: [PATH, ...(more as readonly string[])], WorkingDir: '/', ...rest };
 }
 
+/** Makes the context of a case where it runs; empty when the case needs none. */
+export function contextScript(name: string): string {
+  const script = join(FOLDER, name, 'context.sh');
+  return existsSync(script) ? readFileSync(script, 'utf8') : '';
+}
+
 /** Fills the empty `folder` with the context of a case. */
 export function makeContext(name: string, folder: string): void {
-  const script = join(FOLDER, name, 'context.sh');
-  if (existsSync(script)) execFileSync('sh', ['-euc', `umask 022; cd "$1"; . "$2"`, 'sh', folder, script]);
+  execFileSync('sh', ['-euc', `umask 022; ${contextScript(name)}`], { cwd: folder });
 }
 
 /** Fills the empty `folder` with the files of the image `base`: busybox, and the users root, guest (1000) and the group mail (8). */
