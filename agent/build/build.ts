@@ -118,7 +118,8 @@ export class Build {
     let built = begun;
     for (const [index, step] of [...triggers, ...stage.steps].entries()) {
       signal.throwIfAborted();
-      const standing = { plan, stage: stage.index };
+      const trigger = index < triggers.length ? { file: `ONBUILD of the base image of ${stage.title}` } : {};
+      const standing = { plan, stage: stage.index, ...trigger };
       const ready = expandStep(step, built.state, standing);
       const title = plan.stages.length === 1 ? '' : `${stage.title} `;
       built = await this.#step(ready, built, `[${title}${index + 1}/${count}] ${ready.title}`, signal);

@@ -48,6 +48,8 @@ export interface BuildPlan {
   readonly warnings: readonly string[];
 }
 
+/** Names of the kernel for what Go calls otherwise. */
+const ARCH_NAMES: Readonly<Record<string, string>> = { x86_64: 'amd64', aarch64: 'arm64' };
 const PLATFORM_SHAPE = /^[a-z0-9_]+\/[a-z0-9_]+(?:\/[a-z0-9_.]+)?$/;
 
 /** @throws ClusterError `invalid`: no such target, a FROM that comes to nothing, a `--from` of what comes later */
@@ -57,6 +59,7 @@ export function planBuild(file: Dockerfile, request: BuildRequest): BuildPlan {
   const planned = file.stages.slice(0, target + 1).map((stage) => plannedStage(stage, file, scope.globals));
   const needed = neededFor(planned, target);
   const stages = planned.filter((stage) => needed.has(stage.index));
+  for (const stage of stages) proveBuildable(stage, request.platform);
   const given = { args: argsGiven(request), ...scope, target: stages.at(-1)?.title ?? '' };
   return {
     file,
@@ -66,6 +69,18 @@ export function planBuild(file: Dockerfile, request: BuildRequest): BuildPlan {
     given,
     warnings: [...file.warnings, ...unusedArgs(file, stages, request)],
   };
+}
+
+/** The base's programs have to run here. A variant is the processor's business: the best image of an index is taken. */
+function proveBuildable({ platform, place }: PlannedStage, ours: string): void {
+  if (platform === undefined) return;
+  const [os, arch = ''] = platform.split('/');
+  if (`${os}/${ARCH_NAMES[arch] ?? arch}` === ours) return;
+  throw flaw(
+    place,
+    `--platform=${platform} cannot be built here, where programs of ${ours} run`,
+    `leave it out, or write ${ours}`,
+  );
 }
 
 /**

@@ -88,8 +88,15 @@ describe('stages', () => {
     });
   });
 
-  it('keep the platform that FROM says', () => {
-    expect(plan(['FROM --platform=$BUILDPLATFORM a']).stages[0]?.platform).toBe('linux/amd64');
+  it.each(['$BUILDPLATFORM', '$TARGETPLATFORM', 'linux/amd64', 'linux/x86_64', 'linux/amd64/v2'])(
+    'may say our platform: %s',
+    (platform) => {
+      expect(plan([`FROM --platform=${platform} a`]).stages).toHaveLength(1);
+    },
+  );
+
+  it('of another platform that nobody needs do no harm', () => {
+    expect(plan(['FROM --platform=linux/arm64 a', 'FROM b']).stages).toHaveLength(1);
   });
 });
 
@@ -102,6 +109,11 @@ describe('refusals', () => {
     [['FROM a', 'RUN --mount=from=0,target=/x b'], 'line 2: --from=0 is the stage itself'],
     [['FROM --platform=$X a'], '"" is no platform'],
     [['FROM --platform=linux a'], '"linux" is no platform'],
+    [
+      ['FROM --platform=linux/arm64 a'],
+      'line 1: --platform=linux/arm64 cannot be built here, where programs of linux/amd64 run',
+    ],
+    [['FROM --platform=windows/amd64 a'], 'cannot be built here'],
     [['ARG A="x', 'FROM a'], 'line 1: unexpected end of statement while looking for matching double-quote'],
     [['FROM a"b'], 'line 1: unexpected end of statement'],
   ])('refuses %j', (lines, why) => expect(flawOf(lines)).toContain(why));
