@@ -18,6 +18,8 @@ import { piecesOf } from './pieces.ts';
 
 /** Reading in larger pieces than Node's 64 KiB saves turns of the event loop. */
 const READ_BYTES = 512 * 1024;
+/** The same for writing: sources give 64 KiB and less. */
+const BATCH_BYTES = 1024 * 1024;
 
 /** Where a blob's bytes come from, from `offset` on. */
 export type BlobSource = (offset: number, signal: AbortSignal) => AsyncIterable<Uint8Array>;
@@ -182,12 +184,18 @@ export class BlobStore {
     let size = await hashSoFar(file, hash);
     const limit = blob.size ?? BLOB_BYTES_MAX;
     if (size < limit) {
-      for await (const chunk of source(size, signal)) {
-        signal.throwIfAborted();
-        size += chunk.length;
-        if (size > limit) throw corruptSize(name, `more than ${limit}`);
-        hash.update(chunk);
-        await file.appendFile(chunk);
+      const batch = new WriteBatch(file);
+      try {
+        for await (const chunk of source(size, signal)) {
+          signal.throwIfAborted();
+          size += chunk.length;
+          if (size > limit) throw corruptSize(name, `more than ${limit}`);
+          hash.update(chunk);
+          await batch.add(chunk);
+        }
+      } finally {
+        // What came before a failure is there to go on from.
+        await batch.end();
       }
     }
     if (size < limit && blob.size !== undefined) {
@@ -210,6 +218,40 @@ export class BlobStore {
 
   get #blobs(): string {
     return join(this.#dir, 'blobs', 'sha256');
+  }
+}
+
+/** Appends pieces many at a time, the next ones being gathered while the last are written: a write costs a turn of the loop. */
+class WriteBatch {
+  readonly #file: FileHandle;
+  #pieces: Uint8Array[] = [];
+  #bytes = 0;
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(file: FileHandle) {
+    this.#file = file;
+  }
+
+  async add(piece: Uint8Array): Promise<void> {
+    this.#pieces.push(piece);
+    this.#bytes += piece.length;
+    if (this.#bytes >= BATCH_BYTES) await this.#write();
+  }
+
+  async end(): Promise<void> {
+    if (this.#bytes > 0) await this.#write();
+    await this.#writing;
+  }
+
+  /** Resolves when the batch before this one is written. */
+  async #write(): Promise<void> {
+    const bytes = Buffer.concat(this.#pieces, this.#bytes);
+    this.#pieces = [];
+    this.#bytes = 0;
+    await this.#writing;
+    this.#writing = this.#file.appendFile(bytes);
+    // It is looked at before the next one, or at the end.
+    this.#writing.catch(() => undefined);
   }
 }
 

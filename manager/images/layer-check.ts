@@ -3,6 +3,7 @@ import type { Digest } from '../../common/model/ids.ts';
 import type { ConfigFile } from '../../common/oci/config.ts';
 import { type LayerLimits, LayerReader } from '../../common/oci/layer.ts';
 import type { Manifest } from '../../common/oci/manifest.ts';
+import { several } from '../../common/several.ts';
 
 /** An image whose layers can be read. */
 export interface CheckedImage {
@@ -13,6 +14,9 @@ export interface CheckedImage {
   readonly config: Pick<ConfigFile, 'diffIds'>;
   readonly read: (layer: Digest) => AsyncIterable<Uint8Array>;
 }
+
+/** Unpacking is another thread's or program's work; more at once than processors would only wait for each other. */
+const CHECKS_MAX = 3;
 
 /**
  * Reads each layer to its end, each one once.
@@ -25,20 +29,41 @@ export async function checkLayers(
   limits: LayerLimits,
   signal: AbortSignal,
 ): Promise<void> {
-  const checked = new Set<string>();
+  const todo = new Map<string, { readonly image: CheckedImage; readonly digest: Digest; readonly diffId: Digest }>();
   for (const image of images) {
-    for (const [index, layer] of image.manifest.layers.entries()) {
+    for (const [index, { digest }] of image.manifest.layers.entries()) {
       const diffId = image.config.diffIds[index] as Digest;
-      const pair = `${layer.digest} ${diffId}`;
-      if (checked.has(pair)) continue;
-      checked.add(pair);
-      const name = `layer ${layer.digest} of ${image.name}`;
-      await checkLayer(new LayerReader(image.read(layer.digest), name, limits), diffId, signal);
+      const pair = `${digest} ${diffId}`;
+      if (!todo.has(pair)) todo.set(pair, { image, digest, diffId });
     }
   }
+  const work = (
+    { image, digest, diffId }: { image: CheckedImage; digest: Digest; diffId: Digest },
+    stop: AbortSignal,
+  ) => proved(image, { digest, diffId }, limits, stop);
+  await several([...todo.values()], CHECKS_MAX, work, signal);
 }
 
-async function checkLayer(reader: LayerReader, diffId: Digest, signal: AbortSignal): Promise<void> {
+/** The same for one layer of an image, wherever it occurs there. @throws ClusterError as checkLayers */
+export async function checkLayer(
+  image: CheckedImage,
+  digest: Digest,
+  limits: LayerLimits,
+  signal: AbortSignal,
+): Promise<void> {
+  const places = image.manifest.layers.map((layer, index) =>
+    layer.digest === digest ? image.config.diffIds[index] : '',
+  );
+  for (const diffId of new Set(places)) if (diffId) await proved(image, { digest, diffId }, limits, signal);
+}
+
+async function proved(
+  image: CheckedImage,
+  { digest, diffId }: { readonly digest: Digest; readonly diffId: Digest },
+  limits: LayerLimits,
+  signal: AbortSignal,
+): Promise<void> {
+  const reader = new LayerReader(image.read(digest), `layer ${digest} of ${image.name}`, limits);
   try {
     do signal.throwIfAborted();
     while ((await reader.next()) !== undefined);

@@ -22,8 +22,9 @@ import { BACKOFF, isWorthwhile, TRIES } from '../../common/registry/endpoint.ts'
 import { isAway } from '../../common/registry/http.ts';
 import type { Document, Registry } from '../../common/registry/registry.ts';
 import { retry } from '../../common/retry.ts';
+import { several } from '../../common/several.ts';
 import { SingleFlight } from '../../common/single-flight.ts';
-import { checkLayers } from './layer-check.ts';
+import { checkLayer } from './layer-check.ts';
 
 /** What a registry is read by. */
 export interface Repository extends Pick<Registry, 'manifest'> {
@@ -64,6 +65,14 @@ export interface PullRequest {
   readonly isKnown?: (manifest: Digest) => boolean;
 }
 
+/** What is left to bring once the config is here. */
+interface PulledLayers {
+  readonly manifest: Manifest;
+  readonly config: ConfigFile;
+  /** They have been looked into before. */
+  readonly isKnown: boolean;
+}
+
 /** As many as Docker's. */
 const DOWNLOADS_MAX = 3;
 const INDEX_DEPTH_MAX = 3;
@@ -97,10 +106,8 @@ export class ImagePuller {
     );
     mustFit(name, manifest, config);
     for (const layer of manifest.layers) pin(layer.digest);
-    await this.#fetchAll(request, manifest.layers, signal);
-    const read = (digest: Digest): AsyncIterable<Uint8Array> => this.#blobs.read(digest);
-    if (request.isKnown?.(chosen.digest) !== true)
-      await checkLayers([{ name, manifest, config, read }], request.limits, signal);
+    const isKnown = request.isKnown?.(chosen.digest) === true;
+    await this.#fetchAll(request, { manifest, config, isKnown }, signal);
     const text = Buffer.from(chosen.text);
     await this.fill({ digest: chosen.digest, size: text.length }, (offset) => once(text.subarray(offset)), signal);
     return { found: top.digest, manifest: chosen, config, parts: [manifest.config, ...manifest.layers] };
@@ -118,25 +125,17 @@ export class ImagePuller {
     return found;
   }
 
-  /** A few at a time, in their order; the first failure ends the others. */
-  async #fetchAll(request: PullRequest, layers: readonly Descriptor[], signal: AbortSignal): Promise<void> {
-    const failed = new AbortController();
-    const waiting = [...new Map(layers.map((layer) => [layer.digest, layer])).values()];
-    const worker = async (): Promise<void> => {
-      for (let layer = waiting.shift(); layer !== undefined; layer = waiting.shift())
-        await this.#fetch(request, layer, AbortSignal.any([signal, failed.signal]));
+  /** Each layer is looked into while others still come. */
+  async #fetchAll(request: PullRequest, image: PulledLayers, signal: AbortSignal): Promise<void> {
+    const { manifest, config, isKnown } = image;
+    const { name, limits } = request;
+    const read = (digest: Digest): AsyncIterable<Uint8Array> => this.#blobs.read(digest);
+    const layers = [...new Map(manifest.layers.map((layer) => [layer.digest, layer])).values()];
+    const work = async (layer: Descriptor, stop: AbortSignal): Promise<void> => {
+      await this.#fetch(request, layer, stop);
+      if (!isKnown) await checkLayer({ name, manifest, config, read }, layer.digest, limits, stop);
     };
-    const workers = Array.from({ length: DOWNLOADS_MAX }, async () => {
-      try {
-        await worker();
-      } catch (cause) {
-        failed.abort(cause);
-        throw cause;
-      }
-    });
-    const outcomes = await Promise.allSettled(workers);
-    signal.throwIfAborted();
-    if (outcomes.some(({ status }) => status === 'rejected')) throw failed.signal.reason;
+    await several(layers, DOWNLOADS_MAX, work, signal);
   }
 
   async #fetch(request: PullRequest, blob: Descriptor, signal: AbortSignal): Promise<void> {

@@ -14,6 +14,7 @@ import { type Descriptor, JSON_BYTES_MAX, MANIFEST_TYPE, parseManifest } from '.
 import { parseReference } from '../../common/oci/reference.ts';
 import { placeOf } from '../../common/registry/place.ts';
 import type { Delivery, Uploads } from '../../common/registry/uploads.ts';
+import { several } from '../../common/several.ts';
 import type { ImageRecords } from './image-records.ts';
 import type { Pins } from './pins.ts';
 
@@ -85,7 +86,10 @@ export class ImagePusher {
     try {
       const manifest = await this.#document(image.digest, signal);
       const { config, layers } = parseManifest(manifest, `manifest of image "${reference}"`);
-      await this.#deliverAll(uploads, [...layers, config], origins, onProgress, signal);
+      const blobs = [...new Map([...layers, config].map((blob) => [blob.digest, blob])).values()];
+      const deliver = (blob: Descriptor, stop: AbortSignal): Promise<void> =>
+        this.#deliver(uploads, blob, origins.get(blob.digest), onProgress, stop);
+      await several(blobs, UPLOADS_MAX, deliver, signal);
       const mediaType = ImageJson.parse(manifest, `manifest of image "${reference}"`).text('mediaType', MANIFEST_TYPE);
       const bytes = Buffer.from(manifest);
       await uploads.putManifest(tag, { digest: image.digest, mediaType, bytes }, signal);
@@ -108,31 +112,6 @@ export class ImagePusher {
       for (const blob of other.blobs) if (image.blobs.includes(blob)) origins.set(blob, place.repository);
     }
     return origins;
-  }
-
-  /** A few at a time, in their order; the first failure ends the others. */
-  async #deliverAll(
-    uploads: Shelf,
-    blobs: readonly Descriptor[],
-    origins: ReadonlyMap<Digest, string>,
-    onProgress: (progress: PushedBlob) => void,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const failed = new AbortController();
-    const either = AbortSignal.any([signal, failed.signal]);
-    const waiting = [...new Map(blobs.map((blob) => [blob.digest, blob])).values()];
-    const workers = Array.from({ length: UPLOADS_MAX }, async () => {
-      try {
-        for (let blob = waiting.shift(); blob !== undefined; blob = waiting.shift())
-          await this.#deliver(uploads, blob, origins.get(blob.digest), onProgress, either);
-      } catch (cause) {
-        failed.abort(cause);
-        throw cause;
-      }
-    });
-    const outcomes = await Promise.allSettled(workers);
-    signal.throwIfAborted();
-    if (outcomes.some(({ status }) => status === 'rejected')) throw failed.signal.reason;
   }
 
   async #deliver(

@@ -13,6 +13,7 @@ import { benchDeath } from './death.ts';
 import { benchExec } from './exec.ts';
 import { type Entry, entries, head, lines, type Report } from './figure.ts';
 import { benchIdle } from './idle.ts';
+import { benchRegistry } from './image-registry.ts';
 import { benchUnpack } from './image-unpack.ts';
 import { benchLoadBalancer } from './lb.ts';
 import { benchList } from './list.ts';
@@ -43,6 +44,12 @@ const BENCHES: readonly Bench[] = [
     run: benchLoadBalancer,
   },
   { name: 'image-unpack', title: 'a layer unpacked, beside tar -x', needs: 'nothing', run: benchUnpack },
+  {
+    name: 'image-registry',
+    title: 'an image pulled and pushed, beside skopeo and docker',
+    needs: 'nothing',
+    run: benchRegistry,
+  },
   { name: 'idle', title: 'a cluster with nothing to do', needs: 'cluster', run: benchIdle },
   { name: 'ls', title: 'a question asked by the CLI', needs: 'cluster', run: benchList },
   { name: 'exec', title: 'a command in a container', needs: 'cluster', run: benchExec },

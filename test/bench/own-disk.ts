@@ -22,13 +22,14 @@ export interface OwnDisk {
   remove(): void;
 }
 
-export function ownDisk(): OwnDisk {
+/** @param mib  of its size */
+export function ownDisk(mib: number = MIB): OwnDisk {
   const home = mkdtempSync(join(tmpdir(), 'covey-bench-'));
   // runc looks at its bundle with the ids of the container.
   chmodSync(home, 0o711);
   const leave = (): void => rmSync(home, { recursive: true, force: true });
   try {
-    const disk = new LoopDisk(home, { mib: MIB, make: MAKE });
+    const disk = new LoopDisk(home, { mib, make: MAKE });
     const remove = (): void => {
       disk.remove();
       leave();
