@@ -142,16 +142,19 @@ const BLANK: LayerOp = {
   xattrs: [],
 };
 
+const DEFAULT_ACL = 'system.posix_acl_default';
+const KEPT = ['security.capability', 'system.posix_acl_access', DEFAULT_ACL];
+
 /** trusted.overlay.* would let an image steer overlayfs itself, other security.* belong to the host's policy. */
 function isKept([name]: Xattr): boolean {
-  return name.startsWith('user.') || name === 'security.capability';
+  return name.startsWith('user.') || KEPT.includes(name);
 }
 
 /** Gathers steps and writes them, one batch behind whoever adds them. */
 export class FolderWriter {
   readonly #folder: FileHandle;
   readonly #name: string;
-  /** Folders' times are set last: everything put into a folder changes them. */
+  /** Folders' times are set last: everything put into a folder changes them. So are the rights that a folder gives to what is made in it. */
   readonly #times = new Map<string, LayerOp>();
   #ops: LayerOp[] = [];
   #bytes = 0;
@@ -163,9 +166,14 @@ export class FolderWriter {
   }
 
   async add(op: LayerOp): Promise<void> {
-    this.#ops.push(op);
+    if (op.kind === LAYER_OP.directory) {
+      this.#ops.push({ ...op, xattrs: op.xattrs.filter(([name]) => name !== DEFAULT_ACL) });
+      const handedDown = op.xattrs.filter(([name]) => name === DEFAULT_ACL);
+      this.#times.set(op.path, { ...op, kind: LAYER_OP.times, xattrs: handedDown });
+    } else {
+      this.#ops.push(op);
+    }
     this.#bytes += op.body?.length ?? 0;
-    if (op.kind === LAYER_OP.directory) this.#times.set(op.path, { ...op, kind: LAYER_OP.times, xattrs: [] });
     if (this.#ops.length >= BATCH_OPS || this.#bytes >= BATCH_BYTES) await this.#flush();
   }
 

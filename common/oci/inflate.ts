@@ -80,6 +80,20 @@ async function* from(head: Buffer, rest: AsyncIterator<Uint8Array>): AsyncGenera
   }
 }
 
+/** The bytes of `source` as they come, until there are more than `max`; then throws what `refuse` makes. */
+export async function* bounded(
+  source: AsyncIterable<Uint8Array>,
+  max: number,
+  refuse: () => ClusterError,
+): AsyncGenerator<Uint8Array> {
+  let bytes = 0;
+  for await (const chunk of source) {
+    bytes += chunk.length;
+    if (bytes > max) throw refuse();
+    yield chunk;
+  }
+}
+
 async function* gunzipped(source: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Uint8Array> {
   const gunzip = createGunzip({ chunkSize: CHUNK_BYTES });
   const input = Readable.from(source, { objectMode: false, highWaterMark: CHUNK_BYTES });

@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto';
 import { ClusterError } from '../errors.ts';
 import type { Digest } from '../model/ids.ts';
 import { wrongDigest } from './digest.ts';
-import { inflated } from './inflate.ts';
+import { bounded, inflated } from './inflate.ts';
 import { shown, type TarEntry, TarReader } from './tar.ts';
 
 /**
@@ -30,6 +30,12 @@ export interface LayerLimits {
 
 /** A Debian root file system has 10,000 entries, the largest images known a few 100,000; bytes are a disk's worth. */
 export const LAYER_LIMITS: LayerLimits = { entries: 1_000_000, bytes: 64 * 2 ** 30 };
+
+/**
+ * What an entry takes beside its body, on average: header, PAX records, what fills up blocks. It bounds what is no entry's, such as
+ * zeros behind the end.
+ */
+export const HEADER_BYTES = 4_096;
 
 /** Linux, PATH_MAX: longer ones cannot be made by one call. */
 const PATH_BYTES_MAX = 4_095;
@@ -56,7 +62,11 @@ export class LayerReader {
   constructor(source: AsyncIterable<Uint8Array>, name: string, limits: LayerLimits = LAYER_LIMITS) {
     this.#name = name;
     this.#limits = limits;
-    this.#tar = new TarReader(this.#hashed(inflated(source, name)), name);
+    const plainMax = limits.bytes + limits.entries * HEADER_BYTES;
+    const plain = bounded(inflated(source, name), plainMax, () =>
+      this.#refuse(`its tar has more than ${plainMax} bytes`),
+    );
+    this.#tar = new TarReader(this.#hashed(plain), name);
   }
 
   /**

@@ -10,7 +10,8 @@ import { ClusterError } from '../../common/errors.ts';
 import type { Digest } from '../../common/model/ids.ts';
 import { wrongDigest } from '../../common/oci/digest.ts';
 import { diskError } from '../../common/oci/disk.ts';
-import { inflated } from '../../common/oci/inflate.ts';
+import { bounded, inflated } from '../../common/oci/inflate.ts';
+import { HEADER_BYTES } from '../../common/oci/layer.ts';
 import { JSON_BYTES_MAX } from '../../common/oci/manifest.ts';
 import { shown, type TarEntry, TarReader } from '../../common/oci/tar.ts';
 import { contentsOf } from '../../common/oci/tar-contents.ts';
@@ -58,7 +59,9 @@ export async function stageArchive(
   signal: AbortSignal,
 ): Promise<Archive> {
   const staging = new Staging(await mkdtemp(join(parent, STAGING_PREFIX)), limits);
-  const reader = new TarReader(inflated(source, ARCHIVE), ARCHIVE);
+  const plainMax = limits.bytes + limits.entries * HEADER_BYTES;
+  const plain = bounded(inflated(source, ARCHIVE), plainMax, () => refuse(`unpacks to more than ${plainMax} bytes`));
+  const reader = new TarReader(plain, ARCHIVE);
   try {
     for (;;) {
       signal.throwIfAborted();

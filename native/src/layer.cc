@@ -20,6 +20,7 @@ namespace {
 
 // Symlinks whose missing targets are made, one within the other; the kernel's own bound is 40.
 constexpr int kLinksMax = 40;
+constexpr const char* kCapability = "security.capability";
 constexpr const char* kOpaque = "trusted.overlay.opaque";
 
 struct Place {
@@ -161,8 +162,8 @@ class LayerFolder {
   static void SetAttributes(int fd, const LayerOp& op) {
     for (const auto& [name, value] : op.xattrs) {
       if (fsetxattr(fd, name.c_str(), value.data(), value.size(), 0) == 0) continue;
-      // A file system without user attributes (older tmpfs) loses decoration; a lost capability breaks a program.
-      if (errno == EOPNOTSUPP && name.rfind("user.", 0) == 0) continue;
+      // A file system without user attributes (older tmpfs) or ACLs loses decoration; a lost capability breaks a program.
+      if (errno == EOPNOTSUPP && name != kCapability) continue;
       throw SysError{errno, "fsetxattr", op.path, "", name};
     }
   }
@@ -327,6 +328,7 @@ class LayerFolder {
       if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP) return;
       throw SysError{errno, "openat2", op.path};
     }
+    SetAttributes(fd.get(), op);
     timespec times[2];
     TimesOf(op, times);
     if (futimens(fd.get(), times) < 0) throw SysError{errno, "futimens", op.path};

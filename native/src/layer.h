@@ -21,7 +21,7 @@ enum class LayerOpKind : uint32_t {
   kFifo = 5,
   kWhiteout = 6,
   kOpaque = 7,
-  kTimes = 8,  // sets a directory's times once nothing is put into it any more
+  kTimes = 8,  // sets a directory's times, and attributes, once nothing is put into it any more
   kChar = 9,
   kBlock = 10,
 };
