@@ -202,8 +202,7 @@ describe('a disk that is full', () => {
       const { bavail, bsize } = statfsSync(disk.path);
       const failed = await triesUntilEnough(disk, (step) => {
         const kept = Math.max(bavail * bsize - 60_000 - step * 40_960, 0);
-        writeFileSync(ballast, Buffer.alloc(0));
-        execFileSync('fallocate', ['-l', String(kept), ballast]);
+        writeFileSync(ballast, Buffer.alloc(kept));
       });
       expect(failed).toBeGreaterThan(10);
     } finally {
