@@ -12,6 +12,9 @@ import type { Identity } from '../common/tls/identity.ts';
 import { VERSION } from '../common/version.ts';
 import type { Engine } from '../proto/methods.ts';
 import type { Handlers } from '../proto/rpc.ts';
+import type { Builder } from './build/builder.ts';
+import { buildHandler } from './build/handler.ts';
+import { WayOut } from './build/way-out.ts';
 import { deadContainers } from './disk/dead-containers.ts';
 import { diskHandlers } from './disk/handlers.ts';
 import { DiskKeeper, type DiskSource, FREE_MIN_BYTES } from './disk/keeper.ts';
@@ -88,7 +91,7 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
     anyManager: () => session.anyManager,
   });
   const sharing = { identity, managers: () => session.leaderFirst, peers: () => worker.peers, clock, log, random };
-  const { images, holdings, share } = await openShared(parts, sharing, scope);
+  const { images, builder, wayOut, holdings, share } = await openShared(parts, sharing, () => worker, scope);
   const worker: Worker = new Worker({
     nodeId: parts.identity.id as NodeId,
     address: describe().address,
@@ -104,9 +107,9 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
     clock,
     log,
   });
-  const engine: ContainerEngine = new ContainerEngine(engineTools(parts, images, () => worker));
+  const engine: ContainerEngine = new ContainerEngine(engineTools(parts, images, { worker: () => worker, wayOut }));
   const used = (): ReadonlySet<Digest> => new Set([...worker.imagesInUse, ...engine.imagesInUse]);
-  const disk = diskKeeper(parts, { images, worker, used });
+  const disk = diskKeeper(parts, { images, worker, used, cache: builder.cache });
   const selfTest: SelfTest = new SelfTest({ stateDir, runtime, network, clock, log, disk });
   const logs = new LogPublisher({ runtime, isOver: (taskId) => worker.isOver(taskId), clock, log });
   const session: AgentSession = new AgentSession({
@@ -114,7 +117,7 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
     identity,
     selfTest,
     logs,
-    relays: new Relays(engineHandlers(parts, { worker, disk, engine }), log),
+    relays: new Relays(engineHandlers(parts, { worker, disk, engine, builder }), log),
     holdings,
     describe,
     dial,
@@ -147,17 +150,25 @@ function runUpkeep(parts: AgentParts, { images, used }: Pick<DiskUsers, 'images'
   scope.run('images', (signal) => trimImages(images, used, parts, signal));
 }
 
-/** Images of this host, where they come from, and the way to give them to others. */
-async function openShared(parts: AgentParts, tools: SharingTools, scope: Scope) {
+/** Images of this host, where they come from, who builds on them, and the way to give them to others. */
+async function openShared(parts: AgentParts, tools: SharingTools, worker: () => Worker, scope: Scope) {
   const opened = await parts.openImages(imageSources(tools, scope));
   const share = (address: string) => shareImages(opened, { address, port: parts.meshPort }, tools, scope);
-  return { images: opened.images, holdings: opened.shared?.holdings, share };
+  const { images } = opened;
+  const { network } = parts;
+  const wayOut = new WayOut({ network, block: () => worker().block, taken: () => worker().addresses });
+  const builder = await opened.openBuilder((id, pid) => wayOut.connect(id, pid));
+  return { images, builder, wayOut, holdings: opened.shared?.holdings, share };
 }
 
 /** Its addresses are the part of the node's block that tasks leave. */
-function engineTools(parts: AgentParts, images: Images, worker: () => Worker): EngineTools {
+function engineTools(
+  parts: AgentParts,
+  images: Images,
+  { worker, wayOut }: { readonly worker: () => Worker; readonly wayOut: WayOut },
+): EngineTools {
   const { stateDir, runtime, network, clock, log } = parts;
-  const addresses = { block: () => worker().block, taken: () => worker().addresses };
+  const addresses = { block: () => worker().block, taken: () => new Set([...worker().addresses, ...wayOut.addresses]) };
   return { stateDir, runtime, images, network, clock, log, filesFor: namesFiles, ...addresses };
 }
 
@@ -166,18 +177,27 @@ interface DiskUsers {
   readonly worker: Worker;
   /** Manifests that must stay. */
   readonly used: () => ReadonlySet<Digest>;
+  /** What builds may go on from. */
+  readonly cache: DiskSource;
 }
 
-function diskKeeper(parts: AgentParts, { images, worker, used }: DiskUsers): DiskKeeper {
+function diskKeeper(parts: AgentParts, { images, worker, used, cache }: DiskUsers): DiskKeeper {
   const { stateDir, marks, runtime, clock, log } = parts;
-  const sources = [deadContainers({ runtime, worker }), idleImages(images, used, clock)];
+  const sources = [deadContainers({ runtime, worker }), idleImages(images, used, clock), cache];
   return new DiskKeeper({ dir: stateDir, marks, freeMinBytes: FREE_MIN_BYTES, sources, log });
+}
+
+interface Served {
+  readonly worker: Worker;
+  readonly disk: DiskKeeper;
+  readonly engine: ContainerEngine;
+  readonly builder: Pick<Builder, 'build'>;
 }
 
 /** What this host does for users besides its tasks. */
 function engineHandlers(
   { stateDir, runtime, clock, identity, address }: AgentParts,
-  { worker, disk, engine }: { readonly worker: Worker; readonly disk: DiskKeeper; readonly engine: ContainerEngine },
+  { worker, disk, engine, builder }: Served,
 ): Handlers<typeof Engine> {
   return {
     exec: execHandler({
@@ -186,6 +206,7 @@ function engineHandlers(
       standalone: (id) => engine.find(id).record.id,
     }),
     ...diskHandlers({ dir: stateDir, keeper: disk }),
+    ...buildHandler(builder),
     ...containerHandlers({
       engine,
       runtime,

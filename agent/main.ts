@@ -13,13 +13,14 @@ import { stopSignal } from '../common/stop-signal.ts';
 import { readIdentity, writeIdentity } from '../common/tls/identity.ts';
 import { builtFile, native } from '../native/index.ts';
 import { identityPath, startAgent } from './agent.ts';
+import { Builder, type BuilderParts } from './build/builder.ts';
 import { takeDirectory } from './directory.ts';
 import type { Marks } from './disk/marks.ts';
 import { LayerImages } from './image/layer-images.ts';
 import { join as joinCluster } from './join.ts';
 import { leave } from './leave.ts';
 import { NativeNetwork } from './network/native-network.ts';
-import { placedFiles } from './placed-files.ts';
+import { namesFiles, placedFiles } from './placed-files.ts';
 import { cgroupParent } from './runtime/cgroup-parent.ts';
 import { NativeRuntime } from './runtime/native-runtime.ts';
 import { type UserNamespaces, userNamespaces } from './runtime/user-namespaces.ts';
@@ -71,7 +72,7 @@ async function run(config: AgentConfig): Promise<void> {
     marks: marksOf(config),
     runtime,
     network,
-    openImages: (sources) => openImages(config, sources, log),
+    openImages: (sources) => openImages(config, sources, runtime, log),
     meshPort: config['mesh-port'],
     filesFor: placedFiles,
     clock: systemClock,
@@ -97,7 +98,12 @@ function marksOf(config: AgentConfig): Marks {
   });
 }
 
-async function openImages(config: AgentConfig, { servers, mesh }: ImageSources, log: Log): Promise<OpenImages> {
+async function openImages(
+  config: AgentConfig,
+  { servers, mesh }: ImageSources,
+  runtime: NativeRuntime,
+  log: Log,
+): Promise<OpenImages> {
   const images = await LayerImages.open({
     dir: join(config['state-dir'], 'images'),
     servers,
@@ -105,8 +111,12 @@ async function openImages(config: AgentConfig, { servers, mesh }: ImageSources, 
     keepBytes: config['mesh-keep-bytes'],
     log,
   });
+  const dir = join(config['state-dir'], 'build');
+  const files = (): ReturnType<typeof namesFiles> => namesFiles('build', '127.0.1.1');
+  const own = { dir, images, runtime, servers, files, clock: systemClock, log };
+  const opened = { images, openBuilder: (connect: BuilderParts['connect']) => Builder.open({ ...own, connect }) };
   const { exchange, holdings } = images;
-  return exchange === undefined ? { images } : { images, shared: { exchange, holdings } };
+  return exchange === undefined ? opened : { ...opened, shared: { exchange, holdings } };
 }
 
 async function hostParts(config: AgentConfig, signal: AbortSignal): Promise<HostParts> {

@@ -7,6 +7,7 @@ import { nodeChannel, rpcChannel } from '../common/rpc.ts';
 import type { Images as ImagesTable, Mesh } from '../proto/methods.ts';
 import type { Client, Handlers } from '../proto/rpc.ts';
 import { BlobServers } from './blob-servers.ts';
+import type { Builder, BuilderParts } from './build/builder.ts';
 import type { IdentityKeeper } from './identity.ts';
 import type { Images } from './image/image.ts';
 import { MeshDoor } from './mesh/door.ts';
@@ -24,6 +25,8 @@ export interface ImageSources {
 /** Images with what other nodes get of them; absent when they get nothing. */
 export interface OpenImages {
   readonly images: Images;
+  /** What builds on them. */
+  readonly openBuilder: (connect: BuilderParts['connect']) => Promise<Pick<Builder, 'build' | 'cache'>>;
   readonly shared?: { readonly exchange: Handlers<typeof Mesh>; readonly holdings: Holdings };
 }
 

@@ -4,6 +4,7 @@
 import { Command, CommanderError } from 'commander';
 import { type ClusterError, explain, toClusterError } from '../common/errors.ts';
 import { VERSION } from '../common/version.ts';
+import { addBuildCommand } from './commands/build.ts';
 import { addClusterCommands } from './commands/cluster.ts';
 import { addContainerViews } from './commands/container-show.ts';
 import { addContainerVerbs } from './commands/container-verbs.ts';
@@ -32,6 +33,7 @@ function build(): Command {
   addServiceCommands(program);
   addNodeCommands(program);
   addImageCommands(program);
+  addBuildCommand(program);
   addClusterCommands(program);
   addEventsCommand(program);
   addExecCommand(program);

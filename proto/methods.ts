@@ -109,6 +109,7 @@ export const Engine = {
     containerLogs: serverStream(v1.ContainerLogsRequest, v1.LogLine),
     containerStats: serverStream(v1.ContainerStatsRequest, v1.ContainerUsage),
     containerTop: unary(v1.ContainerTopRequest, v1.ContainerProcesses),
+    build: bidi(v1.BuildInput, v1.BuildOutput),
   },
 } as const;
 

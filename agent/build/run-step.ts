@@ -45,6 +45,12 @@ export async function runStep<T>(
   signal: AbortSignal,
 ): Promise<T> {
   const { runtime } = tools;
+  if (request.network === 'host') {
+    throw new ClusterError('invalid', 'a command cannot share the host’s network: it has user ids of its own', {
+      field: 'network',
+      hint: 'leave out --network=host; the default network reaches what the host reaches',
+    });
+  }
   const id = `build-${randomBytes(8).toString('hex')}`;
   let disconnect = async (): Promise<void> => undefined;
   try {

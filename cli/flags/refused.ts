@@ -56,6 +56,12 @@ const RUN = (
   'blkio-weight blkio-weight-device domainname kernel-memory memory-reservation oom-kill-disable network-alias attach ' +
   'disable-content-trust volume-driver io-maxbandwidth io-maxiops health-file use-api-socket'
 ).split(' ');
+/** Of `docker build`. */
+const BUILD = (
+  'add-host allow annotation attest build-context builder cache-from cache-to cgroup-parent cgroupns compress cpu-period cpu-quota ' +
+  'cpu-shares cpuset-cpus cpuset-mems disable-content-trust force-rm iidfile isolation load memory metadata-file no-cache-filter ' +
+  'output platform provenance push rm sbom security-opt shm-size squash ssh ulimit'
+).split(' ');
 const SHORT = new Map([
   ['-f', 'filter'],
   ['-v', 'volume'],
@@ -69,6 +75,6 @@ export function refusalOf(message: string): string | undefined {
   const option = /unknown option '([^']+)'/.exec(message)?.[1]?.split('=')[0];
   if (option === undefined) return undefined;
   const name = SHORT.get(option) ?? option.replace(/^--/, '');
-  if (!SERVICE.includes(name) && !RUN.includes(name)) return undefined;
+  if (!SERVICE.includes(name) && !RUN.includes(name) && !BUILD.includes(name)) return undefined;
   return `the flag ${option} is Docker's, but Covey does not have it here; nothing was done`;
 }

@@ -12,6 +12,7 @@ import { systemClock } from '../../common/clock.ts';
 import { ClusterError } from '../../common/errors.ts';
 import { noLog } from '../../common/log.ts';
 import type { Digest, ManagerId } from '../../common/model/ids.ts';
+import { JSON_BYTES_MAX } from '../../common/oci/manifest.ts';
 import { tarOf } from '../../common/oci/tar-writer.ts';
 import { blobService } from '../../manager/images/blob-service.ts';
 import { imageDoor } from '../../manager/images/image-door.ts';
@@ -114,6 +115,11 @@ export class BuildWorld {
     return tarOf(treeEntries({ layers: [{ path: dir, idBase: 0 }] }, forever));
   }
 
+  /** From a context as the client sends it. */
+  buildFrom(context: AsyncIterable<Uint8Array>, dockerfile: string, said: Said): Promise<Built> {
+    return this.#built(this.builder, said, dockerfile, context);
+  }
+
   async #built(
     builder: Builder,
     said: Said,
@@ -150,8 +156,10 @@ export class BuildWorld {
   async config(
     digest: Digest,
   ): Promise<Readonly<Record<string, unknown>> & { readonly config: Record<string, unknown> }> {
-    const { config } = await this.manager.describe(digest.slice(7));
-    return JSON.parse(config) as never;
+    const { config } = JSON.parse(await this.manager.blobs.text(digest, JSON_BYTES_MAX)) as {
+      readonly config: { readonly digest: Digest };
+    };
+    return JSON.parse(await this.manager.blobs.text(config.digest, JSON_BYTES_MAX)) as never;
   }
 
   async destroy(): Promise<void> {

@@ -1,73 +1,46 @@
-/** Every Dockerfile of the corpus, built by us: files, modes, owners and config are what test/corpus/dockerfiles expects. */
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { ignoreOf } from '../../../common/context/ignore.ts';
-import { explain, toClusterError } from '../../../common/errors.ts';
+import { treeEntries } from '../../../agent/image/tree.ts';
+import { contextTar, readIgnore } from '../../../cli/build-context.ts';
+import { tarOf } from '../../../common/oci/tar-writer.ts';
 import { BuildWorld } from '../../support/build-world.ts';
 import {
-  type CorpusCase,
-  contextScript,
+  type Config,
   differences,
   makeBase,
+  makeContext,
   readCorpus,
   spokenConfig,
   treeBeyond,
 } from '../../support/dockerfile-corpus.ts';
+import { forever } from '../../support/native-world.ts';
 
 let world: BuildWorld;
 let base: string;
 
 beforeAll(async () => {
   world = await BuildWorld.open();
-  base = mkdtempSync(join(tmpdir(), 'covey-corpus-'));
+  base = join(world.native.folder, 'corpus-base');
+  mkdirSync(base);
   makeBase(base);
-  await world.build('FROM scratch\nCOPY . /\nCMD ["/bin/sh"]', { names: ['base'], context: `cp -a ${base}/. .` });
+  const context = tarOf(treeEntries({ layers: [{ path: base, idBase: 0 }] }, forever));
+  await world.buildFrom(context, 'FROM scratch\nCOPY . /\nCMD ["/bin/sh"]', { names: ['base'] });
 });
-afterAll(async () => {
-  if (base !== undefined) rmSync(base, { recursive: true });
-  await world?.destroy();
-});
+afterAll(() => world.destroy());
 
-const cases = readCorpus().map((each): readonly [string, CorpusCase] => [`${each.name}: ${each.rule}`, each]);
-
-it.each(cases)('%s', async (_, each) => {
-  const script = `umask 022; ${contextScript(each.name)}`;
-  const { args, target, expected } = each;
-  const building = world.build(each.dockerfile, {
-    args,
-    ...(target === undefined ? {} : { target }),
-    context: script,
-    prepare: leaveOutIgnored,
-  });
+it.each(readCorpus())('$name: $rule', async ({ name, dockerfile, args, target, expected }) => {
+  const folder = mkdtempSync(join(world.native.folder, 'corpus-'));
+  makeContext(name, folder);
+  const context = contextTar(folder, await readIgnore(folder, undefined));
+  const said = { args, names: [`corpus/${name}`], ...(target === undefined ? {} : { target }) };
+  const built = world.buildFrom(context, dockerfile, said);
   if ('error' in expected) {
-    const error = await building.then(
-      () => 'it was built',
-      (cause: unknown) => explain(toClusterError(cause)),
-    );
-    expect(error).toContain(expected.error);
+    await expect(built).rejects.toMatchObject({ message: expect.stringContaining(expected.error) });
     return;
   }
-  const { digest } = await building;
-  const tree = treeBeyond(await world.tree(digest), base);
+  const { digest } = await built;
+  expect(differences(expected.tree, treeBeyond(await world.tree(digest), base))).toEqual([]);
   const { config } = await world.config(digest);
-  expect(differences(expected.tree, tree)).toEqual([]);
-  expect(differences(expected.config, spokenConfig(config))).toEqual([]);
+  expect(differences(expected.config, spokenConfig(config as Config))).toEqual([]);
 });
-
-/** As the client does it before it sends a context. */
-function leaveOutIgnored(context: string): void {
-  const file = join(context, '.dockerignore');
-  if (!existsSync(file)) return;
-  const ignore = ignoreOf(readFileSync(file, 'utf8'), '.dockerignore');
-  const visit = (folder: string): void => {
-    for (const entry of readdirSync(join(context, folder), { withFileTypes: true })) {
-      const path = folder === '' ? entry.name : `${folder}/${entry.name}`;
-      if (entry.isDirectory() ? ignore.isWhole(path) : ignore.ignores(path))
-        rmSync(join(context, path), { recursive: true });
-      else if (entry.isDirectory()) visit(path);
-    }
-  };
-  visit('');
-}

@@ -1,0 +1,73 @@
+/** Engine's build: messages to wishes, events to messages. */
+import { ClusterError } from '../../common/errors.ts';
+import type { covey } from '../../proto/messages.ts';
+import type { Engine } from '../../proto/methods.ts';
+import type { Handlers } from '../../proto/rpc.ts';
+import type { Builder, BuilderEvent, BuildWish } from './builder.ts';
+
+type BuildOutput = covey.v1.BuildOutput.$Properties;
+
+const NETWORKS = ['default', 'none', 'host'] as const;
+const DOCKERFILE = 'Dockerfile';
+
+export function buildHandler(builder: Pick<Builder, 'build'>): Pick<Handlers<typeof Engine>, 'build'> {
+  return {
+    async *build(requests, { signal }) {
+      const inputs = requests[Symbol.asyncIterator]();
+      const first = await inputs.next();
+      const start = first.done === true ? undefined : first.value.start;
+      if (start === undefined || start === null)
+        throw new ClusterError('invalid', 'a build did not say what is to be built');
+      const context = start.hasContext === true ? pieces(inputs) : undefined;
+      for await (const event of builder.build(wishOf(start), context, signal)) yield messageOf(event);
+    },
+  };
+}
+
+async function* pieces(inputs: AsyncIterator<covey.v1.BuildInput>): AsyncGenerator<Uint8Array> {
+  for (let next = await inputs.next(); next.done !== true; next = await inputs.next())
+    yield next.value.context ?? new Uint8Array();
+}
+
+/** @throws ClusterError `invalid` */
+function wishOf(start: covey.v1.BuildStart.$Properties): BuildWish {
+  const names = start.names ?? [];
+  if (names.length === 0) throw new ClusterError('invalid', 'an image is built under a name', { field: 'names' });
+  const asked = start.network ?? '';
+  const network = asked === '' ? 'default' : NETWORKS.find((each) => each === asked);
+  if (network === undefined) {
+    const hint = 'choose default, none or host';
+    throw new ClusterError('invalid', `network "${asked}" is not known to builds`, { field: 'network', hint });
+  }
+  const name = start.file === undefined || start.file === '' ? DOCKERFILE : start.file;
+  const { text, target, contextUrl } = start;
+  return {
+    names,
+    dockerfile: { name, ...(text === undefined || text === null ? {} : { text }) },
+    ...(target === undefined || target === '' ? {} : { target }),
+    args: start.args ?? {},
+    labels: start.labels ?? {},
+    secrets: new Map(Object.entries(start.secrets ?? {})),
+    usesCache: start.noCache !== true,
+    pulls: start.pull === true,
+    network,
+    ...(contextUrl === undefined || contextUrl === '' ? {} : { contextUrl }),
+  };
+}
+
+function messageOf(event: BuilderEvent): BuildOutput {
+  switch (event.kind) {
+    case 'begin':
+      return { begin: { number: event.number, title: event.title } };
+    case 'end':
+      return { end: { number: event.number, outcome: event.outcome, ms: event.ms } };
+    case 'failed':
+      return { end: { number: event.number, outcome: 'failed', message: event.message } };
+    case 'output':
+      return { text: { number: event.number, isError: event.stream === 'stderr', text: event.text } };
+    case 'warning':
+      return { warning: event.message };
+    case 'built':
+      return { built: event.digest };
+  }
+}
