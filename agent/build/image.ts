@@ -4,6 +4,7 @@
  *
  *   DIR/<hex of a DiffID>.json    digest and size of its packed layer
  */
+import { randomBytes } from 'node:crypto';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Digest, Instant } from '../../common/model/ids.ts';
@@ -117,7 +118,8 @@ async function packedOnce(place: PackingPlace, diffId: Digest, signal: AbortSign
   }
   const packed = await packLayer(place.blobs, { dir: place.folders.pathOf(diffId), diffId }, signal);
   place.hold(packed.digest);
-  await writeFile(`${path}.new`, JSON.stringify({ digest: packed.digest, size: packed.size }), { mode: 0o600 });
-  await rename(`${path}.new`, path);
+  const fresh = `${path}.${randomBytes(8).toString('hex')}`;
+  await writeFile(fresh, JSON.stringify({ digest: packed.digest, size: packed.size }), { mode: 0o600 });
+  await rename(fresh, path);
   return packed;
 }

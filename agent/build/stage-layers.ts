@@ -61,6 +61,8 @@ export interface StepPlace {
 export class StageLayers {
   readonly #tools: LayerTools;
   readonly #flights = new SingleFlight<string, Outcome>();
+  /** The last work of a key, and the signal of whose it was. */
+  readonly #working = new Map<string, { readonly working: Promise<Outcome>; readonly starter: AbortSignal }>();
 
   constructor(tools: LayerTools) {
     this.#tools = tools;
@@ -91,11 +93,33 @@ export class StageLayers {
         await this.#tools.cache.keep(key, outcome);
         return outcome;
       };
-      const outcome = frame.usesCache ? await this.#flights.run(key, work, signal) : await work(signal);
+      const outcome = await (frame.usesCache ? this.#joined(key, work, signal) : work(signal));
+      this.#working.delete(key);
       frame.hold(outcome.layer);
       return { ...outcome, isCached: false };
     } finally {
       await sources.close();
+    }
+  }
+
+  /** Shares the work of who came first. The last one who gives it up waits until nothing of it is left. */
+  async #joined(key: string, work: (shared: AbortSignal) => Promise<Outcome>, signal: AbortSignal): Promise<Outcome> {
+    for (;;) {
+      const kept = (shared: AbortSignal): Promise<Outcome> => {
+        const working = work(shared);
+        this.#working.set(key, { working, starter: signal });
+        return working;
+      };
+      try {
+        return await this.#flights.run(key, kept, signal);
+      } catch (cause) {
+        const first = this.#working.get(key);
+        if (!this.#flights.keys.includes(key)) await first?.working.catch(() => undefined);
+        if (this.#working.get(key) === first) this.#working.delete(key);
+        // Its context went with who began it; ours is still here.
+        const isOrphan = first !== undefined && first.starter !== signal && first.starter.aborted;
+        if (signal.aborted || !isOrphan) throw cause;
+      }
     }
   }
 
