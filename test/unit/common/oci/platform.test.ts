@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Digest } from '../../../../common/model/ids.ts';
-import { choosePlatform, type Descriptor } from '../../../../common/oci/manifest.ts';
+import { choosePlatform, type Descriptor, parseIndex } from '../../../../common/oci/manifest.ts';
 import { fits, machineOf, type Platform } from '../../../../common/oci/platform.ts';
 
 const V2 = 'cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3';
@@ -74,4 +74,22 @@ describe('the platform of an index', () => {
 it('a config fits a machine that has what it was built for', () => {
   expect(fits({ os: 'linux', arch: 'amd64', variant: 'v3' }, amd64(V3))).toBe(true);
   expect(fits({ os: 'linux', arch: 'amd64', variant: 'v3' }, amd64(V2))).toBe(false);
+});
+
+it('an index names variants, and versions of systems that make no difference here', () => {
+  const digest = `sha256:${'a'.repeat(64)}`;
+  const entry = (platform: object) => ({ mediaType: 'm', digest, size: 1, platform });
+  const text = JSON.stringify({
+    schemaVersion: 2,
+    manifests: [
+      entry({ os: 'windows', architecture: 'amd64', 'os.version': '10.0.20348.2031' }),
+      entry({ os: 'linux', architecture: 'amd64', variant: 'v2', 'os.version': '6.1', 'os.features': ['x'] }),
+    ],
+  });
+  const entries = parseIndex(text, 'the index');
+  expect(entries.map(({ platform }) => platform)).toEqual([
+    { os: 'windows', arch: 'amd64' },
+    { os: 'linux', arch: 'amd64', variant: 'v2' },
+  ]);
+  expect(choosePlatform(entries, 'i', amd64(V3))).toBe(entries[1]);
 });
