@@ -17,8 +17,11 @@ import { buildHandler } from './build/handler.ts';
 import { WayOut } from './build/way-out.ts';
 import { deadContainers } from './disk/dead-containers.ts';
 import { diskHandlers } from './disk/handlers.ts';
-import { DiskKeeper, type DiskSource, FREE_MIN_BYTES } from './disk/keeper.ts';
+import { idleImages, packedCopies } from './disk/idle-images.ts';
+import { DiskKeeper, FREE_MIN_BYTES } from './disk/keeper.ts';
 import type { Marks } from './disk/marks.ts';
+import { standaloneContainers } from './disk/standalone-containers.ts';
+import { usedImages } from './disk/used-images.ts';
 import { ContainerEngine, type EngineTools } from './engine/engine.ts';
 import { containerHandlers } from './engine/handlers.ts';
 import { execHandler } from './exec/handler.ts';
@@ -41,8 +44,8 @@ import { Worker } from './worker.ts';
 
 /** The kernel's network is compared with what it should be so often. */
 const AUDIT_MS = 30_000;
-/** Images that no task uses are looked for so often. */
-const TRIM_MS = 600_000;
+/** Which images are in use is noted so often, for the day when some have to go. */
+const NOTE_MS = 600_000;
 
 export interface AgentParts {
   readonly stateDir: string;
@@ -91,7 +94,8 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
     anyManager: () => session.anyManager,
   });
   const sharing = { identity, managers: () => session.leaderFirst, peers: () => worker.peers, clock, log, random };
-  const { images, builder, wayOut, holdings, share } = await openShared(parts, sharing, () => worker, scope);
+  const shared = await openShared(parts, sharing, () => worker, scope);
+  const { images, builder, wayOut, holdings, share } = shared;
   const worker: Worker = new Worker({
     nodeId: parts.identity.id as NodeId,
     address: describe().address,
@@ -109,7 +113,7 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
   });
   const engine: ContainerEngine = new ContainerEngine(engineTools(parts, images, { worker: () => worker, wayOut }));
   const used = (): ReadonlySet<Digest> => new Set([...worker.imagesInUse, ...engine.imagesInUse]);
-  const disk = diskKeeper(parts, { images, worker, used, cache: builder.cache });
+  const disk = diskKeeper(parts, shared, { worker, engine, used });
   const selfTest: SelfTest = new SelfTest({ stateDir, runtime, network, clock, log, disk });
   const logs = new LogPublisher({ runtime, isOver: (taskId) => worker.isOver(taskId), clock, log });
   const session: AgentSession = new AgentSession({
@@ -144,21 +148,27 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
   return { worker, failed: scope.signal, close: () => scope.close() };
 }
 
-function runUpkeep(parts: AgentParts, { images, used }: Pick<DiskUsers, 'images' | 'used'>, scope: Scope): void {
+function runUpkeep(
+  parts: AgentParts,
+  { images, used }: { readonly images: Images; readonly used: DiskUsers['used'] },
+  scope: Scope,
+): void {
   scope.run('logs', (signal) => compressLogs(parts, signal));
   scope.run('audit', (signal) => audit(parts, signal));
-  scope.run('images', (signal) => trimImages(images, used, parts, signal));
+  scope.run('images', (signal) => noteImages(images, used, parts, signal));
 }
 
 /** Images of this host, where they come from, who builds on them, and the way to give them to others. */
 async function openShared(parts: AgentParts, tools: SharingTools, worker: () => Worker, scope: Scope) {
-  const opened = await parts.openImages(imageSources(tools, scope));
+  const sources = imageSources(tools, scope);
+  const opened = await parts.openImages(sources);
   const share = (address: string) => shareImages(opened, { address, port: parts.meshPort }, tools, scope);
   const { images } = opened;
   const { network } = parts;
   const wayOut = new WayOut({ network, block: () => worker().block, taken: () => worker().addresses });
   const builder = await opened.openBuilder((id, pid) => wayOut.connect(id, pid));
-  return { images, builder, wayOut, holdings: opened.shared?.holdings, share };
+  const { servers } = sources;
+  return { images, packed: opened.shared, builder, wayOut, holdings: opened.shared?.holdings, servers, share };
 }
 
 /** Its addresses are the part of the node's block that tasks leave. */
@@ -173,17 +183,26 @@ function engineTools(
 }
 
 interface DiskUsers {
-  readonly images: Images;
   readonly worker: Worker;
+  readonly engine: ContainerEngine;
   /** Manifests that must stay. */
   readonly used: () => ReadonlySet<Digest>;
-  /** What builds may go on from. */
-  readonly cache: DiskSource;
 }
 
-function diskKeeper(parts: AgentParts, { images, worker, used, cache }: DiskUsers): DiskKeeper {
-  const { stateDir, marks, runtime, clock, log } = parts;
-  const sources = [deadContainers({ runtime, worker }), idleImages(images, used, clock), cache];
+function diskKeeper(
+  parts: AgentParts,
+  { images, packed, builder, servers }: Awaited<ReturnType<typeof openShared>>,
+  { worker, engine, used }: DiskUsers,
+): DiskKeeper {
+  const { stateDir, marks, runtime, log } = parts;
+  const usedElsewhere = (digests: readonly Digest[], signal: AbortSignal) => usedImages(servers(), digests, signal);
+  const sources = [
+    deadContainers({ runtime, worker }),
+    standaloneContainers(engine),
+    idleImages({ images, inUse: used, usedElsewhere, log }),
+    ...(packed === undefined ? [] : [packedCopies(packed)]),
+    builder.cache,
+  ];
   return new DiskKeeper({ dir: stateDir, marks, freeMinBytes: FREE_MIN_BYTES, sources, log });
 }
 
@@ -216,17 +235,6 @@ function engineHandlers(
   };
 }
 
-/** All that no container of this node uses, at once. */
-function idleImages(images: Images, used: DiskUsers['used'], clock: Clock): DiskSource {
-  return {
-    list: async () => [{ kind: 'image', id: 'idle', name: 'unused', bytes: 0, usedAt: clock.now(), worth: 'spare' }],
-    async remove(_id, signal) {
-      await images.collect(used(), signal);
-      return true;
-    },
-  };
-}
-
 async function audit({ network, clock, log }: AgentParts, signal: AbortSignal): Promise<void> {
   for (;;) {
     await clock.sleep(AUDIT_MS, signal);
@@ -239,16 +247,16 @@ async function audit({ network, clock, log }: AgentParts, signal: AbortSignal): 
   }
 }
 
-async function trimImages(
+async function noteImages(
   images: Images,
   used: DiskUsers['used'],
   parts: AgentParts,
   signal: AbortSignal,
 ): Promise<void> {
   for (;;) {
-    await parts.clock.sleep(TRIM_MS, signal);
-    await images.trim(used(), signal).catch((cause: unknown) => {
-      parts.log.warn({ cause }, 'unused images could not be removed');
+    await parts.clock.sleep(NOTE_MS, signal);
+    await images.touch(used(), parts.clock.now()).catch((cause: unknown) => {
+      parts.log.warn({ cause }, 'the use of images was not noted');
     });
   }
 }

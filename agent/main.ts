@@ -9,6 +9,7 @@ import { type ConfigSources, helpText, loadConfig } from '../common/config.ts';
 import { ClusterError, explain, toClusterError } from '../common/errors.ts';
 import { aborted } from '../common/iterate.ts';
 import { type Log, type LogLevel, makeLog } from '../common/log.ts';
+import type { Digest } from '../common/model/ids.ts';
 import { stopSignal } from '../common/stop-signal.ts';
 import { readIdentity, writeIdentity } from '../common/tls/identity.ts';
 import { builtFile, native } from '../native/index.ts';
@@ -116,7 +117,10 @@ async function openImages(
   const own = { dir, images, runtime, servers, files, clock: systemClock, log };
   const opened = { images, openBuilder: (connect: BuilderParts['connect']) => Builder.open({ ...own, connect }) };
   const { exchange, holdings } = images;
-  return exchange === undefined ? opened : { ...opened, shared: { exchange, holdings } };
+  if (exchange === undefined) return opened;
+  const packed = () => images.packed();
+  const dropPacked = (digest: Digest) => images.dropPacked(digest);
+  return { ...opened, shared: { exchange, holdings, packed, dropPacked } };
 }
 
 async function hostParts(config: AgentConfig, signal: AbortSignal): Promise<HostParts> {

@@ -8,6 +8,7 @@ import type { Images as ImagesTable, Mesh } from '../proto/methods.ts';
 import type { Client, Handlers } from '../proto/rpc.ts';
 import { BlobServers } from './blob-servers.ts';
 import type { Builder, BuilderParts } from './build/builder.ts';
+import type { PackedLayers } from './disk/idle-images.ts';
 import type { IdentityKeeper } from './identity.ts';
 import type { Images } from './image/image.ts';
 import { MeshDoor } from './mesh/door.ts';
@@ -27,7 +28,7 @@ export interface OpenImages {
   readonly images: Images;
   /** What builds on them. */
   readonly openBuilder: (connect: BuilderParts['connect']) => Promise<Pick<Builder, 'build' | 'cache'>>;
-  readonly shared?: { readonly exchange: Handlers<typeof Mesh>; readonly holdings: Holdings };
+  readonly shared?: { readonly exchange: Handlers<typeof Mesh>; readonly holdings: Holdings } & PackedLayers;
 }
 
 export interface SharingTools {

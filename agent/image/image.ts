@@ -5,7 +5,7 @@
  * layers, read-only and shared by all containers, and the image's config. It never decides which image a task runs and
  * never deletes one that the caller says is in use. Implemented by layer-images.ts and, for tests, test/support/fake-images.ts.
  */
-import type { Digest } from '../../common/model/ids.ts';
+import type { Digest, Instant } from '../../common/model/ids.ts';
 import type { ImageConfig } from '../../common/oci/config.ts';
 
 /** An image that lies on this host, ready to be a container's root file system. */
@@ -29,11 +29,21 @@ export interface Images {
    * ends one caller's wait, and the work when nobody waits any more.
    */
   ensure(reference: string, digest: Digest, signal: AbortSignal): Promise<UnpackedImage>;
-  /**
-   * Removes every image whose digest is not in `inUse` and the layers only those had, and all packed layers; images being
-   * ensured stay.
-   */
-  collect(inUse: ReadonlySet<Digest>, signal: AbortSignal): Promise<void>;
-  /** As `collect`, but leaves the youngest few that are not in use, for tasks that come back, and packed layers. */
-  trim(inUse: ReadonlySet<Digest>, signal: AbortSignal): Promise<void>;
+  /** Every image that is wholly here, in no order. */
+  list(): Promise<readonly HeldImage[]>;
+  /** These are used now. */
+  touch(inUse: ReadonlySet<Digest>, now: Instant): Promise<void>;
+  /** Removes one image and the layers that only it has. False when it is being brought, or is not here. */
+  remove(digest: Digest, signal: AbortSignal): Promise<boolean>;
+}
+
+/** An image that is wholly on this host. */
+export interface HeldImage {
+  readonly digest: Digest;
+  /** As it was asked for. */
+  readonly reference: string;
+  /** Absolute folders, shared by the images that have the layer. */
+  readonly layers: readonly string[];
+  /** When it was last known to be used. */
+  readonly usedAt: Instant;
 }

@@ -5,11 +5,11 @@
  *   DIR/layers/<hex>           see layer-folders.ts
  *   DIR/images/<hex>.json      an image that is wholly here: what it consists of
  */
-import { access, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { access, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { ClusterError } from '../../common/errors.ts';
-import { type Digest, isDigest } from '../../common/model/ids.ts';
+import { type Digest, type Instant, isDigest } from '../../common/model/ids.ts';
 import { BlobStore } from '../../common/oci/blob-store.ts';
 import { type ConfigFile, parseConfig } from '../../common/oci/config.ts';
 import { diskError } from '../../common/oci/disk.ts';
@@ -21,7 +21,7 @@ import { Turns } from '../../common/turns.ts';
 import type { Holdings } from '../mesh/holdings.ts';
 import { Mesh, type MeshTools } from '../mesh/mesh.ts';
 import { Arrivals } from './arrivals.ts';
-import type { Images, UnpackedImage } from './image.ts';
+import type { HeldImage, Images, UnpackedImage } from './image.ts';
 import { LayerFolders } from './layer-folders.ts';
 import { type BlobServer, Puller } from './pull.ts';
 import { unpackLayer } from './unpack.ts';
@@ -30,9 +30,6 @@ import { unpackLayer } from './unpack.ts';
 const PULLS_MAX = 3;
 /** Layers that are brought and unpacked at once. */
 const LAYERS_MAX = 3;
-/** Images that no task uses stay up to this number, for tasks that come back. */
-export const UNUSED_MAX = 10;
-
 export interface LayerImagesOptions {
   /** Made if missing, mode 0700; nobody else's. */
   readonly dir: string;
@@ -45,9 +42,11 @@ export interface LayerImagesOptions {
   readonly log: Logger;
 }
 
-/** What an image consists of. The file's presence says that all of it is here. */
+/** What an image consists of. The file's presence says that all of it is here; its time, when it was last used. */
 interface ImageRecord {
   readonly digest: Digest;
+  /** As it was asked for; absent in records of earlier versions. */
+  readonly reference?: string;
   readonly config: Digest;
   /** DiffIDs of the folders to be mounted, lowest first. */
   readonly layers: readonly Digest[];
@@ -130,30 +129,53 @@ export class LayerImages implements Images {
     return this.#ensuring.run(digest, work, signal);
   }
 
-  async trim(inUse: ReadonlySet<Digest>, signal: AbortSignal): Promise<void> {
-    const unused = (await this.#records()).filter((record) => !inUse.has(record.digest));
-    if (unused.length <= UNUSED_MAX) return;
-    const aged = await Promise.all(
-      unused.map(async ({ digest }) => ({ digest, at: (await stat(this.#recordPath(digest))).mtimeMs })),
-    );
-    const young = aged.toSorted((a, b) => b.at - a.at).slice(0, UNUSED_MAX);
-    const wanted = new Set([...inUse, ...young.map(({ digest }) => digest)]);
-    await this.#collecting.run(() => this.#collect(wanted, 'packed too', signal), signal);
+  async list(): Promise<readonly HeldImage[]> {
+    const images: HeldImage[] = [];
+    for (const { digest, reference, layers } of await this.#records()) {
+      const { mtimeMs } = await stat(this.#recordPath(digest));
+      const folders = layers.map((layer) => this.#folders.pathOf(layer));
+      images.push({ digest, reference: reference ?? digest, layers: folders, usedAt: mtimeMs });
+    }
+    return images;
   }
 
-  collect(inUse: ReadonlySet<Digest>, signal: AbortSignal): Promise<void> {
-    return this.#collecting.run(() => this.#collect(inUse, 'unpacked', signal), signal);
+  async touch(inUse: ReadonlySet<Digest>, now: Instant): Promise<void> {
+    for (const { digest } of await this.#records()) {
+      if (inUse.has(digest)) await utimes(this.#recordPath(digest), now / 1_000, now / 1_000);
+    }
   }
 
-  async #collect(inUse: ReadonlySet<Digest>, keeping: 'packed too' | 'unpacked', signal: AbortSignal): Promise<void> {
-    for (const digest of this.#whole.keys()) if (!inUse.has(digest)) this.#whole.delete(digest);
+  /** Packed layers that are kept for other nodes, in no order. */
+  async packed(): Promise<readonly { readonly digest: Digest; readonly size: number; readonly at: Instant }[]> {
+    const documents = new Set((await this.#records()).flatMap(({ digest, config }) => [digest, config]));
+    return (await this.#blobs.ages()).filter(({ digest }) => !documents.has(digest) && !this.#pins.has(digest));
+  }
+
+  /** One of these goes. False when it is being used at this moment. */
+  async dropPacked(digest: Digest): Promise<boolean> {
+    if (this.#pins.has(digest)) return false;
+    await this.#arrivals.drop(digest);
+    return true;
+  }
+
+  remove(digest: Digest, signal: AbortSignal): Promise<boolean> {
+    return this.#collecting.run(async () => {
+      if (this.#ensuring.keys.includes(digest) || !(await this.#isRecorded(digest))) return false;
+      await this.#collect(digest, signal);
+      return true;
+    }, signal);
+  }
+
+  /** Removes that image, and every layer and blob that no other has. */
+  async #collect(doomed: Digest, signal: AbortSignal): Promise<void> {
+    this.#whole.delete(doomed);
     const kept = new Set<Digest>();
     this.#kept = kept;
     for (const record of await this.#records()) {
       signal.throwIfAborted();
-      if (inUse.has(record.digest) || kept.has(record.digest) || this.#ensuring.keys.includes(record.digest)) {
-        const packed = keeping === 'unpacked' ? [] : (record.packed ?? []);
-        for (const part of [record.digest, record.config, ...record.layers, ...packed]) kept.add(part);
+      if (record.digest !== doomed || kept.has(record.digest) || this.#ensuring.keys.includes(record.digest)) {
+        const { digest, config, layers, packed = [] } = record;
+        for (const part of [digest, config, ...layers, ...packed]) kept.add(part);
       } else {
         await rm(this.#recordPath(record.digest), { force: true });
       }
@@ -176,9 +198,7 @@ export class LayerImages implements Images {
   async #bound(): Promise<void> {
     const { keepBytes } = this.#options;
     if (keepBytes === undefined) return;
-    const records = await this.#records();
-    const documents = new Set(records.flatMap(({ digest, config }) => [digest, config]));
-    const packed = (await this.#blobs.ages()).filter(({ digest }) => !documents.has(digest) && !this.#pins.has(digest));
+    const packed = await this.packed();
     let bytes = packed.reduce((sum, { size }) => sum + size, 0);
     for (const { digest, size } of packed.toSorted((a, b) => a.at - b.at)) {
       if (bytes <= keepBytes) return;
@@ -212,7 +232,7 @@ export class LayerImages implements Images {
       const blobOf = (layer: Digest) => manifest.layers[file.diffIds.lastIndexOf(layer)] as Descriptor;
       await together(layers, (layer, ending) => this.#unpack(blobOf(layer), layer, name, ending), signal);
       const packed = [...new Set(manifest.layers.map((layer) => layer.digest))];
-      await this.#record({ digest, config: manifest.config.digest, layers, packed });
+      await this.#record({ digest, reference, config: manifest.config.digest, layers, packed });
       for (const part of pins) this.#kept?.add(part);
       const image = { digest, layers: layers.map((layer) => this.#folders.pathOf(layer)), config: file.config };
       this.#whole.set(digest, image);

@@ -32,6 +32,7 @@ export const ITEM_COLUMNS: readonly Column[] = [
 
 const TYPES = [
   { kind: 'image', title: 'Images' },
+  { kind: 'packed-layer', title: 'Packed Layers' },
   { kind: 'container', title: 'Containers' },
   { kind: 'build-cache', title: 'Build Cache' },
 ] as const;

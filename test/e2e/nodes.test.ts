@@ -65,9 +65,14 @@ it('tells what takes room on its disks, and what of it may go', async () => {
   }
   expect(await cluster.must('system', 'df', '-v', '--node', 'n1')).toMatch(/^n1 +\S+ +\S+B +\S+B +\d+%$/m);
   const before = await cluster.pids('web');
+  await cluster.must('create', '--name', 'never', '--node', 'n2', 'web:1');
+  const plan = await cluster.must('system', 'prune', '--plan', '--node', 'n2');
+  expect(plan).toMatch(/^n2: container never 0B$/m);
+  expect(await cluster.must('system', 'df', '-v', '--node', 'n2')).toMatch(/^n2 +container +never +0B +.* +by prune$/m);
   expect(await cluster.must('system', 'prune', '--plan')).toMatch(/^Total reclaimable space: /m);
   expect(await cluster.must('system', 'prune', '--force')).toMatch(/^Total reclaimed space: /m);
   expect(await cluster.pids('web')).toEqual(before);
+  expect(await cluster.must('ps', '-a', '-q')).toBe('');
   const unknown = await cluster.covey('system', 'df', '--node', 'n9');
   expect(unknown).toMatchObject({ code: 1, err: expect.stringContaining('n9') });
 });

@@ -1,5 +1,5 @@
 /** Images without disks or managers: answers at once, unless told to fail or to wait. */
-import type { Images, UnpackedImage } from '../../agent/image/image.ts';
+import type { HeldImage, Images, UnpackedImage } from '../../agent/image/image.ts';
 import { untilAborted, withResolvers } from '../../common/iterate.ts';
 import type { Digest } from '../../common/model/ids.ts';
 import type { ImageConfig } from '../../common/oci/config.ts';
@@ -18,8 +18,6 @@ export const PLAIN_CONFIG: ImageConfig = {
 export class FakeImages implements Images {
   /** Every `ensure` so far, in order, as `reference@digest`. */
   readonly asked: string[] = [];
-  /** The `inUse` of each `collect`. */
-  readonly collected: (readonly Digest[])[] = [];
   readonly #configs = new Map<string, ImageConfig>();
   readonly #failures = new Map<string, unknown[]>();
   readonly #gates = new Map<string, { readonly opened: Promise<void>; readonly open: () => void }>();
@@ -55,12 +53,13 @@ export class FakeImages implements Images {
     return { digest, layers: ['/fake/layer'], config: this.#configs.get(reference) ?? PLAIN_CONFIG };
   }
 
-  trim(inUse: ReadonlySet<Digest>): Promise<void> {
-    return this.collect(inUse);
+  async list(): Promise<readonly HeldImage[]> {
+    return [];
   }
 
-  collect(inUse: ReadonlySet<Digest>): Promise<void> {
-    this.collected.push([...inUse]);
-    return Promise.resolve();
+  async touch(): Promise<void> {}
+
+  async remove(): Promise<boolean> {
+    return false;
   }
 }

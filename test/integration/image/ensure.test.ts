@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rename, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -221,9 +221,10 @@ describe('an image that a host needs', () => {
   it('goes when nobody uses it, with the layers only it had', async () => {
     const [web] = [await ensure(WEB), await ensure(API)];
     await agent.close();
-    await agent.collect(new Set([digestOfImage(WEB)]), never);
+    expect(await agent.remove(digestOfImage(API), never)).toBe(true);
     expect(await agentFiles('layers')).toEqual(web.layers.map((path) => path.slice(-64)).toSorted());
-    await agent.collect(new Set(), never);
+    expect(await agent.remove(digestOfImage(WEB), never)).toBe(true);
+    expect(await agent.remove(digestOfImage(WEB), never)).toBe(false);
     expect([await agentFiles('layers'), await agentFiles('blobs/sha256'), await agentFiles('images')]).toEqual([
       [],
       [],
@@ -266,29 +267,21 @@ describe('an image that a host needs', () => {
     expect(most).toBe(3);
   });
 
-  it('stays for a while when nobody uses it: the ten youngest do', async () => {
-    const images = Array.from({ length: 12 }, (_, number) =>
-      imageOf({ reference: `n${number}:1`, layers: [layer([{ path: 'n', body: String(number) }])] }),
-    );
-    servers = [serverOf(...images)];
-    for (const [age, image] of images.entries()) {
-      await ensure(image);
-      const record = join(dir, 'agent', 'images', `${image.digest.slice('sha256:'.length)}.json`);
-      await utimes(record, age, age);
-    }
-    const used = images[0] as BuiltImage;
-    await agent.trim(new Set([digestOfImage(used)]), never);
-    const gone = images[1] as BuiltImage;
-    const left = images
-      .filter((image) => image !== gone)
-      .map((image) => `${image.digest.slice('sha256:'.length)}.json`);
-    expect(await agentFiles('images')).toEqual(left.toSorted());
-    expect(await agentFiles('layers')).toHaveLength(11);
+  it('is listed with its folders, and when it was last used', async () => {
+    const [web, api] = [await ensure(WEB), await ensure(API)];
+    await agent.touch(new Set([digestOfImage(WEB)]), 86_400_000);
+    const listed = (await agent.list()).toSorted((a, b) => a.usedAt - b.usedAt);
+    expect(listed).toEqual([
+      { digest: digestOfImage(WEB), reference: WEB.reference, layers: web.layers, usedAt: 86_400_000 },
+      { digest: digestOfImage(API), reference: API.reference, layers: api.layers, usedAt: expect.any(Number) },
+    ]);
   });
 
-  it('is not collected while it is being brought here', async () => {
-    const both = Promise.all([ensure(WEB), agent.collect(new Set(), never), agent.collect(new Set(), never)]);
-    const [image] = await both;
+  it('is not removed while it is being brought here', async () => {
+    const digest = digestOfImage(WEB);
+    const both = Promise.all([ensure(WEB), agent.remove(digest, never), agent.remove(digest, never)]);
+    const [image, ...removed] = await both;
+    expect(removed).toEqual([false, false]);
     for (const path of image.layers) expect((await readdir(path)).length).toBeGreaterThan(0);
   });
 });

@@ -20,10 +20,11 @@ const report = covey.v1.DiskUseReport.decode(
 
 it('sums what takes room by kind, as Docker does', () => {
   expect(renderTable(DISK_COLUMNS, diskRows('n1', report))).toBe(`\
-NODE   TYPE          TOTAL   ACTIVE   SIZE   RECLAIMABLE
-n1     Images        3       1        50MB   20MB (40%)
-n1     Containers    1       0        1MB    1MB (100%)
-n1     Build Cache   0       0        0B     0B
+NODE   TYPE            TOTAL   ACTIVE   SIZE   RECLAIMABLE
+n1     Images          3       1        50MB   20MB (40%)
+n1     Packed Layers   0       0        0B     0B
+n1     Containers      1       0        1MB    1MB (100%)
+n1     Build Cache     0       0        0B     0B
 `);
 });
 
