@@ -17,7 +17,7 @@ import { buildHandler } from './build/handler.ts';
 import { WayOut } from './build/way-out.ts';
 import { deadContainers } from './disk/dead-containers.ts';
 import { diskHandlers } from './disk/handlers.ts';
-import { idleImages, packedCopies } from './disk/idle-images.ts';
+import { buildCache, idleImages, packedCopies } from './disk/idle-images.ts';
 import { DiskKeeper, FREE_MIN_BYTES } from './disk/keeper.ts';
 import type { Marks } from './disk/marks.ts';
 import { standaloneContainers } from './disk/standalone-containers.ts';
@@ -201,7 +201,7 @@ function diskKeeper(
     standaloneContainers(engine),
     idleImages({ images, inUse: used, usedElsewhere, log }),
     ...(packed === undefined ? [] : [packedCopies(packed)]),
-    builder.cache,
+    buildCache(builder.cache, images),
   ];
   return new DiskKeeper({ dir: stateDir, marks, freeMinBytes: FREE_MIN_BYTES, sources, log });
 }
@@ -255,8 +255,12 @@ async function noteImages(
 ): Promise<void> {
   for (;;) {
     await parts.clock.sleep(NOTE_MS, signal);
-    await images.touch(used(), parts.clock.now()).catch((cause: unknown) => {
-      parts.log.warn({ cause }, 'the use of images was not noted');
-    });
+    try {
+      await images.touch(used(), parts.clock.now());
+      await images.sweep(signal);
+    } catch (cause) {
+      signal.throwIfAborted();
+      parts.log.warn({ cause }, 'images were not looked after');
+    }
   }
 }

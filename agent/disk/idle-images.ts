@@ -51,6 +51,18 @@ async function ownBytes(held: readonly HeldImage[], signal: AbortSignal): Promis
   return held.map(({ layers }) => layers.reduce((sum, folder) => sum + (shares.get(folder) ?? 0), 0));
 }
 
+/** A build's cache, whose layers go with its entries. */
+export function buildCache(cache: DiskSource, images: Pick<Images, 'sweep'>): DiskSource {
+  return {
+    list: (signal) => cache.list(signal),
+    async remove(id, signal) {
+      const isGone = await cache.remove(id, signal);
+      await images.sweep(signal);
+      return isGone;
+    },
+  };
+}
+
 /** What LayerImages offers of packed layers. */
 export interface PackedLayers {
   packed(): Promise<readonly { readonly digest: Digest; readonly size: number; readonly at: number }[]>;

@@ -35,6 +35,8 @@ export interface Images {
   touch(inUse: ReadonlySet<Digest>, now: Instant): Promise<void>;
   /** Removes one image and the layers that only it has. False when it is being brought, or is not here. */
   remove(digest: Digest, signal: AbortSignal): Promise<boolean>;
+  /** Removes layers and blobs that no image has and nobody brings or holds: what crashes and dropped steps of builds left. */
+  sweep(signal: AbortSignal): Promise<void>;
 }
 
 /** An image that is wholly on this host. */

@@ -62,7 +62,7 @@ export class LayerImages implements Images {
   readonly #arrivals: Arrivals;
   readonly #ensuring = new SingleFlight<Digest, UnpackedImage>();
   readonly #unpacking = new SingleFlight<Digest, void>();
-  /** What images being ensured need; `collect` leaves it alone. Values count the images. */
+  /** What images being ensured need; a sweep leaves it alone. Values count the images. */
   readonly #pins = new Map<Digest, number>();
   readonly #pulling = new Turns(PULLS_MAX);
   readonly #layering = new Turns(LAYERS_MAX);
@@ -90,7 +90,7 @@ export class LayerImages implements Images {
     return this.#folders;
   }
 
-  /** Layers and blobs that `collect` leaves alone besides those of images: asked for each, when its turn has come. */
+  /** Layers and blobs that a sweep leaves alone besides those of images: asked for each, when its turn has come. */
   protect(isHeld: (part: Digest) => boolean): void {
     this.#isHeld = isHeld;
   }
@@ -166,9 +166,13 @@ export class LayerImages implements Images {
     }, signal);
   }
 
+  sweep(signal: AbortSignal): Promise<void> {
+    return this.#collecting.run(() => this.#collect(undefined, signal), signal);
+  }
+
   /** Removes that image, and every layer and blob that no other has. */
-  async #collect(doomed: Digest, signal: AbortSignal): Promise<void> {
-    this.#whole.delete(doomed);
+  async #collect(doomed: Digest | undefined, signal: AbortSignal): Promise<void> {
+    if (doomed !== undefined) this.#whole.delete(doomed);
     const kept = new Set<Digest>();
     this.#kept = kept;
     for (const record of await this.#records()) {

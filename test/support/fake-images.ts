@@ -62,4 +62,6 @@ export class FakeImages implements Images {
   async remove(): Promise<boolean> {
     return false;
   }
+
+  async sweep(): Promise<void> {}
 }
