@@ -67,6 +67,11 @@ export class Throttle {
     return at - now;
   }
 
+  /** How long what was let through has still to go, in milliseconds; 0 = nothing. */
+  get aheadMs(): number {
+    return this.#bytesPerMs === 0 ? 0 : Math.max(0, this.#passedAt - this.#clock.now());
+  }
+
   /** Bytes that were let through and did not go: others may go for them. */
   refund(bytes: number): void {
     if (this.#bytesPerMs > 0) this.#passedAt -= bytes / this.#bytesPerMs;

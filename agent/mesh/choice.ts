@@ -11,8 +11,6 @@ import type { PieceSet } from '../../common/oci/cut.ts';
 export interface Neighbour {
   readonly id: string;
   readonly has: PieceSet;
-  /** Pieces asked of it that have not come. */
-  readonly underway: number;
 }
 
 /** One blob on its way here. */
@@ -23,31 +21,41 @@ export interface Situation {
   readonly neighbours: readonly Neighbour[];
 }
 
-export interface Wish {
-  readonly id: string;
-  readonly index: number;
-}
-
-/** Two: the next is on its way while one is written; more would be decided too early. */
-export const UNDERWAY_MAX = 2;
 /** Pieces behind the first that is missing. */
 export const WINDOW = 64;
-/** One wish in so many is for any piece. */
+/** One piece in so many is any. */
 const ANY_EVERY = 8;
 
-/** @param random  0 ≤ x < 1. Undefined when nobody who is free has anything that is wanted. */
-export function nextWish(situation: Situation, random: () => number): Wish | undefined {
-  const free = situation.neighbours.filter((each) => each.underway < UNDERWAY_MAX);
-  const wanted = wantedOf(situation).filter((index) => free.some(({ has }) => has.has(index)));
-  if (wanted.length === 0) return undefined;
-  const index = chosen(wanted, situation.neighbours, random);
-  const givers = free.filter(({ has }) => has.has(index));
-  const least = Math.min(...givers.map(({ underway }) => underway));
-  const { id } = oneOf(
-    givers.filter(({ underway }) => underway === least),
-    random,
-  );
-  return { id, index };
+/** Neighbours that one blob waits for at once: each has others to serve first, but all of them would come at once. */
+export const LINES_MAX = 6;
+
+/**
+ * Whom to wait for: idle neighbours with something that is wanted, in an order by chance, each once.
+ * @param waiting  how many are waited for already
+ */
+export function nextLines<N extends Neighbour>(
+  situation: Situation,
+  { idle, waiting }: { readonly idle: readonly N[]; readonly waiting: number },
+  random: () => number,
+): readonly N[] {
+  const wanted = wantedOf(situation);
+  return idle
+    .filter(({ has }) => wanted.some((index) => has.has(index)))
+    .map((each) => ({ each, rank: random() }))
+    .toSorted((a, b) => a.rank - b.rank)
+    .slice(0, Math.max(0, LINES_MAX - waiting))
+    .map(({ each }) => each);
+}
+
+/**
+ * What to take from the neighbour whose turn it is to give: chosen at that moment and no earlier, for meanwhile others have
+ * given. Undefined when it has nothing that is wanted.
+ *
+ * @param random  0 ≤ x < 1
+ */
+export function nextPiece(situation: Situation, giver: Neighbour, random: () => number): number | undefined {
+  const wanted = wantedOf(situation).filter((index) => giver.has.has(index));
+  return wanted.length === 0 ? undefined : chosen(wanted, situation.neighbours, random);
 }
 
 /** Pieces to be asked for, as far as the window goes; in order. */

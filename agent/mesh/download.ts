@@ -10,7 +10,7 @@ import type { Log } from '../../common/log.ts';
 import type { Digest, Instant } from '../../common/model/ids.ts';
 import { lengthOf, PieceSet } from '../../common/oci/cut.ts';
 import type { Throttle } from '../../common/throttle.ts';
-import { nextNeighbours, nextWish, type Wish } from './choice.ts';
+import { NEIGHBOURS_MAX, nextLines, nextNeighbours, nextPiece, type Situation } from './choice.ts';
 import { Link, type PieceServer } from './link.ts';
 import type { PieceFile } from './piece-file.ts';
 
@@ -52,10 +52,14 @@ export interface DownloadTools {
   readonly random: () => number;
 }
 
+/** What this host's line has still to carry before more is asked for. */
+const AHEAD_MS = 250;
 /** Asks of managers at once: one is answered while the other waits. */
 const ORIGIN_ASKS = 2;
 /** A manager said that the others have it all: after so long without a piece from them it is asked for it all the same. */
 export const URGENT_MS = 2_000;
+/** The same while it waits in line at a node that has what is wanted. */
+export const IN_LINE_MS = 5_000;
 /** The same where nobody can be asked. */
 export const ALONE_MS = 500;
 /** A node that did not answer is not asked again before. */
@@ -71,7 +75,6 @@ export class Download {
   readonly #links = new Map<string, Link>();
   /** Until when a node is not asked. */
   readonly #avoided = new Map<string, Instant>();
-  readonly #underway = new Map<number, () => void>();
   #changed = withResolvers<void>();
   #fromOthersAt: Instant;
   #progressAt: Instant;
@@ -119,23 +122,37 @@ export class Download {
       if (clock.now() - this.#progressAt >= NOTHING_MS) throw this.#verdict();
       this.#giveUpLate();
       this.#meet(signal, fail);
-      const wish = this.#wish();
-      if (wish === undefined) {
-        await this.#wait(this.#lookAgainAt(), signal);
-        continue;
-      }
-      const bytes = lengthOf(file.list, wish.index);
-      const gone = await downloads.take(bytes, signal);
-      // Others have gone on meanwhile.
-      const now = this.#wish();
-      if (now !== undefined) {
-        this.#underway.set(now.index, gone);
-        this.#links.get(now.id)?.ask(now.index);
-      } else {
-        downloads.refund(bytes);
-        gone();
-      }
+      const pauseMs = downloads.aheadMs - AHEAD_MS;
+      if (pauseMs <= 0) this.#line();
+      await this.#wait(
+        Math.min(this.#lookAgainAt(), pauseMs > 0 ? clock.now() + pauseMs : Number.POSITIVE_INFINITY),
+        signal,
+      );
     }
+  }
+
+  /** Waits in line at everybody who has something that is wanted. */
+  #line(): void {
+    const links = [...this.#links.values()];
+    const idle = links.filter(({ isIdle }) => isIdle);
+    const waiting = links.length - idle.length;
+    for (const link of nextLines(this.#situation(), { idle, waiting }, this.#tools.random)) link.ready();
+  }
+
+  #chooseFrom(link: Link): number | undefined {
+    const { file, downloads, random } = this.#tools;
+    const index = nextPiece(this.#situation(), link, random);
+    if (index !== undefined) downloads.charge(lengthOf(file.list, index));
+    return index;
+  }
+
+  #situation(): Situation {
+    const neighbours = [...this.#links.values()];
+    return { has: this.#tools.file.has, underway: this.#underway, neighbours };
+  }
+
+  get #underway(): ReadonlySet<number> {
+    return new Set([...this.#links.values()].flatMap(({ underway }) => (underway === undefined ? [] : [underway])));
   }
 
   async #askManagers(signal: AbortSignal): Promise<void> {
@@ -175,17 +192,12 @@ export class Download {
     this.stir();
   }
 
-  #wish(): Wish | undefined {
-    const { file, random } = this.#tools;
-    const underway = new Set(this.#underway.keys());
-    return nextWish({ has: file.has, underway, neighbours: [...this.#links.values()] }, random);
-  }
-
   #unasked(): PieceSet {
     const { lacking } = this.#tools.file.has;
+    const underway = this.#underway;
     const unasked = new PieceSet(lacking.count);
     for (let index = 0; index < lacking.count; index += 1)
-      if (lacking.has(index) && !this.#underway.has(index)) unasked.add(index);
+      if (lacking.has(index) && !underway.has(index)) unasked.add(index);
     return unasked;
   }
 
@@ -193,7 +205,9 @@ export class Download {
   #urgentAt(): Instant | undefined {
     if (this.#restingAt === undefined) return 0;
     if (this.#underway.size > 0) return undefined;
-    return Math.max(this.#restingAt, this.#fromOthersAt) + (this.#isAlone() ? ALONE_MS : URGENT_MS);
+    const isInLine = [...this.#links.values()].some(({ isIdle }) => !isIdle);
+    const patienceMs = isInLine ? IN_LINE_MS : this.#isAlone() ? ALONE_MS : URGENT_MS;
+    return Math.max(this.#restingAt, this.#fromOthersAt) + patienceMs;
   }
 
   #isAlone(): boolean {
@@ -207,6 +221,7 @@ export class Download {
   }
 
   #meet(signal: AbortSignal, fail: (cause: unknown) => void): void {
+    if (this.#links.size >= NEIGHBOURS_MAX) return;
     const { isNear, random } = this.#tools;
     const strangers = this.#strangers();
     const candidates = strangers.map(({ id, address, isWhole }) => ({ id, isWhole, isNear: isNear(address) }));
@@ -219,18 +234,21 @@ export class Download {
   #link(member: Member, signal: AbortSignal, fail: (cause: unknown) => void): void {
     const { digest, file, clock, log, liars, connect } = this.#tools;
     const { server, close } = connect(member);
-    const link = new Link({
+    const link: Link = new Link({
       id: member.id,
       server,
       digest,
       clock,
       onNews: () => this.stir(),
-      onPiece: (index, bytes) => this.#takeFrom(index, bytes),
+      onTurn: () => this.#chooseFrom(link),
+      onPiece: async (index, bytes) => {
+        await this.#write(index, bytes);
+        this.#fromOthersAt = this.#progressAt;
+      },
     });
     this.#links.set(member.id, link);
     link.run(file.list).catch((cause: unknown) => {
       this.#links.delete(member.id);
-      for (const index of link.pieces) this.#settle(index);
       close();
       if (signal.aborted) return;
       const error = toClusterError(cause);
@@ -245,20 +263,6 @@ export class Download {
       }
       this.stir();
     });
-  }
-
-  async #takeFrom(index: number, bytes: Uint8Array): Promise<void> {
-    try {
-      await this.#write(index, bytes);
-      this.#fromOthersAt = this.#progressAt;
-    } finally {
-      this.#settle(index);
-    }
-  }
-
-  #settle(index: number): void {
-    this.#underway.get(index)?.();
-    this.#underway.delete(index);
   }
 
   #giveUpLate(): void {

@@ -2,6 +2,7 @@
  * Gives pieces to other nodes. In: their asks, one call for each blob. Out: what is here of it, at once and as it grows, and
  * the pieces asked for, at the pace that this host may give. It never asks anybody and never gives what is not proved.
  */
+import type { Clock } from '../../common/clock.ts';
 import { ClusterError } from '../../common/errors.ts';
 import { Queue, untilAborted } from '../../common/iterate.ts';
 import { type Digest, isDigest } from '../../common/model/ids.ts';
@@ -13,10 +14,17 @@ import type { PieceSource } from './piece-file.ts';
 
 type Offer = covey.v1.ExchangeOffer.$Properties;
 
-/** Pieces that one caller may have asked for; one that keeps the rules asks for two. */
-const ASKS_MAX = 8;
+/** What may wait to be sent to one caller: news once, a turn, a piece, and a few more turns of a quick caller. */
+const DUES_MAX = 64;
+/** A caller that does not say what it takes loses its turn to the others. */
+const ANSWER_MS = 1_000;
 /** Calls at once: each holds a stream and a set of pieces. */
 const CALLS_MAX = 512;
+
+type Due =
+  | { readonly kind: 'news' | 'turn' }
+  /** `gone`: it has been sent, or will not be. */
+  | { readonly kind: 'piece'; readonly index: number; readonly gone: () => void };
 
 export interface GiverTools {
   /** What is here of a blob; undefined for nothing. */
@@ -26,6 +34,7 @@ export interface GiverTools {
   /** False for a node that is not of the cluster, as far as this one knows. */
   readonly isMember: (nodeId: string) => boolean;
   readonly uploads: Throttle;
+  readonly clock: Clock;
 }
 
 export class Giver {
@@ -71,68 +80,64 @@ export class Giver {
   ): AsyncIterable<Offer> {
     const over = new AbortController();
     const ending = AbortSignal.any([signal, over.signal]);
-    const wake = new Queue<'wake'>(1, ending);
+    const out = new Queue<Due>(DUES_MAX, ending);
     let gained: number[] = [];
-    const granted: { readonly index: number; readonly gone: () => void }[] = [];
     const release = source.onGained((index) => {
-      gained.push(index);
-      wake.push('wake');
+      if (gained.push(index) === 1) out.push({ kind: 'news' });
     });
-    const grant = (index: number, gone: () => void): void => {
-      granted.push({ index, gone });
-      wake.push('wake');
-    };
-    this.#listen(source, asks, { grant, signal: ending }).then(
-      () => wake.end(),
-      (cause: unknown) => wake.fail(cause),
+    this.#listen(source, asks, { out, signal: ending }).then(
+      () => out.end(),
+      (cause: unknown) => out.fail(cause),
     );
     try {
-      for await (const _ of wake) {
-        while (gained.length > 0 || granted.length > 0) {
-          const news = gained;
-          gained = [];
-          const next = granted.shift();
-          try {
-            if (next === undefined) yield { gained: news };
-            else yield { gained: news, index: next.index, bytes: await source.read(next.index) };
-          } finally {
-            next?.gone();
-          }
+      for await (const due of out) {
+        const news = gained;
+        gained = [];
+        try {
+          if (due.kind === 'piece') yield { gained: news, index: due.index, bytes: await source.read(due.index) };
+          else yield due.kind === 'turn' ? { gained: news, turn: true } : { gained: news };
+        } finally {
+          if (due.kind === 'piece') due.gone();
         }
       }
     } finally {
       release();
       over.abort();
-      for (const { gone } of granted) gone();
     }
   }
 
-  /** Each ask waits for its turn apart from the others, so that news need not wait behind it. */
+  /** The caller says that it is ready, waits for its turn apart from the news, and says what it takes. */
   async #listen(
     source: PieceSource,
     asks: AsyncIterator<covey.v1.IExchangeAsk>,
-    { grant, signal }: { readonly grant: (index: number, gone: () => void) => void; readonly signal: AbortSignal },
+    { out, signal }: { readonly out: Queue<Due>; readonly signal: AbortSignal },
   ): Promise<void> {
-    let waiting = 0;
+    const { uploads, clock } = this.#tools;
     for (let next = await asks.next(); next.done !== true; next = await asks.next()) {
-      const index = next.value.want ?? 0;
-      if (!source.has.has(index)) throw new ClusterError('invalid', `piece ${index} was asked for, which is not here`);
-      if (waiting >= ASKS_MAX)
-        throw new ClusterError('exhausted', `more than ${ASKS_MAX} pieces were asked for at once`);
-      waiting += 1;
-      const bytes = Math.min(source.pieceBytes, source.size - index * source.pieceBytes);
-      this.#tools.uploads.take(bytes, signal).then(
-        (gone) => {
-          const done = (): void => {
-            waiting -= 1;
-            gone();
-          };
-          if (signal.aborted) done();
-          else grant(index, done);
-        },
-        // The call has ended: nobody waits for the piece.
-        () => undefined,
-      );
+      if (next.value.ready !== true) throw new ClusterError('invalid', 'a piece was asked for out of turn');
+      const gone = await uploads.take(source.pieceBytes, signal);
+      const late = clock.after(ANSWER_MS, gone);
+      signal.addEventListener('abort', gone, { once: true });
+      let sent = 0;
+      try {
+        out.push({ kind: 'turn' });
+        const answer = await untilAborted(asks.next(), signal);
+        const index = answer.done === true || answer.value.pass === true ? undefined : (answer.value.want ?? 0);
+        if (index === undefined) continue;
+        if (!source.has.has(index))
+          throw new ClusterError('invalid', `piece ${index} was asked for, which is not here`);
+        sent = Math.min(source.pieceBytes, source.size - index * source.pieceBytes);
+        const isGone = (): void => {
+          signal.removeEventListener('abort', gone);
+          gone();
+        };
+        out.push({ kind: 'piece', index, gone: isGone });
+      } finally {
+        late();
+        if (sent === 0) signal.removeEventListener('abort', gone);
+        uploads.refund(source.pieceBytes - sent);
+        if (sent === 0) gone();
+      }
     }
   }
 }

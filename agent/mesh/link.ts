@@ -17,8 +17,13 @@ export type PieceServer = Client<typeof Mesh>;
 export const HELLO_MS = 3_000;
 /** So long may one piece take: a slow line and a queue, but not for ever. */
 export const PIECE_MS = 15_000;
-/** A neighbour keeps the rules by asking for two. */
+/** One that is asked says one thing at a time. */
 const ASKS_MAX = 16;
+
+type Stage =
+  | { readonly kind: 'idle' }
+  | { readonly kind: 'waiting' }
+  | { readonly kind: 'coming'; readonly index: number; readonly since: Instant };
 
 export interface LinkTools {
   readonly id: string;
@@ -27,6 +32,8 @@ export interface LinkTools {
   readonly clock: Clock;
   /** Told when it has something new to give. */
   readonly onNews: () => void;
+  /** It is its turn to give: what is wanted of it; undefined: nothing now. */
+  readonly onTurn: () => number | undefined;
   /** Takes what was asked for. A rejection ends the link. */
   readonly onPiece: (index: number, bytes: Uint8Array) => Promise<void>;
 }
@@ -36,7 +43,7 @@ export class Link implements Neighbour {
   readonly #tools: LinkTools;
   readonly #stop = new AbortController();
   readonly #asks: Queue<Ask>;
-  readonly #underway = new Map<number, Instant>();
+  #stage: Stage = { kind: 'idle' };
   #has = new PieceSet(0);
 
   constructor(tools: LinkTools) {
@@ -53,25 +60,25 @@ export class Link implements Neighbour {
     return this.#has.count > 0 && this.#has.isWhole;
   }
 
-  get underway(): number {
-    return this.#underway.size;
+  /** The piece that is on its way from it. */
+  get underway(): number | undefined {
+    return this.#stage.kind === 'coming' ? this.#stage.index : undefined;
   }
 
-  /** Pieces asked of it that have not come. */
-  get pieces(): Iterable<number> {
-    return this.#underway.keys();
+  /** True while it is not waited for. */
+  get isIdle(): boolean {
+    return this.#stage.kind === 'idle';
   }
 
-  /** Asks for a piece that it has. */
-  ask(index: number): void {
-    this.#underway.set(index, this.#tools.clock.now());
-    this.#asks.push({ want: index });
+  /** Waits for its turn to give. */
+  ready(): void {
+    this.#stage = { kind: 'waiting' };
+    this.#asks.push({ ready: true });
   }
 
-  /** When it is to be given up unless something comes before; undefined while nothing is asked of it. */
+  /** When it is to be given up unless the piece comes before; undefined while none is on its way. */
   get dueAt(): Instant | undefined {
-    const [oldest] = this.#underway.values();
-    return oldest === undefined ? undefined : oldest + PIECE_MS;
+    return this.#stage.kind === 'coming' ? this.#stage.since + PIECE_MS : undefined;
   }
 
   /** Ends it. */
@@ -96,6 +103,7 @@ export class Link implements Neighbour {
           this.#has = new PieceSet(countOf(cut), offer.has ?? new Uint8Array(0));
         }
         for (const index of offer.gained ?? []) this.#has.add(index);
+        if (offer.turn === true) this.#answer();
         if (offer.bytes !== null && offer.bytes !== undefined && offer.bytes.length > 0)
           await this.#take(offer.index ?? 0, offer.bytes);
         onNews();
@@ -107,15 +115,18 @@ export class Link implements Neighbour {
     }
   }
 
+  #answer(): void {
+    const index = this.#stage.kind === 'waiting' ? this.#tools.onTurn() : undefined;
+    this.#asks.push(index === undefined ? { pass: true } : { want: index });
+    this.#stage = index === undefined ? { kind: 'idle' } : { kind: 'coming', index, since: this.#tools.clock.now() };
+  }
+
   async #take(index: number, bytes: Uint8Array): Promise<void> {
-    if (!this.#underway.has(index)) {
+    if (this.underway !== index) {
       throw new ClusterError('invalid', `node ${this.id} gave piece ${index}, which nobody asked for`);
     }
-    try {
-      await this.#tools.onPiece(index, bytes);
-    } finally {
-      this.#underway.delete(index);
-    }
+    await this.#tools.onPiece(index, bytes);
+    this.#stage = { kind: 'idle' };
   }
 }
 

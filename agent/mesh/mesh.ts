@@ -39,8 +39,6 @@ export interface MeshTools {
 
 /** Pieces given at once: whole ones after one another, so that others can hand them on soon. */
 const UPLOADS_MAX = 4;
-/** Pieces of all blobs on their way here at once. */
-const DOWNLOADS_MAX = 16;
 /** Nodes that are asked for a blob when no manager can tell who has it. */
 const ASKED_MAX = 16;
 
@@ -71,12 +69,13 @@ export class Mesh {
     this.#blobs = blobs;
     this.#tools = tools;
     const { clock, uploadRate, downloadRate } = tools;
-    this.#downloads = new Throttle({ clock, bytesPerSecond: downloadRate, atOnce: DOWNLOADS_MAX });
+    this.#downloads = new Throttle({ clock, bytesPerSecond: downloadRate, atOnce: 1 });
     this.#giver = new Giver({
       sourceOf: (digest) => this.#sourceOf(digest),
       hashesOf,
       isMember: tools.isMember,
       uploads: new Throttle({ clock, bytesPerSecond: uploadRate, atOnce: UPLOADS_MAX }),
+      clock,
     });
   }
 

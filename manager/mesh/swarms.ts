@@ -15,6 +15,8 @@ export type SwarmNews = covey.v1.SwarmNews.$Properties;
 export const NEWS_MS = 100;
 /** Members that a node is told of; of more, each node hears of others, by chance. */
 export const MEMBERS_MAX = 64;
+/** So many that take a blob are served by one that has it. */
+export const TAKERS_EACH = 4;
 /** Blobs of one node that are remembered. A node has some ten for each image. */
 const HELD_MAX = 20_000;
 
@@ -69,11 +71,15 @@ export class Swarms {
     for (const digest of held ?? []) this.#lose(nodeId, digest);
   }
 
-  /** True while a node that answers, other than that one, has all of the blob. */
+  /**
+   * True while nodes that answer, other than that one, have all of the blob, and enough of them for those that take it: one
+   * alone would be a slower manager.
+   */
   isSpread(digest: Digest, except: NodeId): boolean {
+    let holders = 0;
     for (const nodeId of this.#holders.get(digest) ?? [])
-      if (nodeId !== except && this.#tools.addressOf(nodeId) !== undefined) return true;
-    return false;
+      if (nodeId !== except && this.#tools.addressOf(nodeId) !== undefined) holders += 1;
+    return holders > 0 && holders * TAKERS_EACH >= (this.#swarms.get(digest)?.takers.size ?? 0);
   }
 
   /**

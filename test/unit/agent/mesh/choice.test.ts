@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { NEIGHBOURS_MAX, nextNeighbours, nextWish, WINDOW } from '../../../../agent/mesh/choice.ts';
+import {
+  LINES_MAX,
+  NEIGHBOURS_MAX,
+  nextLines,
+  nextNeighbours,
+  nextPiece,
+  WINDOW,
+} from '../../../../agent/mesh/choice.ts';
 import { PieceSet } from '../../../../common/oci/cut.ts';
 
 const COUNT = 200;
@@ -8,42 +15,47 @@ const of = (...indices: readonly number[]): PieceSet => {
   for (const index of indices) set.add(index);
   return set;
 };
-const neighbour = (id: string, has: PieceSet, underway = 0) => ({ id, has, underway });
-/** Never the one wish in eight that is for any piece; then the first of equals. */
-const first = () => 0.5;
-const lowest = (): (() => number) => {
-  const values = [0.5, 0];
+const neighbour = (id: string, has: PieceSet) => ({ id, has });
+/** Never the one piece in eight that is any; then the first of equals. */
+const first = (): (() => number) => {
+  const values = [0.5];
   return () => values.shift() ?? 0;
 };
 
-describe('the next piece', () => {
-  it('is the rarest that somebody who is free has', () => {
-    const neighbours = [neighbour('a', of(1, 2)), neighbour('b', of(2, 3)), neighbour('c', of(1, 2))];
-    expect(nextWish({ has: of(0), underway: new Set(), neighbours }, first)).toEqual({ id: 'b', index: 3 });
+describe('the next piece from a neighbour', () => {
+  it('is the rarest that it has, as far as this node sees', () => {
+    const a = neighbour('a', of(1, 2, 3));
+    const neighbours = [a, neighbour('b', of(1, 3)), neighbour('c', of(1))];
+    expect(nextPiece({ has: of(0), underway: new Set(), neighbours }, a, first())).toBe(2);
   });
 
-  it('is asked of the one with the least to do', () => {
-    const neighbours = [neighbour('a', of(1), 1), neighbour('b', of(1), 0)];
-    expect(nextWish({ has: of(0), underway: new Set(), neighbours }, first)?.id).toBe('b');
+  it('is none that is here or on its way', () => {
+    const a = neighbour('a', of(0, 1));
+    const situation = { has: of(0), underway: new Set([1]), neighbours: [a] };
+    expect(nextPiece(situation, a, first())).toBeUndefined();
+    expect(nextLines(situation, { idle: [a], waiting: 0 }, () => 0)).toEqual([]);
+    expect(nextLines({ ...situation, underway: new Set() }, { idle: [a], waiting: 0 }, () => 0)).toEqual([a]);
   });
 
-  it('is none that is here, or asked for, or that only those have who give enough already', () => {
-    const neighbours = [neighbour('a', of(0, 1)), neighbour('b', of(2), 2)];
-    expect(nextWish({ has: of(0), underway: new Set([1]), neighbours }, first)).toBeUndefined();
+  it('is waited for at a few neighbours, not at all of them', () => {
+    const idle = Array.from({ length: 8 }, (_, at) => neighbour(`n${at}`, of(1)));
+    const situation = { has: of(0), underway: new Set<number>(), neighbours: idle };
+    expect(nextLines(situation, { idle, waiting: 0 }, () => 0)).toHaveLength(LINES_MAX);
+    expect(nextLines(situation, { idle, waiting: LINES_MAX }, () => 0)).toEqual([]);
   });
 
   it('lies within a window behind what the unpacker reads', () => {
-    const far = of(0, WINDOW + 5);
-    const neighbours = [neighbour('a', far)];
-    expect(nextWish({ has: of(), underway: new Set([0]), neighbours }, first)).toBeUndefined();
-    const has = of(0, 1, 2, 3, 4, 5);
-    expect(nextWish({ has, underway: new Set(), neighbours }, first)).toEqual({ id: 'a', index: WINDOW + 5 });
+    const a = neighbour('a', of(0, WINDOW + 5));
+    const situation = { has: of(), underway: new Set([0]), neighbours: [a] };
+    expect(nextPiece(situation, a, first())).toBeUndefined();
+    expect(nextPiece({ ...situation, has: of(0, 1, 2, 3, 4, 5) }, a, first())).toBe(WINDOW + 5);
   });
 
   it('is now and then any, so that neighbours do not all run after the same one', () => {
-    const neighbours = [neighbour('a', of(1, 2)), neighbour('b', of(1))];
-    expect(nextWish({ has: of(0), underway: new Set(), neighbours }, () => 0)).toEqual({ id: 'a', index: 1 });
-    expect(nextWish({ has: of(0), underway: new Set(), neighbours }, lowest())).toEqual({ id: 'a', index: 2 });
+    const a = neighbour('a', of(1, 2));
+    const situation = { has: of(0), underway: new Set<number>(), neighbours: [a, neighbour('b', of(1))] };
+    expect(nextPiece(situation, a, () => 0)).toBe(1);
+    expect(nextPiece(situation, a, first())).toBe(2);
   });
 });
 
@@ -52,15 +64,15 @@ describe('the nodes to talk to', () => {
 
   it('are those first to whom there is a connection', () => {
     const candidates = [candidate('a'), candidate('b', true), candidate('c')];
-    expect(nextNeighbours([], candidates, first)[0]).toBe('b');
+    expect(nextNeighbours([], candidates, () => 0.5)[0]).toBe('b');
   });
 
   it('are no more than so many, and of those that have all of it a few', () => {
     const many = Array.from({ length: 40 }, (_, at) => candidate(`n${at}`));
-    expect(nextNeighbours([], many, first)).toHaveLength(NEIGHBOURS_MAX);
-    expect(nextNeighbours([{ isWhole: false }], many, first)).toHaveLength(NEIGHBOURS_MAX - 1);
+    expect(nextNeighbours([], many, () => 0.5)).toHaveLength(NEIGHBOURS_MAX);
+    expect(nextNeighbours([{ isWhole: false }], many, () => 0.5)).toHaveLength(NEIGHBOURS_MAX - 1);
     const whole = many.map((each) => ({ ...each, isWhole: true }));
-    expect(nextNeighbours([], whole, first)).toHaveLength(4);
-    expect(nextNeighbours(Array(4).fill({ isWhole: true }), whole, first)).toEqual([]);
+    expect(nextNeighbours([], whole, () => 0.5)).toHaveLength(4);
+    expect(nextNeighbours(Array(4).fill({ isWhole: true }), whole, () => 0.5)).toEqual([]);
   });
 });
