@@ -150,12 +150,20 @@ function isKept([name]: Xattr): boolean {
   return name.startsWith('user.') || KEPT.includes(name);
 }
 
+const NONE: readonly Xattr[] = [];
+
+/** What is set at once, and what is handed down to what a folder gets. */
+function parted(xattrs: readonly Xattr[]): readonly [now: readonly Xattr[], handedDown: readonly Xattr[]] {
+  if (!xattrs.some(([name]) => name === DEFAULT_ACL)) return [xattrs, NONE];
+  return [xattrs.filter(([name]) => name !== DEFAULT_ACL), xattrs.filter(([name]) => name === DEFAULT_ACL)];
+}
+
 /** Gathers steps and writes them, one batch behind whoever adds them. */
 export class FolderWriter {
   readonly #folder: FileHandle;
   readonly #name: string;
   /** Folders' times are set last: everything put into a folder changes them. So are the rights that a folder gives to what is made in it. */
-  readonly #times = new Map<string, LayerOp>();
+  readonly #last = new Map<string, Pick<LayerOp, 'seconds' | 'nanos' | 'xattrs'>>();
   #ops: LayerOp[] = [];
   #bytes = 0;
   #underway: Promise<void> | undefined;
@@ -167,9 +175,10 @@ export class FolderWriter {
 
   async add(op: LayerOp): Promise<void> {
     if (op.kind === LAYER_OP.directory) {
-      this.#ops.push({ ...op, xattrs: op.xattrs.filter(([name]) => name !== DEFAULT_ACL) });
-      const handedDown = op.xattrs.filter(([name]) => name === DEFAULT_ACL);
-      this.#times.set(op.path, { ...op, kind: LAYER_OP.times, xattrs: handedDown });
+      const [now, handedDown] = parted(op.xattrs);
+      this.#ops.push({ ...op, xattrs: now });
+      // Nothing but what is needed: a layer may have a million folders.
+      this.#last.set(op.path, { seconds: op.seconds, nanos: op.nanos, xattrs: handedDown });
     } else {
       this.#ops.push(op);
     }
@@ -179,7 +188,7 @@ export class FolderWriter {
 
   async finish(): Promise<void> {
     // Deeper ones first would not matter: setting times does not change a parent's.
-    for (const op of this.#times.values()) await this.add(op);
+    for (const [path, last] of this.#last) await this.add({ ...BLANK, ...last, kind: LAYER_OP.times, path });
     await this.#flush();
     await this.#written();
   }
