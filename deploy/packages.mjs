@@ -13,6 +13,7 @@ export const RUNTIME_PACKAGES = [
   'iproute2', // hosts as network namespaces
   'nftables',
   'zstd', // layers packed with it
+  'isal', // igzip: layers packed with gzip, twice as fast
   'bzip2', // archives that ADD unpacks
   'xz-utils',
   'util-linux', // setpriv, nsenter, unshare

@@ -1,7 +1,6 @@
 /** Layers and archives as plain bytes, however they are packed. */
-import { Readable } from 'node:stream';
-import { createGunzip } from 'node:zlib';
-import { ClusterError, messageOf } from '../errors.ts';
+import { ClusterError } from '../errors.ts';
+import { gunzipped } from './gunzip.ts';
 import { unzstd } from './unzstd.ts';
 
 export type Packing = 'gzip' | 'zstd' | 'plain';
@@ -14,8 +13,6 @@ const OTHERS: readonly (readonly [name: string, magic: readonly number[]])[] = [
   ['bzip2', [0x42, 0x5a, 0x68]],
   ['xz', [0xfd, 0x37, 0x7a, 0x58, 0x5a]],
 ];
-/** zlib's output is handed on in pieces of this size; its default of 16 KiB costs a turn of the loop each. */
-const CHUNK_BYTES = 256 * 1024;
 
 /** Enough bytes for `packingOf`. */
 export const MAGIC_BYTES = 8;
@@ -91,30 +88,6 @@ export async function* bounded(
     bytes += chunk.length;
     if (bytes > max) throw refuse();
     yield chunk;
-  }
-}
-
-async function* gunzipped(source: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Uint8Array> {
-  const gunzip = createGunzip({ chunkSize: CHUNK_BYTES });
-  const input = Readable.from(source, { objectMode: false, highWaterMark: CHUNK_BYTES });
-  // Not stream.pipeline: it would turn what `source` throws into a premature close on our side.
-  let sourceFailure: unknown;
-  input.once('error', (cause) => {
-    sourceFailure = cause;
-    gunzip.destroy(cause);
-  });
-  input.pipe(gunzip);
-  try {
-    for await (const chunk of gunzip) yield chunk as Uint8Array;
-  } catch (cause) {
-    if (sourceFailure !== undefined) throw sourceFailure;
-    throw new ClusterError('invalid', `${name} is a broken gzip: ${messageOf(cause)}`, {
-      hint: 'export or copy the image again',
-      cause,
-    });
-  } finally {
-    input.destroy();
-    gunzip.destroy();
   }
 }
 

@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ClusterError } from '../../../common/errors.ts';
 import { digestOf } from '../../../common/oci/digest.ts';
+import { inflated } from '../../../common/oci/inflate.ts';
 import { LayerReader } from '../../../common/oci/layer.ts';
 import { unzstd } from '../../../common/oci/unzstd.ts';
 import { streamOf, tarOf, zstdOf } from '../../support/tar.ts';
@@ -40,11 +41,11 @@ async function namesOf(source: AsyncIterable<Uint8Array>): Promise<readonly stri
 const NAMES = ['usr', 'usr/program', 'usr/link'];
 
 /** Programs that this process has started and not ended. */
-function zstdsOfOurs(): readonly string[] {
+function programsOfOurs(program: string): readonly string[] {
   return readdirSync('/proc').filter((name) => {
     try {
       const stat = readFileSync(`/proc/${name}/stat`, 'utf8');
-      return stat.includes('(zstd)') && stat.slice(stat.lastIndexOf(')')).split(' ')[2] === String(process.pid);
+      return stat.includes(`(${program})`) && stat.slice(stat.lastIndexOf(')')).split(' ')[2] === String(process.pid);
     } catch {
       return false;
     }
@@ -129,6 +130,64 @@ describe('zstd', () => {
       expect(chunk.length).toBeGreaterThan(0);
       break;
     }
-    await until('no zstd is left', 10_000, () => zstdsOfOurs().length === 0);
+    await until('no zstd is left', 10_000, () => programsOfOurs('zstd').length === 0);
+  });
+});
+
+describe('a long gzip', () => {
+  /** Not to be packed, so that what is packed is long too. */
+  const noise = Buffer.alloc(3 * 2 ** 20);
+  for (let at = 0, state = 1; at < noise.length; at += 4) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    noise.writeUInt32LE(state, at);
+  }
+  const packed = gzipSync(noise);
+
+  async function digestThrough(bytes: Buffer): Promise<string> {
+    const pieces: Uint8Array[] = [];
+    for await (const piece of inflated(streamOf(bytes, 65_536), 'layer L')) pieces.push(piece);
+    return digestOf(Buffer.concat(pieces));
+  }
+
+  /** With igzip, and as where it is not installed. */
+  describe.each([
+    ['by igzip', process.env.PATH],
+    ['without igzip', '/nowhere'],
+  ])('%s', (_, path) => {
+    const before = process.env.PATH;
+    beforeEach(() => {
+      process.env.PATH = path;
+    });
+    afterEach(() => {
+      process.env.PATH = before;
+    });
+
+    it('is read, in one member or several, whatever follows them', async () => {
+      expect(await digestThrough(packed)).toBe(digestOf(noise));
+      const members = Buffer.concat([packed, gzipSync('more'), Buffer.alloc(512)]);
+      expect(await digestThrough(members)).toBe(digestOf(Buffer.concat([noise, Buffer.from('more')])));
+    });
+
+    it.each<[string, (bytes: Buffer) => Buffer]>([
+      ['is cut off', (bytes) => bytes.subarray(0, 2_000_000)],
+      ['lacks its checksum', (bytes) => bytes.subarray(0, -4)],
+      [
+        'has another checksum',
+        (bytes) => Buffer.from(bytes.map((byte, at) => (at === bytes.length - 6 ? byte ^ 1 : byte))),
+      ],
+    ])('is refused when it %s', async (__, spoil) => {
+      await expect(digestThrough(spoil(packed))).rejects.toMatchObject({
+        code: 'invalid',
+        message: expect.stringMatching(/^layer L is a broken gzip: \S/),
+      });
+    });
+  });
+
+  it('leaves no program behind when its reader leaves', async () => {
+    for await (const piece of inflated(streamOf(packed, 65_536), 'layer L')) {
+      expect(piece.length).toBeGreaterThan(0);
+      break;
+    }
+    await until('igzip is gone', 10_000, () => programsOfOurs('igzip').length === 0);
   });
 });
