@@ -23,6 +23,7 @@ import type { Marks } from './disk/marks.ts';
 import { standaloneContainers } from './disk/standalone-containers.ts';
 import { usedImages } from './disk/used-images.ts';
 import { ContainerEngine, type EngineTools } from './engine/engine.ts';
+import { fileHandlers } from './engine/file-handlers.ts';
 import { containerHandlers } from './engine/handlers.ts';
 import { execHandler } from './exec/handler.ts';
 import { connects } from './health/port-probe.ts';
@@ -121,7 +122,7 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
     identity,
     selfTest,
     logs,
-    relays: new Relays(engineHandlers(parts, { worker, disk, engine, builder }), log),
+    relays: new Relays(engineHandlers(parts, { worker, disk, engine, builder, images }), log),
     holdings,
     describe,
     dial,
@@ -211,12 +212,13 @@ interface Served {
   readonly disk: DiskKeeper;
   readonly engine: ContainerEngine;
   readonly builder: Pick<Builder, 'build'>;
+  readonly images: Images;
 }
 
 /** What this host does for users besides its tasks. */
 function engineHandlers(
   { stateDir, runtime, clock, identity, address }: AgentParts,
-  { worker, disk, engine, builder }: Served,
+  { worker, disk, engine, builder, images }: Served,
 ): Handlers<typeof Engine> {
   return {
     exec: execHandler({
@@ -226,6 +228,7 @@ function engineHandlers(
     }),
     ...diskHandlers({ dir: stateDir, keeper: disk }),
     ...buildHandler(builder),
+    ...fileHandlers({ engine, runtime, images }),
     ...containerHandlers({
       engine,
       runtime,

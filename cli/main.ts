@@ -6,6 +6,7 @@ import { type ClusterError, explain, toClusterError } from '../common/errors.ts'
 import { VERSION } from '../common/version.ts';
 import { addBuildCommand } from './commands/build.ts';
 import { addClusterCommands } from './commands/cluster.ts';
+import { addContainerFiles } from './commands/container-files.ts';
 import { addContainerViews } from './commands/container-show.ts';
 import { addContainerVerbs } from './commands/container-verbs.ts';
 import { addEventsCommand } from './commands/events.ts';
@@ -40,6 +41,7 @@ function build(): Command {
   addRunCommands(program);
   addContainerVerbs(program);
   addContainerViews(program);
+  addContainerFiles(program);
   addLoginCommands(program);
   addSystemCommands(program);
   overrideExits(program);

@@ -237,6 +237,8 @@ export class Standalone {
       throw cause;
     }
     this.#isPaused = false;
+    // Only now: between two runs it is neither running nor over.
+    this.#restart.begun();
     this.#watch(this.#container);
     return session;
   }
@@ -249,6 +251,7 @@ export class Standalone {
   /** Nothing of a start that failed goes on; what it wrote before stays. */
   async #onFailure(cause: unknown): Promise<void> {
     const { runtime, clock, log } = this.#tools;
+    this.#restart.begun();
     const error = toClusterError(cause);
     try {
       if (this.#container !== undefined && this.#container.state !== 'exited') {
@@ -327,7 +330,6 @@ export class Standalone {
   #again(): void {
     const work = this.#inTurn(async () => {
       if (!this.#restart.isSet || this.#isGone || this.#stop.signal.aborted) return;
-      this.#restart.begun();
       await this.#change({ restarts: this.#record.restarts + 1, run: 1 });
       await this.#begin(this.#stop.signal);
     });

@@ -46,3 +46,13 @@ export function treeEntry(entry: NativeTreeEntry, bytes: Buffer): TreeEntry {
     body: length === 0 ? null : bytes.subarray(at, at + length),
   };
 }
+
+/** Where a path leads beneath the layers, topmost first; `entry` is undefined when nothing is there. Byte strings. */
+export async function lookUp(
+  layers: readonly TreeLayer[],
+  path: string,
+  { follow }: { readonly follow: boolean },
+): Promise<{ readonly path: string; readonly entry?: TreeEntry }> {
+  const { path: found, entry } = await native().treeLookUp(layers, path, follow);
+  return entry === null ? { path: found } : { path: found, entry: treeEntry(entry, Buffer.alloc(0)) };
+}

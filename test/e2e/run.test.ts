@@ -1,6 +1,6 @@
 /** Containers without a service: run, seen, entered, stopped and started again on whichever node, whatever becomes of the agent. */
 import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -126,6 +126,44 @@ describe('a container without a service', () => {
       code: 1,
       err: expect.stringContaining('no such container'),
     });
+  });
+
+  it('gives and takes files by Docker’s rules, tells what it changed, and is exported', async () => {
+    await cluster.must(
+      'run',
+      '-d',
+      '--name',
+      'files',
+      '--node',
+      'n2',
+      'shell:1',
+      'sh',
+      '-c',
+      'echo made > /made; sleep 1000',
+    );
+    const dir = join(cluster.dir, 'files');
+    mkdirSync(join(dir, 'deep'), { recursive: true });
+    writeFileSync(join(dir, 'deep', 'one'), 'first');
+    await cluster.must('cp', dir, 'files:/tmp');
+    await cluster.must('cp', `${dir}/.`, 'files:/tmp/fresh');
+    expect(await cluster.must('exec', 'files', 'cat', '/tmp/files/deep/one', '/tmp/fresh/deep/one')).toBe('firstfirst');
+    await cluster.must('cp', 'files:/tmp/fresh', join(dir, 'back'));
+    await cluster.must('cp', 'files:/made', dir);
+    expect(readFileSync(join(dir, 'back', 'deep', 'one'), 'utf8')).toBe('first');
+    expect(readFileSync(join(dir, 'made'), 'utf8')).toBe('made\n');
+    expect(await cluster.must('diff', 'files')).toContain('A /tmp/files/deep/one\n');
+    const missed = await covey('cp', 'files:/none', dir);
+    expect(missed).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('Could not find the file /none in container files'),
+    });
+    const tar = join(dir, 'files.tar');
+    await cluster.must('export', '-o', tar, 'files');
+    expect((await execute('tar', ['-xOf', tar, 'made'])).stdout).toBe('made\n');
+    await cluster.must('image', 'import', '-c', 'CMD ["cat","/made"]', tar, 'flat:1');
+    expect(await cluster.must('run', '--rm', 'flat:1')).toBe('made\n');
+    await cluster.must('rm', '-f', 'files');
+    await cluster.must('image', 'rm', 'flat:1');
   });
 
   it('has an address of its node and a port on it, or no network at all', async () => {

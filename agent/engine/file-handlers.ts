@@ -1,0 +1,64 @@
+/** Engine's methods of containers' files: messages in, one verb each, messages out. */
+import { ClusterError } from '../../common/errors.ts';
+import type { TreeEntry } from '../../common/oci/tree-entry.ts';
+import type { covey } from '../../proto/messages.ts';
+import type { Engine } from '../../proto/methods.ts';
+import type { Handlers } from '../../proto/rpc.ts';
+import type { ContainerEngine } from './engine.ts';
+import { changesOf, exported, type FileTools, readPath, statOf, writePath } from './files.ts';
+
+/** As the contract says. */
+const CHUNK_BYTES = 1024 * 1024;
+
+export interface FileHandlerTools extends FileTools {
+  readonly engine: ContainerEngine;
+}
+
+type Files = Pick<
+  Handlers<typeof Engine>,
+  'containerChanges' | 'exportContainer' | 'statPath' | 'readPath' | 'writePath'
+>;
+
+export function fileHandlers(tools: FileHandlerTools): Files {
+  const { engine } = tools;
+  return {
+    containerChanges: async ({ container }, { signal }) => ({
+      changes: [...(await changesOf(tools, engine.find(container), signal))],
+    }),
+    exportContainer: ({ container }, { signal }) => chunked(exported(tools, engine.find(container), signal)),
+    statPath: async ({ container, path, follow }, { signal }) => {
+      const { path: found, entry } = await statOf(tools, engine.find(container), { path, follow }, signal);
+      if (entry === undefined) return { exists: false, path: found };
+      return { exists: true, path: found, kind: kindOf(entry), size: entry.size, mode: entry.mode };
+    },
+    readPath: ({ container, path, follow }, { signal }) =>
+      chunked(readPath(tools, engine.find(container), { path, follow }, signal)),
+    writePath: async (requests, { signal }) => {
+      const messages = requests[Symbol.asyncIterator]();
+      const first = await messages.next();
+      if (first.done === true) throw new ClusterError('invalid', 'a copy begins with where it goes', { field: 'path' });
+      const { container, path, keepOwner: keepsOwner } = first.value;
+      const source = bytesOf(first.value, messages);
+      await writePath(tools, engine.find(container), { path, keepsOwner }, source, signal);
+      return {};
+    },
+  };
+}
+
+function kindOf({ kind }: TreeEntry): string {
+  return kind === 'file' || kind === 'directory' || kind === 'symlink' ? kind : 'other';
+}
+
+async function* chunked(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<covey.v1.FileChunk.$Properties> {
+  for await (const piece of bytes) {
+    for (let at = 0; at < piece.length; at += CHUNK_BYTES) yield { chunk: piece.subarray(at, at + CHUNK_BYTES) };
+  }
+}
+
+async function* bytesOf(
+  first: covey.v1.WritePathRequest,
+  rest: AsyncIterator<covey.v1.WritePathRequest>,
+): AsyncGenerator<Uint8Array> {
+  if (first.chunk.length > 0) yield first.chunk;
+  for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value.chunk;
+}

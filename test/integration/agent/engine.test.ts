@@ -1,0 +1,235 @@
+/** Containers without a service on the real core: their lives, their files, and what another agent finds of them. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { ContainerEngine } from '../../../agent/engine/engine.ts';
+import { changesOf, exported, readPath, writePath } from '../../../agent/engine/files.ts';
+import type { Standalone } from '../../../agent/engine/standalone.ts';
+import type { NativeRuntime } from '../../../agent/runtime/native-runtime.ts';
+import { systemClock } from '../../../common/clock.ts';
+import { noLog } from '../../../common/log.ts';
+import type { ContainerSpec } from '../../../common/model/container.ts';
+import type { Digest } from '../../../common/model/ids.ts';
+import { TarReader } from '../../../common/oci/tar.ts';
+import { FakeNetwork } from '../../support/fake-network.ts';
+import { aTemplate, CONTAINER } from '../../support/fixtures.ts';
+import { forever, NativeWorld } from '../../support/native-world.ts';
+import { streamOf, type TarPart, tarOf } from '../../support/tar.ts';
+
+let world: NativeWorld;
+let engine: ContainerEngine;
+let made = 0;
+
+beforeAll(() => {
+  world = new NativeWorld();
+  world.addShell();
+  mkdirSync(join(world.layer, 'data', 'deep'), { recursive: true });
+  writeFileSync(join(world.layer, 'data', 'old'), 'from the image');
+  writeFileSync(join(world.layer, 'data', 'deep', 'old'), 'from the image too');
+});
+afterAll(() => world.destroy());
+
+beforeEach(async () => {
+  engine = await started(world.runtime);
+});
+afterEach(async () => {
+  for (const each of engine.all) await each.remove({ force: true });
+  engine.stop();
+});
+
+const images = {
+  ensure: async () => ({
+    digest: 'sha256:0' as Digest,
+    layers: [world.layer],
+    config: {
+      entrypoint: [],
+      cmd: ['/bin/sh'],
+      env: [],
+      workdir: '',
+      user: '',
+      stopSignal: '',
+      exposedPorts: [],
+      labels: {},
+    },
+  }),
+};
+
+async function started(runtime: NativeRuntime): Promise<ContainerEngine> {
+  const network = new FakeNetwork();
+  const files = async () => [{ target: '/etc/hostname', content: 'box\n' }];
+  const addresses = { block: () => '', taken: () => new Set<string>() };
+  const parts = { stateDir: world.folder, runtime, images, network, clock: systemClock, log: noLog };
+  const fresh = new ContainerEngine({ ...parts, filesFor: files, ...addresses });
+  await fresh.start(forever);
+  return fresh;
+}
+
+function spec(script: string, change: Partial<ContainerSpec> = {}): ContainerSpec {
+  made += 1;
+  const container = {
+    ...CONTAINER,
+    entrypoint: ['/bin/sh', '-c'],
+    args: [script],
+    stopGraceMs: 50,
+    imageDigest: `sha256:${'0'.repeat(64)}` as Digest,
+  };
+  return {
+    name: `box${made}`,
+    template: aTemplate({ container }),
+    ports: [],
+    network: 'none',
+    autoRemove: false,
+    restart: 'no',
+    restartMax: 0,
+    ...change,
+  };
+}
+
+async function run(script: string, change: Partial<ContainerSpec> = {}): Promise<Standalone> {
+  const box = await engine.create(String(made).padStart(64, '0'), spec(script, change), forever);
+  await box.start(forever);
+  return box;
+}
+
+const tools = () => ({ images, runtime: world.runtime });
+const ended = (box: Standalone) => box.wait(forever);
+
+async function namesIn(tar: AsyncIterable<Uint8Array>): Promise<Map<string, string>> {
+  const reader = new TarReader(tar, 'a tar');
+  const found = new Map<string, string>();
+  for (let entry = await reader.next(); entry !== undefined; entry = await reader.next()) {
+    let text = '';
+    for (let piece = await reader.chunk(65_536); piece !== undefined; piece = await reader.chunk(65_536)) text += piece;
+    found.set(entry.path, entry.kind === 'symlink' ? `-> ${entry.link}` : text);
+  }
+  return found;
+}
+
+const put = (box: Standalone, path: string, parts: readonly TarPart[]) =>
+  writePath(tools(), box, { path, keepsOwner: false }, streamOf(tarOf(parts)), forever);
+
+describe('a container of no service', () => {
+  it('tells its end, keeps its files, and goes with everything', async () => {
+    const box = await run('echo more >> /data/log; wc -l < /data/log > /data/lines; exit 4');
+    expect(await ended(box)).toEqual({ code: 4, error: '' });
+    await box.start(forever);
+    await ended(box);
+    const found = await namesIn(readPath(tools(), box, { path: '/data/lines', follow: false }, forever));
+    expect(found.get('lines')?.trim()).toBe('2');
+    await box.remove({ force: false });
+    expect(engine.all).toEqual([]);
+    await expect(world.runtime.writable(box.record.id)).rejects.toMatchObject({ code: 'not_found' });
+  });
+
+  it('goes with its end when it is to', async () => {
+    const box = await run('true', { autoRemove: true });
+    await ended(box);
+    await expect.poll(() => engine.all.length).toBe(0);
+  });
+
+  it('is run again until it was given up, and counts', async () => {
+    const box = await run('exit 3', { restart: 'on-failure', restartMax: 2 });
+    expect(await ended(box)).toMatchObject({ code: 3 });
+    expect(box.record.restarts).toBe(2);
+  });
+
+  it('says why it cannot be started, and is as it was', async () => {
+    const container = { ...spec('').template.container, entrypoint: ['/nothing'] };
+    const box = await engine.create('f'.repeat(64), spec('', { template: aTemplate({ container }) }), forever);
+    await expect(box.start(forever)).rejects.toMatchObject({ code: 'invalid' });
+    expect(box.state).toBe('created');
+    expect(box.record).toMatchObject({ exitCode: 127, error: expect.stringContaining('/nothing') });
+  });
+
+  it('is found by another agent: running, or ended meanwhile', async () => {
+    const lives = await run('echo here > /data/here; sleep 1000');
+    const ends = await run('read line < /data/fifo || sleep 0.2; exit 6');
+    engine.stop();
+    world.runtime.close();
+    const runtime = world.newRuntime();
+    const second = await started(runtime);
+    try {
+      const found = second.find(lives.record.id);
+      expect(found.state).toBe('running');
+      expect(found.pid).toBe(lives.pid);
+      expect(await second.find(ends.record.id).wait(forever)).toMatchObject({ code: 6 });
+      await found.stop(0, forever);
+      expect(found.record.exitCode).toBe(137);
+    } finally {
+      for (const each of second.all) await each.remove({ force: true });
+      second.stop();
+      runtime.close();
+      engine = await started(world.runtime);
+    }
+  });
+});
+
+describe('files of a container', () => {
+  it('are told as added, changed and deleted', async () => {
+    const box = await run(
+      'echo x > /data/new; echo y > /data/old; rm -r /data/deep 2>/dev/null || busybox rm -r /data/deep',
+    );
+    await ended(box);
+    const lines = (await changesOf(tools(), box, forever)).map(({ kind, path }) => `${kind} ${path}`);
+    expect(lines).toEqual(['C /data', 'D /data/deep', 'A /data/new', 'C /data/old']);
+  });
+
+  it('are exported as they are seen inside', async () => {
+    const box = await run('echo x > /data/new; busybox rm /data/old');
+    await ended(box);
+    const found = await namesIn(exported(tools(), box, forever));
+    expect(found.get('data/new')).toBe('x\n');
+    expect(found.has('data/old')).toBe(false);
+    expect(found.get('data/deep/old')).toBe('from the image too');
+  });
+
+  it.each(['running', 'ended'] as const)('are copied into one that is %s, as root’s', async (state) => {
+    const box = await run(state === 'running' ? 'sleep 1000' : 'busybox rm -r /data/deep');
+    if (state === 'ended') await ended(box);
+    await put(box, '/data', [
+      { path: 'in', body: 'copied', uid: 77 },
+      { path: 'deep/', type: '5', mode: 0o750 },
+      { path: 'deep/in', body: 'deeper' },
+    ]);
+    if (state === 'ended') {
+      await box.respec(spec('sleep 1000', { name: box.record.spec.name }));
+      await box.start(forever);
+    }
+    const request = { args: ['/bin/sh', '-c', 'cat /data/in /data/deep/in; ls -ln /data; ls /data/deep'], env: [] };
+    const { output } = await world.runtime.exec(
+      box.record.id,
+      { ...request, timeoutMs: 5_000, outputMaxBytes: 9_999 },
+      forever,
+    );
+    expect(output).toContain('copieddeeper');
+    expect(output).toMatch(/-rw-r--r-- +1 0 +0 .* in\n/);
+    expect(output.endsWith(state === 'running' ? 'in\nold\n' : '\nin\n')).toBe(true);
+  });
+
+  it('go nowhere outside, whatever links the container makes', async () => {
+    const outside = join(world.folder, 'outside');
+    mkdirSync(outside);
+    const race =
+      'while :; do busybox rm -rf /data/way; busybox ln -s / /data/way; busybox rm -f /data/way; busybox mkdir /data/way; done';
+    const box = await run(`busybox ln -s ${outside} /data/out; ${race}`);
+    await expect.poll(async () => (await namesIn(exported(tools(), box, forever))).has('data/out')).toBe(true);
+    await expect(put(box, '/data/out', [{ path: 'evil', body: 'x' }])).rejects.toMatchObject({ code: 'not_found' });
+    for (let tries = 0; tries < 30; tries += 1) {
+      // Whether it is a folder at this moment is the container's affair; where it leads is ours.
+      await put(box, '/data/way', [{ path: 'evil', body: 'x' }]).catch(() => undefined);
+      await put(box, '/data', [{ path: 'way/evil', body: 'x' }]).catch(() => undefined);
+    }
+    expect(() => readFileSync(join(outside, 'evil'))).toThrow('ENOENT');
+    expect(() => readFileSync('/evil')).toThrow('ENOENT');
+    await expect(put(box, '/data', [{ path: '../../evil', body: 'x' }])).rejects.toMatchObject({ code: 'invalid' });
+  });
+
+  it('do not become another kind of file, and are missed by name', async () => {
+    const box = await run('sleep 1000');
+    await expect(put(box, '/', [{ path: 'data', body: 'a file' }])).rejects.toMatchObject({ code: 'conflict' });
+    await expect(put(box, '/data', [{ path: 'old/', type: '5' }])).rejects.toMatchObject({ code: 'conflict' });
+    await expect(put(box, '/none', [])).rejects.toMatchObject({ code: 'not_found' });
+    const read = readPath(tools(), box, { path: '/none', follow: false }, forever);
+    await expect(namesIn(read)).rejects.toMatchObject({ code: 'not_found', message: /\/none/ });
+  });
+});
