@@ -190,10 +190,15 @@ export class LayerImages implements Images {
       if (kept.has(layer) || this.#pins.has(layer) || this.#isHeld(layer)) continue;
       await this.#folders.hide(layer)();
     }
-    for (const blob of [...(await this.#blobs.list()), ...(await this.#blobs.begun())]) {
+    for (const blob of await this.#blobs.list()) {
       signal.throwIfAborted();
       if (kept.has(blob) || this.#pins.has(blob) || this.#isHeld(blob)) continue;
       await this.#blobs.remove(blob);
+    }
+    // An image that is recorded is whole: what began to come of its packed layers, before a crash, nobody goes on with.
+    for (const blob of await this.#blobs.begun()) {
+      signal.throwIfAborted();
+      if (!this.#pins.has(blob) && !this.#isHeld(blob)) await this.#blobs.drop(blob);
     }
     await this.#arrivals.told();
   }

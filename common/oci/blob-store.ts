@@ -122,6 +122,11 @@ export class BlobStore {
   /** A missing one is fine. */
   async remove(digest: Digest): Promise<void> {
     await rm(this.path(digest), { force: true });
+    await this.drop(digest);
+  }
+
+  /** The beginning of one, not the whole one. */
+  async drop(digest: Digest): Promise<void> {
     await rm(join(this.incoming, `${hexOf(digest)}.part`), { force: true });
     await rm(this.piecesPath(digest), { force: true });
   }
