@@ -9,7 +9,7 @@
  *   DIR/empty      the folder under a stage without layers
  */
 import { createReadStream } from 'node:fs';
-import { mkdir, mkdtemp } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Clock } from '../../common/clock.ts';
@@ -23,7 +23,7 @@ import { native } from '../../native/index.ts';
 import { TREE_KIND } from '../../native/tree.ts';
 import type { DiskSource } from '../disk/keeper.ts';
 import type { LayerImages } from '../image/layer-images.ts';
-import { writeTree } from '../image/layer-writer.ts';
+import { UNPACKED_BLOB, writeTree } from '../image/layer-writer.ts';
 import { type ImageServer, putImage } from '../image/put.ts';
 import { treeEntries } from '../image/tree.ts';
 import type { PlacedFile, Runtime } from '../runtime/runtime.ts';
@@ -116,7 +116,10 @@ export class Builder {
     for (const name of ['work', 'packed', 'caches', 'empty'])
       await mkdir(join(dir, name), { recursive: true, mode: 0o700 });
     await mkdir(join(dir, 'empty'), { recursive: true });
-    await RunMounts.sweep();
+    await RunMounts.sweep(join(dir, 'work'));
+    await removeNamed(join(dir, 'packed'), (name) => !/^[0-9a-f]{64}\.json$/.test(name));
+    const { incoming } = parts.images.blobs;
+    await removeNamed(incoming, (name) => name.startsWith(UNPACKED_BLOB));
     return new Builder(parts, await StepCache.open(join(dir, 'cache'), clock));
   }
 
@@ -254,6 +257,10 @@ export class Builder {
     await writeTree(context, archiveEntries(source, 'the build context'), signal);
     return context;
   }
+}
+
+async function removeNamed(dir: string, isLeft: (name: string) => boolean): Promise<void> {
+  for (const name of await readdir(dir)) if (isLeft(name)) await rm(join(dir, name), { force: true });
 }
 
 async function* fetched(fetch: Fetch, url: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {

@@ -45,6 +45,8 @@ export class Undo {
 export class RunMounts {
   readonly #cacheDir: string;
   readonly #workDir: string;
+  /** Begins the names of our secrets: other agents of this machine have theirs beside them. */
+  readonly #secretPrefix: string;
   readonly #locks = new Map<string, Turns>();
   readonly #inUse = new Set<string>();
 
@@ -52,12 +54,14 @@ export class RunMounts {
   constructor(cacheDir: string, workDir: string) {
     this.#cacheDir = cacheDir;
     this.#workDir = workDir;
+    this.#secretPrefix = secretPrefix(workDir);
   }
 
   /** Takes away what a killed agent has left. */
-  static async sweep(): Promise<void> {
+  static async sweep(workDir: string): Promise<void> {
+    const prefix = secretPrefix(workDir);
     for (const name of await readdir(MEMORY))
-      if (name.startsWith(SECRET)) await rm(join(MEMORY, name), { force: true });
+      if (name.startsWith(prefix)) await rm(join(MEMORY, name), { force: true });
   }
 
   /** @throws ClusterError `invalid` for a secret that is not given, or a source that is not there */
@@ -86,7 +90,7 @@ export class RunMounts {
       case 'tmpfs':
         return tmpfs(mount.target, mount.sizeBytes);
       case 'secret':
-        return await secret(mount, sources.secrets, undo);
+        return await secret(mount, { secrets: sources.secrets, prefix: this.#secretPrefix }, undo);
       case 'cache':
         return bind(await this.#cache(mount, sources, undo, signal), mount.target, mount.readOnly);
       case 'bind': {
@@ -179,7 +183,7 @@ function bind(source: string, target: string, isReadOnly: boolean): ContainerMou
 
 async function secret(
   mount: Extract<Mount, { readonly type: 'secret' }>,
-  secrets: ReadonlyMap<string, Uint8Array>,
+  { secrets, prefix }: { readonly secrets: ReadonlyMap<string, Uint8Array>; readonly prefix: string },
   undo: Undo,
 ): Promise<ContainerMount | undefined> {
   const value = secrets.get(mount.id);
@@ -194,10 +198,14 @@ async function secret(
       hint: 'an environment is written to the disk; mount it as a file: --mount=type=secret,id=NAME,target=PATH',
     });
   }
-  const path = join(MEMORY, `${SECRET}${randomBytes(8).toString('hex')}`);
+  const path = join(MEMORY, `${prefix}${randomBytes(8).toString('hex')}`);
   undo.add(() => rm(path, { force: true }));
   await writeFile(path, value, { flag: 'wx', mode: 0o600 });
   await chown(path, mount.uid, mount.gid);
   await chmod(path, mount.mode);
   return bind(path, mount.target ?? `/run/secrets/${mount.id}`, true);
+}
+
+function secretPrefix(workDir: string): string {
+  return `${SECRET}${createHash('sha256').update(workDir).digest('hex').slice(0, 12)}-`;
 }

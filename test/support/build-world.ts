@@ -1,6 +1,7 @@
 /** A builder with a real runtime and a real manager's images, on one machine; all of it gone afterwards. */
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Builder, type BuilderEvent, type BuildWish } from '../../agent/build/builder.ts';
 import { LayerImages } from '../../agent/image/layer-images.ts';
@@ -17,11 +18,13 @@ import { tarOf } from '../../common/oci/tar-writer.ts';
 import { blobService } from '../../manager/images/blob-service.ts';
 import { imageDoor } from '../../manager/images/image-door.ts';
 import { ManagerImages } from '../../manager/images/manager-images.ts';
+import { native } from '../../native/index.ts';
 import { MemoryEtcd } from './memory-store.ts';
 import { forever, NativeWorld } from './native-world.ts';
 
 /** What is said of a build; the rest is plain. */
 export interface Said extends Partial<Omit<BuildWish, 'dockerfile'>> {
+  readonly onEvent?: (event: BuilderEvent) => void;
   /** Makes the context in an empty folder; absent: there is no context. */
   readonly context?: string;
   /** Changes the context's folder before it is sent. */
@@ -47,7 +50,6 @@ export class BuildWorld {
   readonly images: LayerImages;
   readonly builder: Builder;
   readonly #server: Server;
-  #contexts = 0;
 
   private constructor(
     manager: ManagerImages,
@@ -62,23 +64,26 @@ export class BuildWorld {
     this.builder = builder;
   }
 
-  static async open(): Promise<BuildWorld> {
-    const native = new NativeWorld();
+  /** @param place  another world's folder and cgroup, as a killed agent has left them; absent: new ones */
+  static async open(place?: Pick<NativeWorld, 'folder' | 'cgroupParent'>): Promise<BuildWorld> {
+    const host = new NativeWorld({}, place);
+    // As the agent's worker does with what belongs to nobody.
+    for (const { id } of await host.runtime.list(forever)) await host.runtime.remove(id);
     const store = new MemoryEtcd().connect();
     const openRepository = async (name: string): Promise<never> => {
       throw new ClusterError('unavailable', `no registry has ${name}`);
     };
     const manager = await ManagerImages.open({
-      dir: join(native.folder, 'manager'),
+      dir: join(host.folder, 'manager'),
       store,
       clock: systemClock,
       log: noLog,
       openRepository,
     });
     const server = serverOf(manager, store);
-    const images = await LayerImages.open({ dir: join(native.folder, 'images'), servers: () => [server], log: noLog });
-    const builder = await Builder.open(partsOf(native, images, server));
-    return new BuildWorld(manager, images, builder, { native, server });
+    const images = await LayerImages.open({ dir: join(host.folder, 'images'), servers: () => [server], log: noLog });
+    const builder = await Builder.open(partsOf(host, images, server));
+    return new BuildWorld(manager, images, builder, { native: host, server });
   }
 
   /** Another builder's view of the same folders, as after a restart of the agent. */
@@ -89,6 +94,7 @@ export class BuildWorld {
   /** An image `NAME` with busybox and the users root, guest (1000) and mail (8). */
   async addBase(name: string): Promise<void> {
     const root = join(this.native.folder, 'base-root');
+    rmSync(root, { recursive: true, force: true });
     for (const each of ['bin', 'etc', 'tmp', 'root']) mkdirSync(join(root, each), { recursive: true });
     cpSync('/bin/busybox', join(root, 'bin', 'busybox'));
     for (const each of COMMANDS) symlinkSync('busybox', join(root, 'bin', each));
@@ -107,9 +113,8 @@ export class BuildWorld {
 
   /** A context as the client sends it. */
   async context(script: string, prepare?: (folder: string) => void): Promise<AsyncIterable<Uint8Array>> {
-    this.#contexts += 1;
-    const dir = join(this.native.folder, `context-${this.#contexts}`);
-    mkdirSync(dir);
+    const dir = mkdtempSync(join(this.native.folder, 'context-'));
+    chmodSync(dir, 0o755);
     execFileSync('bash', ['-ec', script], { cwd: dir });
     prepare?.(dir);
     return tarOf(treeEntries({ layers: [{ path: dir, idBase: 0 }] }, forever));
@@ -127,6 +132,7 @@ export class BuildWorld {
     context: AsyncIterable<Uint8Array> | undefined,
     signal = forever,
   ): Promise<Built> {
+    const { onEvent, ...wanted } = said;
     const wish: BuildWish = {
       names: ['built:1'],
       args: {},
@@ -135,11 +141,14 @@ export class BuildWorld {
       usesCache: true,
       pulls: false,
       network: 'none',
-      ...said,
+      ...wanted,
       dockerfile: { name: 'Dockerfile', text },
     };
     const events: BuilderEvent[] = [];
-    for await (const event of builder.build(wish, context, signal)) events.push(event);
+    for await (const event of builder.build(wish, context, signal)) {
+      events.push(event);
+      onEvent?.(event);
+    }
     return summary(events);
   }
 
@@ -160,6 +169,23 @@ export class BuildWorld {
       readonly config: { readonly digest: Digest };
     };
     return JSON.parse(await this.manager.blobs.text(config.digest, JSON_BYTES_MAX)) as never;
+  }
+
+  /** What only a build under way may have: containers, folders, half layers, secrets. */
+  async leftovers(): Promise<readonly string[]> {
+    const { folder, runtime, cgroupParent } = this.native;
+    const containers = (await runtime.list(forever)).map(({ id }) => `container ${id}`);
+    const cgroups = (await native().cgroupList(cgroupParent)).map((name) => `cgroup ${name}`);
+    const work = readdirSync(join(folder, 'build', 'work'));
+    const layers = readdirSync(join(folder, 'images', 'layers')).filter((name) => /^(new|old)-/.test(name));
+    const own = createHash('sha256')
+      .update(join(folder, 'build', 'work'))
+      .digest('hex')
+      .slice(0, 12);
+    const secrets = readdirSync('/dev/shm').filter((name) => name.startsWith(`covey-secret-${own}`));
+    const blobs = readdirSync(this.images.blobs.incoming);
+    const packed = readdirSync(join(folder, 'build', 'packed')).filter((name) => !name.endsWith('.json'));
+    return [...containers, ...cgroups, ...work, ...layers, ...secrets, ...blobs, ...packed];
   }
 
   async destroy(): Promise<void> {
@@ -201,11 +227,11 @@ function serverOf(manager: ManagerImages, store: ReturnType<MemoryEtcd['connect'
   };
 }
 
-function partsOf(native: NativeWorld, images: LayerImages, server: Server) {
+function partsOf(host: NativeWorld, images: LayerImages, server: Server) {
   return {
-    dir: join(native.folder, 'build'),
+    dir: join(host.folder, 'build'),
     images,
-    runtime: native.runtime,
+    runtime: host.runtime,
     servers: () => [server],
     connect: async () => async () => undefined,
     files: async () => [{ target: '/etc/resolv.conf', content: 'nameserver 192.0.2.1\n' }],

@@ -42,13 +42,14 @@ export class NativeWorld {
   readonly runtime: NativeRuntime;
   #made = 0;
 
-  constructor(options: Partial<NativeRuntimeOptions> = {}) {
-    this.folder = mkdtempSync(join(tmpdir(), `covey-test-${process.pid}-`));
+  /** @param place  another world's, which was left as it was; absent: a new one */
+  constructor(options: Partial<NativeRuntimeOptions> = {}, place?: Pick<NativeWorld, 'folder' | 'cgroupParent'>) {
+    this.folder = place?.folder ?? mkdtempSync(join(tmpdir(), `covey-test-${process.pid}-`));
     // With our pid: should this process crash, the test runner finds by it what is left (deploy/crashed.mjs).
-    this.cgroupParent = `/covey-test-${process.pid}-${randomBytes(6).toString('hex')}`;
+    this.cgroupParent = place?.cgroupParent ?? `/covey-test-${process.pid}-${randomBytes(6).toString('hex')}`;
     this.layer = join(this.folder, 'layer');
     mkdirSync(join(this.layer, 'bin'), { recursive: true });
-    mkdirSync(join(this.layer, 'tmp'));
+    mkdirSync(join(this.layer, 'tmp'), { recursive: true });
     chmodSync(join(this.layer, 'tmp'), 0o1777);
     cpSync(testFile('test-init'), join(this.layer, 'bin', 'init'));
     this.runtime = this.newRuntime(options);

@@ -17,15 +17,6 @@ afterEach(() => world.destroy());
 
 const outcomes = (steps: readonly string[]): readonly string[] => steps.map((step) => step.split(' ').at(-1) ?? '');
 
-/** What only a build under way may have. */
-async function leftovers(): Promise<readonly string[]> {
-  const containers = (await world.native.runtime.list(forever)).map(({ id }) => id);
-  const work = readdirSync(join(world.native.folder, 'build', 'work'));
-  const layers = readdirSync(join(world.native.folder, 'images', 'layers')).filter((name) => name.startsWith('new-'));
-  const secrets = readdirSync('/dev/shm').filter((name) => name.startsWith('covey-secret-'));
-  return [...containers, ...work, ...layers, ...secrets];
-}
-
 /** Nothing but the cache holds a layer then. */
 async function dropImages(): Promise<void> {
   for (const { digest } of await world.images.list()) await world.images.remove(digest, forever);
@@ -87,7 +78,7 @@ describe('builds at once', () => {
     stop.abort(new Error('the user has gone'));
     await expect(first).rejects.toThrow('the user has gone');
     expect(readdirSync(await world.tree((await second).digest))).toEqual(expect.arrayContaining(['c', 'f']));
-    expect(await leftovers()).toEqual([]);
+    expect(await world.leftovers()).toEqual([]);
   });
 
   it('do stages that do not need one another side by side', async () => {
@@ -130,7 +121,7 @@ describe('a build that is given up', () => {
     await untilOutput(events);
     stop.abort(new Error('the user has gone'));
     await expect(events.next()).rejects.toThrow('the user has gone');
-    expect(await leftovers()).toEqual([]);
+    expect(await world.leftovers()).toEqual([]);
     const after = await world.build('FROM base:1\nRUN echo first > /f\n');
     expect(outcomes(after.steps.slice(1))).toEqual(['cached']);
   });
@@ -139,14 +130,14 @@ describe('a build that is given up', () => {
     const events = world.builder.build(wish(file), undefined, forever);
     await untilOutput(events);
     await events.return(undefined);
-    expect(await leftovers()).toEqual([]);
+    expect(await world.leftovers()).toEqual([]);
   });
 
   it('ends the other stages when one fails', async () => {
     const failing =
       'FROM base:1 AS a\nRUN sleep 1000\nFROM base:1 AS b\nRUN exit 3\nFROM scratch\nCOPY --from=a / /a\nCOPY --from=b / /b\n';
     await expect(world.build(failing)).rejects.toMatchObject({ message: expect.stringContaining('code: 3') });
-    expect(await leftovers()).toEqual([]);
+    expect(await world.leftovers()).toEqual([]);
   });
 });
 
