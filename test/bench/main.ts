@@ -13,6 +13,7 @@ import { benchDeath } from './death.ts';
 import { benchExec } from './exec.ts';
 import { type Entry, entries, head, lines, type Report } from './figure.ts';
 import { benchIdle } from './idle.ts';
+import { benchRebuild } from './image-build.ts';
 import { benchFanout } from './image-fanout.ts';
 import { benchRegistry } from './image-registry.ts';
 import { benchUnpack } from './image-unpack.ts';
@@ -45,6 +46,7 @@ const BENCHES: readonly Bench[] = [
     run: benchLoadBalancer,
   },
   { name: 'image-unpack', title: 'a layer unpacked, beside tar -x', needs: 'nothing', run: benchUnpack },
+  { name: 'image-build', title: 'an image built again', needs: 'nothing', run: benchRebuild },
   { name: 'image-fanout', title: 'one image for fifty nodes at once', needs: 'nothing', run: benchFanout },
   {
     name: 'image-registry',

@@ -111,6 +111,14 @@ export class BuildWorld {
     return await this.#built(builder, rest, dockerfile, context, signal);
   }
 
+  /** The same context as often as it is asked for. */
+  async keptContext(script: string): Promise<() => AsyncIterable<Uint8Array>> {
+    const dir = mkdtempSync(join(this.native.folder, 'context-'));
+    chmodSync(dir, 0o755);
+    execFileSync('bash', ['-ec', script], { cwd: dir });
+    return () => tarOf(treeEntries({ layers: [{ path: dir, idBase: 0 }] }, forever));
+  }
+
   /** A context as the client sends it. */
   async context(script: string, prepare?: (folder: string) => void): Promise<AsyncIterable<Uint8Array>> {
     const dir = mkdtempSync(join(this.native.folder, 'context-'));
