@@ -66,13 +66,13 @@ describe('a layer that wants to be too much', () => {
       code: 'invalid',
       message: expect.stringContaining('unpacks to more than 1073741824 bytes'),
     });
-    expect(seen.bytes).toBeLessThan(MIB);
+    expect(seen.bytes).toBeLessThan(4 * MIB);
   });
 
   it('is refused for ten gigabytes behind its end, which no entry tells', async () => {
     const { seen, failure } = await look(withZeros(Buffer.alloc(1_024), 10_240), { entries: 10, bytes: 64 * MIB });
     expect(failure).toMatchObject({ code: 'invalid', message: expect.stringContaining('its tar has more than') });
-    expect(seen.bytes).toBeLessThan(MIB);
+    expect(seen.bytes).toBeLessThan(4 * MIB);
   });
 
   it('is refused at the entry that is one too many, not at the last of a million', async () => {
@@ -113,9 +113,9 @@ describe('names as long as they may be', () => {
   });
 });
 
-/** Of digests, so that little of it packs: the program for zstd takes 128 KiB at once. */
+/** Of digests, so that little of it packs: what unpacks by a program waits for 1 MiB of gzip, and takes 128 KiB of zstd at once. */
 const MANY = Array.from({ length: 1_500 }, (_, at): TarPart => {
-  const body = Array.from({ length: 16 }, (__, line) => digestOf(`${at} ${line}`)).join('\n');
+  const body = Array.from({ length: 48 }, (__, line) => digestOf(`${at} ${line}`)).join('\n');
   return { path: `folder-${at % 7}/file-${at}`, body };
 });
 const PACKINGS: readonly (readonly [name: string, pack: (tar: Buffer) => Buffer])[] = [
@@ -187,7 +187,7 @@ describe('a disk that is full', () => {
           expect(error, `step ${step}`).toMatchObject({ code: 'exhausted' });
           expect(readdirSync(join(disk.path, 'agent', 'layers')), `step ${step}`).toEqual([]);
           expect(readdirSync(join(disk.path, 'agent', 'images')), `step ${step}`).toEqual([]);
-          expect(descriptors(), `step ${step}`).toBe(before);
+          expect(descriptors(), `step ${step}`).toBeLessThanOrEqual(before);
         }
       }
     } finally {
