@@ -20,16 +20,15 @@ import type { Digest, Instant } from '../../common/model/ids.ts';
 import { PLATFORM } from '../../common/oci/platform.ts';
 import { Turns } from '../../common/turns.ts';
 import { native } from '../../native/index.ts';
-import { TREE_KIND } from '../../native/tree.ts';
 import type { DiskSource } from '../disk/keeper.ts';
 import type { LayerImages } from '../image/layer-images.ts';
 import { UNPACKED_BLOB, writeTree } from '../image/layer-writer.ts';
 import { type ImageServer, putImage } from '../image/put.ts';
-import { treeEntries } from '../image/tree.ts';
 import type { PlacedFile, Runtime } from '../runtime/runtime.ts';
 import { archiveEntries } from './archive.ts';
 import { BaseImages } from './base-images.ts';
 import { Build, type BuildEvent, type BuiltStage } from './build.ts';
+import { dockerfileIn, leaveOut } from './context.ts';
 import { parseDockerfile } from './dockerfile/parse.ts';
 import { planBuild } from './dockerfile/plan.ts';
 import { clampedTo } from './dockerfile/state.ts';
@@ -40,7 +39,6 @@ import { RunMounts } from './mounts.ts';
 import type { RunRequest, RunTools } from './run-step.ts';
 import { StageLayers } from './stage-layers.ts';
 import { StepCache } from './step-cache.ts';
-import { bytesOf } from './transfer.ts';
 import type { Fetch } from './transfer-sources.ts';
 
 export interface BuilderParts {
@@ -78,7 +76,6 @@ export type BuilderEvent = BuildEvent | { readonly kind: 'built'; readonly diges
 
 /** More waits only for a reader that does not read; of output, the newest is then dropped. */
 const EVENTS_MAX = 100_000;
-const DOCKERFILE_BYTES_MAX = 1024 * 1024;
 
 export class Builder {
   readonly #parts: BuilderParts;
@@ -255,6 +252,8 @@ export class Builder {
     const context = join(work, 'context');
     await mkdir(context, { mode: 0o755 });
     await writeTree(context, archiveEntries(source, 'the build context'), signal);
+    // A client that sends the Dockerfile has looked at what is to be left out.
+    if (wish.dockerfile.text === undefined) await leaveOut(context, wish.dockerfile.name, signal);
     return context;
   }
 }
@@ -270,22 +269,6 @@ async function* fetched(fetch: Fetch, url: string, signal: AbortSignal): AsyncGe
   } finally {
     await remove();
   }
-}
-
-/** @throws ClusterError `invalid` */
-async function dockerfileIn(context: string | undefined, name: string, signal: AbortSignal): Promise<string> {
-  if (context === undefined) throw new ClusterError('invalid', `there is no context to read ${name} from`);
-  const layers = [{ path: context, idBase: 0 }];
-  const place = await native().treeLookUp(layers, bytesOf(name), true);
-  const { entry, path } = place;
-  if (entry === null || entry.kind !== TREE_KIND.file) {
-    throw new ClusterError('invalid', `${name} is not in the build context`, { hint: 'name it with -f' });
-  }
-  if (entry.size > DOCKERFILE_BYTES_MAX)
-    throw new ClusterError('invalid', `${name} has more than ${DOCKERFILE_BYTES_MAX} bytes`);
-  const pieces: Uint8Array[] = [];
-  for await (const { body } of treeEntries({ layers, path }, signal)) if (body !== null) pieces.push(body);
-  return Buffer.concat(pieces).toString('utf8');
 }
 
 /** Seconds since 1970. Source: reproducible-builds.org, SOURCE_DATE_EPOCH. */

@@ -73,7 +73,7 @@ async function runBuild(context: string, flags: BuildFlags): Promise<void> {
     file: source.name,
     ...(source.text === undefined ? {} : { text: source.text }),
     target: flags.target ?? '',
-    args: variablesOf(flags.buildArg, '--build-arg'),
+    args: { ...reproducible(), ...variablesOf(flags.buildArg, '--build-arg') },
     labels: variablesOf(flags.label, '--label'),
     secrets: await secretsOf(flags.secret),
     noCache: !flags.cache,
@@ -208,6 +208,12 @@ async function readText(path: string): Promise<string> {
       cause,
     });
   }
+}
+
+/** As docker buildx does. Source: reproducible-builds.org, SOURCE_DATE_EPOCH. */
+function reproducible(): Record<string, string> {
+  const { SOURCE_DATE_EPOCH } = process.env;
+  return SOURCE_DATE_EPOCH === undefined ? {} : { SOURCE_DATE_EPOCH };
 }
 
 function variablesOf(pairs: readonly string[], field: string): Record<string, string> {

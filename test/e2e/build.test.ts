@@ -56,6 +56,8 @@ it('leaves out what .dockerignore says, and takes another Dockerfile', async () 
   const file = join(cluster.dir, 'file');
   writeFileSync(file, 'FROM own/web:1\nRUN test ! -e /context/left-out.txt && test -e /context/Dockerfile\n');
   expect(await cluster.covey('build', '-t', 'own/two', '-f', file, context)).toMatchObject({ code: 0 });
+  const piped = await cluster.coveyWith('FROM own/web:1\nRUN echo from a pipe\n', 'build', '-t', 'own/three', '-');
+  expect(piped, piped.err).toMatchObject({ code: 0, err: expect.stringContaining('from a pipe') });
 });
 
 it('fails with 1 and the last lines when a command fails, and with 2 for a flag', async () => {
