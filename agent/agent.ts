@@ -211,7 +211,7 @@ interface Served {
   readonly worker: Worker;
   readonly disk: DiskKeeper;
   readonly engine: ContainerEngine;
-  readonly builder: Pick<Builder, 'build'>;
+  readonly builder: Pick<Builder, 'build' | 'commit'>;
   readonly images: Images;
 }
 
@@ -228,7 +228,7 @@ function engineHandlers(
     }),
     ...diskHandlers({ dir: stateDir, keeper: disk }),
     ...buildHandler(builder),
-    ...fileHandlers({ engine, runtime, images }),
+    ...fileHandlers({ engine, runtime, images, builder }),
     ...containerHandlers({
       engine,
       runtime,

@@ -27,7 +27,7 @@ export interface ImageSources {
 export interface OpenImages {
   readonly images: Images;
   /** What builds on them. */
-  readonly openBuilder: (connect: BuilderParts['connect']) => Promise<Pick<Builder, 'build' | 'cache'>>;
+  readonly openBuilder: (connect: BuilderParts['connect']) => Promise<Pick<Builder, 'build' | 'cache' | 'commit'>>;
   readonly shared?: { readonly exchange: Handlers<typeof Mesh>; readonly holdings: Holdings } & PackedLayers;
 }
 

@@ -6,6 +6,7 @@ import { type ClusterError, explain, toClusterError } from '../common/errors.ts'
 import { VERSION } from '../common/version.ts';
 import { addBuildCommand } from './commands/build.ts';
 import { addClusterCommands } from './commands/cluster.ts';
+import { addCommitCommand } from './commands/commit.ts';
 import { addContainerFiles } from './commands/container-files.ts';
 import { addContainerViews } from './commands/container-show.ts';
 import { addContainerVerbs } from './commands/container-verbs.ts';
@@ -42,6 +43,7 @@ function build(): Command {
   addContainerVerbs(program);
   addContainerViews(program);
   addContainerFiles(program);
+  addCommitCommand(program);
   addLoginCommands(program);
   addSystemCommands(program);
   overrideExits(program);

@@ -110,6 +110,7 @@ export const Engine = {
     containerStats: serverStream(v1.ContainerStatsRequest, v1.ContainerUsage),
     containerTop: unary(v1.ContainerTopRequest, v1.ContainerProcesses),
     build: bidi(v1.BuildInput, v1.BuildOutput),
+    commitContainer: unary(v1.CommitContainerRequest, v1.CommittedImage),
     containerChanges: unary(v1.ContainerRef, v1.ContainerChangeList),
     exportContainer: serverStream(v1.ContainerRef, v1.FileChunk),
     statPath: unary(v1.PathRequest, v1.PathStat),

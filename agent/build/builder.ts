@@ -18,11 +18,12 @@ import { Queue } from '../../common/iterate.ts';
 import type { Log } from '../../common/log.ts';
 import type { Digest, Instant } from '../../common/model/ids.ts';
 import { PLATFORM } from '../../common/oci/platform.ts';
+import type { TreeEntry } from '../../common/oci/tree-entry.ts';
 import { Turns } from '../../common/turns.ts';
 import { native } from '../../native/index.ts';
 import type { DiskSource } from '../disk/keeper.ts';
 import type { LayerImages } from '../image/layer-images.ts';
-import { UNPACKED_BLOB, writeTree } from '../image/layer-writer.ts';
+import { makeLayer, UNPACKED_BLOB, writeTree } from '../image/layer-writer.ts';
 import { type ImageServer, putImage } from '../image/put.ts';
 import type { PlacedFile, Runtime } from '../runtime/runtime.ts';
 import { archiveEntries } from './archive.ts';
@@ -35,6 +36,7 @@ import { clampedTo } from './dockerfile/state.ts';
 import { fetcher } from './fetch.ts';
 import { Holds } from './holds.ts';
 import { madeImage } from './image.ts';
+import { readBase } from './image-file.ts';
 import { RunMounts } from './mounts.ts';
 import type { RunRequest, RunTools } from './run-step.ts';
 import { StageLayers } from './stage-layers.ts';
@@ -70,6 +72,22 @@ export interface BuildWish {
   readonly network: RunRequest['network'];
   /** A tar to be fetched as the context. */
   readonly contextUrl?: string;
+}
+
+/** One more layer on an image that the cluster has. */
+export interface CommitWish {
+  /** NAME[:TAG]@DIGEST */
+  readonly base: string;
+  /** NAME[:TAG] */
+  readonly name: string;
+  /** Of the layer; read once. */
+  readonly entries: AsyncIterable<TreeEntry>;
+  /** JSON: the image config's `config`. */
+  readonly config: string;
+  readonly author: string;
+  readonly message: string;
+  /** What its history says of the step. */
+  readonly createdBy: string;
 }
 
 export type BuilderEvent = BuildEvent | { readonly kind: 'built'; readonly digest: Digest };
@@ -147,6 +165,26 @@ export class Builder {
       over.abort();
       // Nothing of it is left when the call ends.
       await work.catch(() => undefined);
+    }
+  }
+
+  /** Makes the layer and puts the image into the cluster; its digest. @throws ClusterError as `build` */
+  async commit(wish: CommitWish, signal: AbortSignal): Promise<Digest> {
+    const { dir, images, servers, clock } = this.#parts;
+    const { base, name, entries, author, message: comment, createdBy } = wish;
+    const { folders, blobs } = images;
+    const { hold, release } = this.#holds.hand();
+    try {
+      const { config } = readBase(`{"config":${wish.config}}`, `config of image "${name}"`);
+      const below = await new BaseImages({ images, blobs, folders, servers }, false).bring(base, hold, signal);
+      const diffId = await makeLayer(folders, entries, hold, signal);
+      const at = clock.now();
+      const history = [...below.image.history, { at, createdBy, comment, author, emptyLayer: false }];
+      const making = { image: { config, history, author }, layers: [...below.layers, { diffId }], at, names: [name] };
+      const place = { dir: join(dir, 'packed'), blobs, folders, hold };
+      return await putImage(servers(), await madeImage(place, making, signal), signal);
+    } finally {
+      release();
     }
   }
 

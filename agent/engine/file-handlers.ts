@@ -4,24 +4,27 @@ import type { TreeEntry } from '../../common/oci/tree-entry.ts';
 import type { covey } from '../../proto/messages.ts';
 import type { Engine } from '../../proto/methods.ts';
 import type { Handlers } from '../../proto/rpc.ts';
+import type { Builder } from '../build/builder.ts';
 import type { ContainerEngine } from './engine.ts';
-import { changesOf, exported, type FileTools, readPath, statOf, writePath } from './files.ts';
+import { changesOf, exported, type FileTools, layerOf, readPath, statOf, writePath } from './files.ts';
 
 /** As the contract says. */
 const CHUNK_BYTES = 1024 * 1024;
 
 export interface FileHandlerTools extends FileTools {
+  readonly builder: Pick<Builder, 'commit'>;
   readonly engine: ContainerEngine;
 }
 
 type Files = Pick<
   Handlers<typeof Engine>,
-  'containerChanges' | 'exportContainer' | 'statPath' | 'readPath' | 'writePath'
+  'commitContainer' | 'containerChanges' | 'exportContainer' | 'statPath' | 'readPath' | 'writePath'
 >;
 
 export function fileHandlers(tools: FileHandlerTools): Files {
   const { engine } = tools;
   return {
+    commitContainer: (request, { signal }) => commit(tools, request, signal),
     containerChanges: async ({ container }, { signal }) => ({
       changes: [...(await changesOf(tools, engine.find(container), signal))],
     }),
@@ -43,6 +46,27 @@ export function fileHandlers(tools: FileHandlerTools): Files {
       return {};
     },
   };
+}
+
+async function commit(
+  tools: FileHandlerTools,
+  { container: id, name, config, author, message, pause }: covey.v1.CommitContainerRequest,
+  signal: AbortSignal,
+): Promise<covey.v1.CommittedImage.$Properties> {
+  const container = tools.engine.find(id);
+  const { image, imageDigest } = container.record.spec.template.container;
+  const createdBy = container.record.command.join(' ');
+  const entries = layerOf(tools, container, signal);
+  const isPaused = pause && container.state === 'running';
+  if (isPaused) await container.pause();
+  try {
+    const wish = { base: `${image}@${imageDigest}`, name, entries, config, author, message, createdBy };
+    return { digest: await tools.builder.commit(wish, signal) };
+  } finally {
+    // It may have been killed meanwhile.
+    const now: string = container.state;
+    if (isPaused && now === 'paused') await container.resume();
+  }
 }
 
 function kindOf({ kind }: TreeEntry): string {

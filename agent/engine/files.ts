@@ -77,6 +77,19 @@ export async function changesOf(
   return changes.filter((change) => !isOnlyTouched(change));
 }
 
+/** What it wrote, as a layer on its image; without what only stands there to be mounted on. */
+export async function* layerOf(
+  tools: FileTools,
+  container: Standalone,
+  signal: AbortSignal,
+): AsyncGenerator<TreeEntry> {
+  const { upper } = await stackOf(tools, container, signal);
+  if (upper === undefined) return;
+  for await (const entry of treeEntries({ layers: [upper], raw: true }, signal)) {
+    if (!FOOTING.test(entry.path)) yield entry;
+  }
+}
+
 /** Where a path leads, and what is there. */
 export async function statOf(
   tools: FileTools,

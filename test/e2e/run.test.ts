@@ -128,7 +128,7 @@ describe('a container without a service', () => {
     });
   });
 
-  it('gives and takes files by Docker’s rules, tells what it changed, and is exported', async () => {
+  it('gives and takes files by Docker’s rules, tells what it changed, is exported and becomes an image', async () => {
     await cluster.must(
       'run',
       '-d',
@@ -162,6 +162,20 @@ describe('a container without a service', () => {
     expect((await execute('tar', ['-xOf', tar, 'made'])).stdout).toBe('made\n');
     await cluster.must('image', 'import', '-c', 'CMD ["cat","/made"]', tar, 'flat:1');
     expect(await cluster.must('run', '--rm', 'flat:1')).toBe('made\n');
+    const digest = await cluster.must(
+      'commit',
+      '-m',
+      'by hand',
+      '-c',
+      'CMD ["cat","/made","/tmp/files/deep/one"]',
+      'files',
+      'kept:1',
+    );
+    const [kept] = JSON.parse(await cluster.must('image', 'inspect', 'kept:1')) as readonly { readonly Id: string }[];
+    expect(`${kept?.Id}\n`).toBe(digest);
+    expect(await cluster.must('run', '--rm', '--node', 'n1', 'kept:1')).toBe('made\nfirst');
+    expect(await cluster.must('image', 'history', '--no-trunc', 'kept:1')).toContain('by hand');
+    await cluster.must('image', 'rm', 'kept:1');
     await cluster.must('rm', '-f', 'files');
     await cluster.must('image', 'rm', 'flat:1');
   });
