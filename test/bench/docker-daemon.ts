@@ -38,7 +38,7 @@ export class Docker {
     const child = spawn('dockerd', words, { stdio: 'ignore' });
     const docker = new Docker(folder, child, hadKey);
     try {
-      await until('dockerd answers', 30_000, async () => (await docker.#docker('version')) !== '');
+      await until('dockerd answers', 30_000, async () => (await docker.#docker(['version'])) !== '');
     } catch (cause) {
       await docker.stop();
       throw cause;
@@ -49,9 +49,9 @@ export class Docker {
   pull(name: string): Contender {
     return {
       name: 'docker',
-      run: async () => void (await this.#docker('pull', '-q', name)),
+      run: async (signal) => void (await this.#docker(['pull', '-q', name], signal)),
       after: async () => {
-        await this.#docker('rmi', '-f', name);
+        await this.#docker(['rmi', '-f', name]);
         return [];
       },
     };
@@ -59,11 +59,11 @@ export class Docker {
 
   /** Of what is pulled from `from` before. */
   async push(from: string, to: string, empty: () => Promise<void>): Promise<Contender> {
-    await this.#docker('pull', '-q', from);
-    await this.#docker('tag', from, to);
+    await this.#docker(['pull', '-q', from]);
+    await this.#docker(['tag', from, to]);
     return {
       name: 'docker',
-      run: async () => void (await this.#docker('push', '-q', to)),
+      run: async (signal) => void (await this.#docker(['push', '-q', to], signal)),
       after: async () => {
         await empty();
         return [];
@@ -80,8 +80,8 @@ export class Docker {
     if (!this.#hadKey) rmSync(KEY, { force: true });
   }
 
-  async #docker(...words: readonly string[]): Promise<string> {
+  async #docker(words: readonly string[], signal?: AbortSignal): Promise<string> {
     const env = { ...process.env, DOCKER_CONFIG: join(this.#folder, 'config') };
-    return (await run('docker', ['-H', `unix://${this.#folder}/sock`, ...words], { env })).stdout;
+    return (await run('docker', ['-H', `unix://${this.#folder}/sock`, ...words], { env, signal })).stdout;
   }
 }

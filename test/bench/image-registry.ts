@@ -5,9 +5,9 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { createWriteStream, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createWriteStream, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
@@ -69,7 +69,7 @@ async function benchSize(
 ): Promise<readonly Figure[]> {
   mkdirSync(folder, { recursive: true });
   const layout = join(folder, 'layout');
-  const { bytes, digest } = await makeLayout(layout, size);
+  const { bytes, digest } = await makeLayout(layout, size, signal);
   const [source, sink] = [
     await BenchRegistry.start(join(folder, 'source')),
     await BenchRegistry.start(join(folder, 'sink')),
@@ -197,12 +197,17 @@ async function arrived(sink: BenchRegistry, digest: string): Promise<readonly st
 }
 
 /** Layers of pieces of the running Node's program, which packs as other programs do. */
-async function makeLayout(layout: string, { layers, layerBytes }: Size): Promise<{ bytes: number; digest: string }> {
+async function makeLayout(
+  layout: string,
+  { layers, layerBytes }: Size,
+  signal: AbortSignal,
+): Promise<{ bytes: number; digest: string }> {
   const blobs = join(layout, 'blobs', 'sha256');
   mkdirSync(blobs, { recursive: true });
   const program = readFileSync(process.execPath);
   const made = [];
-  for (let number = 0; number < layers; number += 1) made.push(await makeLayer(blobs, program, number, layerBytes));
+  for (let number = 0; number < layers; number += 1)
+    made.push(await makeLayer(join(blobs, `layer-${number}`), program, { number, layerBytes }, signal));
   const put = (mediaType: string, content: object) => {
     const text = JSON.stringify(content);
     const digest = digestOf(text);
@@ -223,10 +228,14 @@ async function makeLayout(layout: string, { layers, layerBytes }: Size): Promise
   return { bytes: list.reduce((sum, { size }) => sum + size, 0), digest: manifest.digest };
 }
 
-async function makeLayer(blobs: string, program: Buffer, number: number, layerBytes: number) {
+async function makeLayer(
+  path: string,
+  program: Buffer,
+  { number, layerBytes }: { readonly number: number; readonly layerBytes: number },
+  signal: AbortSignal,
+) {
   const plain = createHash('sha256');
   const packed = createHash('sha256');
-  const path = join(blobs, `layer-${number}`);
   let size = 0;
   const entries = async function* (): AsyncGenerator<Uint8Array> {
     for (let file = 0; size < layerBytes; file += 1) {
@@ -247,10 +256,11 @@ async function makeLayer(blobs: string, program: Buffer, number: number, layerBy
       yield piece;
     }
   };
-  await pipeline(Readable.from(entries()), createGzip({ level: 1 }), counted, createWriteStream(path));
+  await pipeline(Readable.from(entries()), createGzip({ level: 1 }), counted, createWriteStream(path), { signal });
   const digest = `sha256:${packed.digest('hex')}`;
-  await run('mv', [path, join(blobs, digest.slice(7))]);
-  return { digest, size: statSync(join(blobs, digest.slice(7))).size, diffId: `sha256:${plain.digest('hex')}` };
+  const blob = join(dirname(path), digest.slice(7));
+  renameSync(path, blob);
+  return { digest, size: statSync(blob).size, diffId: `sha256:${plain.digest('hex')}` };
 }
 
 class BenchRegistry {
