@@ -33,18 +33,19 @@ int taps_add(struct taps* taps, int io, int err, int feeds) {
 int taps_have_room(const struct taps* taps) {
   struct pollfd polls[2 * TAPS_MAX];
   if (taps->count == 0) return 1;
-  for (unsigned i = 0; i < taps->count; i++) {
-    polls[2 * i] = (struct pollfd){.fd = taps->all[i].io, .events = POLLOUT};
-    polls[2 * i + 1] = (struct pollfd){.fd = taps->all[i].err, .events = POLLOUT};
+  nfds_t count = 0;
+  for (size_t i = 0; i < taps->count; i++) {
+    polls[count++] = (struct pollfd){.fd = taps->all[i].io, .events = POLLOUT};
+    polls[count++] = (struct pollfd){.fd = taps->all[i].err, .events = POLLOUT};
   }
-  return poll(polls, 2 * taps->count, 0) == (int)(2 * taps->count);
+  return poll(polls, count, 0) == (int)count;
 }
 
 void taps_set_up(const struct taps* taps, struct pollfd polls[TAPS_POLLS]) {
   int waits = taps->start < taps->end;
   short out = taps_have_room(taps) ? 0 : POLLOUT;
   polls[0] = (struct pollfd){.fd = waits ? taps->input : -1, .events = POLLOUT};
-  for (unsigned i = 0; i < TAPS_MAX; i++) {
+  for (size_t i = 0; i < TAPS_MAX; i++) {
     const struct tap* tap = &taps->all[i];
     int is = i < taps->count;
     short in = is && tap->feeds && taps->input >= 0 && !waits ? POLLIN : 0;
@@ -97,10 +98,10 @@ static void forget(struct taps* taps, unsigned index) {
 void taps_serve(struct taps* taps, const struct pollfd polls[TAPS_POLLS]) {
   if (polls[0].revents) pass_on(taps);
   // From the last: who is forgotten gives its place to one that was served.
-  for (unsigned i = taps->count; i-- > 0;) {
+  for (size_t i = taps->count; i-- > 0;) {
     short io = polls[1 + 2 * i].revents, err = polls[2 + 2 * i].revents;
     if (io & POLLIN) hear(taps, &taps->all[i]);
-    if ((io | err) & (POLLHUP | POLLERR | POLLNVAL)) forget(taps, i);
+    if ((io | err) & (POLLHUP | POLLERR | POLLNVAL)) forget(taps, (unsigned)i);
   }
 }
 
