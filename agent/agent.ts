@@ -30,6 +30,7 @@ import { connects } from './health/port-probe.ts';
 import { describeHost } from './host.ts';
 import { IdentityKeeper } from './identity.ts';
 import type { Images } from './image/image.ts';
+import { placeHandler } from './image/place-handler.ts';
 import { compressLogs } from './logs/compressor.ts';
 import { LogPublisher } from './logs/publisher.ts';
 import type { Network } from './network/network.ts';
@@ -227,6 +228,7 @@ function engineHandlers(
       standalone: (id) => engine.find(id).record.id,
     }),
     ...diskHandlers({ dir: stateDir, keeper: disk }),
+    ...placeHandler(images),
     ...buildHandler(builder),
     ...fileHandlers({ engine, runtime, images, builder }),
     ...containerHandlers({

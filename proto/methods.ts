@@ -94,6 +94,7 @@ export const Engine = {
     exec: bidi(v1.ExecInput, v1.ExecOutput),
     diskUse: unary(v1.DiskUseRequest, v1.DiskUseReport),
     pruneDisk: serverStream(v1.PruneDiskRequest, v1.DiskItem),
+    placeImage: serverStream(v1.PlaceImageRequest, v1.ImagePlaced),
     attach: bidi(v1.ExecInput, v1.ExecOutput),
     createContainer: unary(v1.NewContainer, v1.ContainerView),
     listContainers: unary(v1.ListNodeContainersRequest, v1.ContainerViews),

@@ -6,10 +6,12 @@ import { parseReference } from '../../common/oci/reference.ts';
 import { placeOf } from '../../common/registry/place.ts';
 import type { covey } from '../../proto/messages.ts';
 import { brief, interruptible, withCluster } from '../client.ts';
+import { collected } from '../flags/values.ts';
 import type { ImageWords } from '../format/image.ts';
 import { type Column, render } from '../format/table.ts';
 import { addImageArchives } from './image-archives.ts';
 import { addImageList } from './image-list.ts';
+import { type PlaceFlags, placeImage } from './image-place.ts';
 import { addImageRemoval } from './image-removal.ts';
 
 const CHUNK_BYTES = 512 * 1024;
@@ -38,7 +40,9 @@ export function addImageCommands(program: Command): void {
     .action(pullImage);
   image
     .command('push <name>')
-    .description('Bring an image of the cluster to its registry')
+    .description('Bring an image of the cluster to its registry, or to its nodes')
+    .option('--to-cluster', 'to every ready node, before a task needs it; no registry is asked')
+    .option('--node <node>', 'with --to-cluster: to this node only; may be repeated', collected, [])
     .option('-q, --quiet', 'the name only')
     .action(pushImage);
   addImageList(image);
@@ -90,7 +94,15 @@ async function pullImage(reference: string, flags: { quiet?: boolean }): Promise
   });
 }
 
-async function pushImage(name: string, flags: { quiet?: boolean }): Promise<void> {
+interface PushFlags extends PlaceFlags {
+  readonly toCluster?: boolean;
+}
+
+async function pushImage(name: string, flags: PushFlags): Promise<void> {
+  if (flags.toCluster === true) return await placeImage(name, flags);
+  if (flags.node.length > 0) {
+    throw new ClusterError('invalid', '--node is for --to-cluster', { field: '--node', hint: 'add --to-cluster' });
+  }
   const { reference, name: bare, tag } = parseReference(name);
   const { registry, repository } = placeOf(bare);
   const say = flags.quiet === true ? () => undefined : (line: string) => process.stdout.write(`${line}\n`);

@@ -53,6 +53,19 @@ it('brings an image into the cluster, tells how, and runs it on every host', asy
   expect((await ask(`http://${host?.address}:8090/`)).version).toBe('2');
 });
 
+it('places an image on every node before a task needs it, and says which node has not got it', async () => {
+  const said = await cluster.must('image', 'push', '--to-cluster', 'web:1');
+  expect(said).toMatch(/^n1: (Placed|Already exists)$/m);
+  expect(said).toMatch(/^n2: (Placed|Already exists)$/m);
+  expect(said).toContain('web:1: on 2 of 2 nodes\n');
+  expect(await cluster.must('image', 'push', '--to-cluster', '--node', 'n2', 'web:1')).toContain(
+    'n2: Already exists\n',
+  );
+  const none = await cluster.covey('image', 'push', '--to-cluster', '--node', 'n1', '--node', 'none', 'web:1');
+  expect(none).toMatchObject({ code: 1, out: expect.stringContaining('web:1: on 1 of 2 nodes') });
+  expect(none.err).toContain('covey: none: ');
+});
+
 it('says what a registry does not have, and that nobody answers, with exit code 1', async () => {
   const none = await cluster.covey('image', 'pull', `${registry.host}/demo/none:1`);
   expect(none).toMatchObject({ code: 1, err: expect.stringContaining('has no manifest "1"') });

@@ -4,6 +4,7 @@ import { mkdtemp, readdir, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { placeHandler } from '../../../agent/image/place-handler.ts';
 import type { Digest } from '../../../common/model/ids.ts';
 import { PIECE_BYTES } from '../../../common/oci/cut.ts';
 import type { KeyedCertificate } from '../../../common/tls/certificate.ts';
@@ -159,5 +160,25 @@ describe('another node', () => {
     const before = manager.egress;
     await ensure(await open('n2'), WEB);
     expect(manager.egress - before).toBeGreaterThan(bytesOf(WEB) / 2);
+  });
+});
+
+describe('an image placed on a node', () => {
+  it('is there before a task needs it, and only said to be the second time', async () => {
+    const agent = await open('n1');
+    const { placeImage } = placeHandler(agent.images);
+    const call = { peer: undefined, signal: never };
+    const said = async () => {
+      const words: unknown[] = [];
+      const request = { node: 'n1', reference: WEB.reference, digest: WEB.digest };
+      for await (const word of placeImage(request as never, call)) words.push(word);
+      return words;
+    };
+    expect(await said()).toEqual([
+      { here: false, existed: false },
+      { here: true, existed: false },
+    ]);
+    expect(await said()).toEqual([{ here: true, existed: true }]);
+    expect((await contentOf(agent, WEB, 'web')).length).toBe(4 * MIB);
   });
 });
