@@ -33,7 +33,15 @@ export class Docker {
     mkdirSync(folder);
     const hadKey = existsSync(KEY);
     const places = ['--data-root', `${folder}/data`, '--exec-root', `${folder}/exec`, '--pidfile', `${folder}/pid`];
-    const alone = ['--bridge', 'none', '--iptables=false', '--ip6tables=false', '--storage-driver', 'overlay2'];
+    const alone = [
+      '--bridge',
+      'none',
+      '--iptables=false',
+      '--ip6tables=false',
+      '--ip-forward=false',
+      '--storage-driver',
+      'overlay2',
+    ];
     const words = [...places, ...alone, '-H', `unix://${folder}/sock`, '--log-level', 'error'];
     const child = spawn('dockerd', words, { stdio: 'ignore' });
     const docker = new Docker(folder, child, hadKey);

@@ -57,7 +57,10 @@ describe('the command line', () => {
     [['service', 'create', '--detach', '--name', 'no spaces', 'web:1'], /name/],
     [['service', 'create', '--detach', '--name', 'web', 'web:1'], /"web"/],
     [['service', 'create', '--detach', '--name', 'other', '-p', '8080:80', 'web:1'], /8080.*"web"/],
-    [['service', 'create', '--detach', '--name', 'other', 'nowhere:1'], /nowhere:1.*image load/s],
+    [
+      ['service', 'create', '--detach', '--name', 'other', '127.0.0.1:1/nowhere:1'],
+      /registry 127.0.0.1:1 cannot be reached/,
+    ],
     [['service', 'create', '--detach', '--name', 'other', '--constraint', 'node.hostname=n1', 'web:1'], /constraint/],
     [['service', 'update', '--image', 'web:2', 'nobody'], /nobody/],
     [['service', 'inspect', 'nobody'], /nobody/],
