@@ -1,6 +1,6 @@
 /** Calls method tables over gRPC with mutual TLS: grpc-js in, promises and async iterables out. */
 
-import { createSecureContext } from 'node:tls';
+import { createSecureContext, type SecureContext } from 'node:tls';
 import {
   ChannelCredentials,
   type CallOptions as GrpcCallOptions,
@@ -44,13 +44,7 @@ export class RpcChannel {
   constructor(address: string, material: TlsMaterial, options: RpcChannelOptions) {
     this.address = address;
     this.#errors = options.errors;
-    const context = createSecureContext({
-      ca: material.ca,
-      // A joiner has none yet.
-      ...(material.certificate === '' ? {} : { cert: material.certificate, key: material.key }),
-      minVersion: 'TLSv1.3',
-    });
-    const credentials = ChannelCredentials.createFromSecureContext(context, {
+    const credentials = ChannelCredentials.createFromSecureContext(contextOf(material), {
       checkServerIdentity: (_host, certificate) => options.checkServer(certificate.raw),
     });
     this.#client = new GrpcClient(address, credentials, {
@@ -162,6 +156,22 @@ export class RpcChannel {
       path,
     );
   }
+}
+
+/** One for all channels of a certificate: making one costs more than a connection. */
+const contexts = new WeakMap<TlsMaterial, SecureContext>();
+
+function contextOf(material: TlsMaterial): SecureContext {
+  const known = contexts.get(material);
+  if (known !== undefined) return known;
+  const context = createSecureContext({
+    ca: material.ca,
+    // A joiner has none yet.
+    ...(material.certificate === '' ? {} : { cert: material.certificate, key: material.key }),
+    minVersion: 'TLSv1.3',
+  });
+  contexts.set(material, context);
+  return context;
 }
 
 function grpcOptions(options: CallOptions): GrpcCallOptions {

@@ -14,12 +14,6 @@ export class ImageRecords {
     this.#store = store;
   }
 
-  /** Whether an image has this manifest, under whatever name or none. */
-  has(digest: Digest): boolean {
-    for (const { value } of this.#store.view.all('image')) if (value.digest === digest) return true;
-    return false;
-  }
-
   /** Images with a name, by reference in alphabetical order. */
   list(): readonly Image[] {
     const images = [...this.#store.view.all('image')].map(({ value }) => value);

@@ -1,4 +1,4 @@
-/** Looks into every layer of an image before the cluster has it: the agents' rules, applied at the door. */
+/** Looks into every layer of an image from somebody's file before the cluster has it: the agents' rules, applied at the door. */
 import type { Digest } from '../../common/model/ids.ts';
 import type { ConfigFile } from '../../common/oci/config.ts';
 import { type LayerLimits, LayerReader } from '../../common/oci/layer.ts';
@@ -42,19 +42,6 @@ export async function checkLayers(
     stop: AbortSignal,
   ) => proved(image, { digest, diffId }, limits, stop);
   await several([...todo.values()], CHECKS_MAX, work, signal);
-}
-
-/** The same for one layer of an image, wherever it occurs there. @throws ClusterError as checkLayers */
-export async function checkLayer(
-  image: CheckedImage,
-  digest: Digest,
-  limits: LayerLimits,
-  signal: AbortSignal,
-): Promise<void> {
-  const places = image.manifest.layers.map((layer, index) =>
-    layer.digest === digest ? image.config.diffIds[index] : '',
-  );
-  for (const diffId of new Set(places)) if (diffId) await proved(image, { digest, diffId }, limits, signal);
 }
 
 async function proved(

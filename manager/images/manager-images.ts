@@ -148,10 +148,8 @@ export class ManagerImages {
     const { pin, release } = this.pins.hand();
     const repository = await this.#options.openRepository(name);
     try {
-      const limits = this.#options.layerLimits ?? LAYER_LIMITS;
-      const isKnown = (manifest: Digest): boolean => this.records.has(manifest);
       const about = { repository, name: `image "${reference}"`, wanted: digest ?? tag };
-      const request = { ...about, pin, limits, onProgress, isKnown };
+      const request = { ...about, pin, onProgress };
       const { found, manifest, config, parts } = await this.#puller.pull(request, signal);
       const whole = { digest: manifest.digest, manifestText: manifest.text, config, parts };
       const index = found === manifest.digest ? {} : { indexDigest: found };

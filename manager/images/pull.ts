@@ -1,13 +1,12 @@
 /**
  * Brings an image from its registry into a blob store. Comes in: a repository and what to ask it for. Goes out: an image all of
- * whose blobs are here and whose layers were looked into. It names nothing: the caller commits the image.
+ * whose blobs are here, proved by their digests. Layers are looked into where they are unpacked. It names nothing: the caller commits the image.
  */
 import type { Clock } from '../../common/clock.ts';
 import { ClusterError, toClusterError } from '../../common/errors.ts';
 import type { Digest } from '../../common/model/ids.ts';
 import type { BlobStore } from '../../common/oci/blob-store.ts';
 import { type ConfigFile, parseConfig } from '../../common/oci/config.ts';
-import type { LayerLimits } from '../../common/oci/layer.ts';
 import {
   choosePlatform,
   type Descriptor,
@@ -24,7 +23,6 @@ import type { Document, Registry } from '../../common/registry/registry.ts';
 import { retry } from '../../common/retry.ts';
 import { several } from '../../common/several.ts';
 import { SingleFlight } from '../../common/single-flight.ts';
-import { checkLayer } from './layer-check.ts';
 
 /** What a registry is read by. */
 export interface Repository extends Pick<Registry, 'manifest'> {
@@ -59,18 +57,7 @@ export interface PullRequest {
   readonly wanted: string;
   /** Told of each blob before it is asked for: nobody may take it for garbage. */
   readonly pin: (digest: Digest) => void;
-  readonly limits: LayerLimits;
   readonly onProgress: (progress: BlobProgress) => void;
-  /** Whether an image of the cluster has this manifest: then its layers have been looked into. */
-  readonly isKnown?: (manifest: Digest) => boolean;
-}
-
-/** What is left to bring once the config is here. */
-interface PulledLayers {
-  readonly manifest: Manifest;
-  readonly config: ConfigFile;
-  /** They have been looked into before. */
-  readonly isKnown: boolean;
 }
 
 /** As many as Docker's. */
@@ -106,8 +93,7 @@ export class ImagePuller {
     );
     mustFit(name, manifest, config);
     for (const layer of manifest.layers) pin(layer.digest);
-    const isKnown = request.isKnown?.(chosen.digest) === true;
-    await this.#fetchAll(request, { manifest, config, isKnown }, signal);
+    await this.#fetchAll(request, manifest, signal);
     const text = Buffer.from(chosen.text);
     await this.fill({ digest: chosen.digest, size: text.length }, (offset) => once(text.subarray(offset)), signal);
     return { found: top.digest, manifest: chosen, config, parts: [manifest.config, ...manifest.layers] };
@@ -125,17 +111,9 @@ export class ImagePuller {
     return found;
   }
 
-  /** Each layer is looked into while others still come. */
-  async #fetchAll(request: PullRequest, image: PulledLayers, signal: AbortSignal): Promise<void> {
-    const { manifest, config, isKnown } = image;
-    const { name, limits } = request;
-    const read = (digest: Digest): AsyncIterable<Uint8Array> => this.#blobs.read(digest);
-    const layers = [...new Map(manifest.layers.map((layer) => [layer.digest, layer])).values()];
-    const work = async (layer: Descriptor, stop: AbortSignal): Promise<void> => {
-      await this.#fetch(request, layer, stop);
-      if (!isKnown) await checkLayer({ name, manifest, config, read }, layer.digest, limits, stop);
-    };
-    await several(layers, DOWNLOADS_MAX, work, signal);
+  async #fetchAll(request: PullRequest, { layers }: Manifest, signal: AbortSignal): Promise<void> {
+    const each = [...new Map(layers.map((layer) => [layer.digest, layer])).values()];
+    await several(each, DOWNLOADS_MAX, (layer, stop) => this.#fetch(request, layer, stop), signal);
   }
 
   async #fetch(request: PullRequest, blob: Descriptor, signal: AbortSignal): Promise<void> {

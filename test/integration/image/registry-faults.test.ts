@@ -8,7 +8,6 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../../common/clock.ts';
 import type { Digest } from '../../../common/model/ids.ts';
 import { BlobStore } from '../../../common/oci/blob-store.ts';
-import { LAYER_LIMITS } from '../../../common/oci/layer.ts';
 import { placeOf } from '../../../common/registry/place.ts';
 import { Registry } from '../../../common/registry/registry.ts';
 import { ImagePuller } from '../../../manager/images/pull.ts';
@@ -64,7 +63,7 @@ const askedFor = (what: string): number => asked.filter((each) => each.endsWith(
 const manifest = () => registry.manifest('1', never);
 
 function pull(): Promise<unknown> {
-  const rest = { name: 'image "web:1"', wanted: '1', pin: () => undefined, limits: LAYER_LIMITS };
+  const rest = { name: 'image "web:1"', wanted: '1', pin: () => undefined };
   return new ImagePuller(blobs, clock).pull({ ...rest, repository: registry, onProgress: () => undefined }, never);
 }
 
@@ -306,7 +305,6 @@ describe('a blob', () => {
       name: 'image',
       wanted: '1',
       pin: () => undefined,
-      limits: LAYER_LIMITS,
       onProgress: () => undefined,
     };
     const slow = at({ stallMs: 60_000 });
@@ -320,17 +318,13 @@ describe('a blob', () => {
 });
 
 describe('an image', () => {
-  it.each<[string, BuiltImage, string]>([
-    ['for another platform', imageOf({ layers: [layer([])], arch: 'mips' }), 'is for linux/mips'],
-    ['with a way out of its root', imageOf({ layers: [layer([{ path: '../x', body: '' }])] }), 'layer sha256:'],
-    [
-      'whose layer is not what its config says',
-      imageOf({ layers: [{ ...layer([]), diffId: LAYER }] }),
-      'layer sha256:',
-    ],
-  ])('%s is refused', async (_, image, why) => {
+  it('for another platform is refused', async () => {
+    const image = imageOf({ layers: [layer([])], arch: 'mips' });
     answer = sound(image);
-    await expect(pull()).rejects.toMatchObject({ code: 'invalid', message: expect.stringContaining(why) });
+    await expect(pull()).rejects.toMatchObject({
+      code: 'invalid',
+      message: expect.stringContaining('is for linux/mips'),
+    });
     expect(await blobs.has(image.digest as Digest)).toBe(false);
   });
 });
