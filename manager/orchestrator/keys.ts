@@ -1,6 +1,6 @@
 /** Which services a change may concern; the same for all reconcilers whose key is a service id. */
 import type { NodeId, ServiceId } from '../../common/model/ids.ts';
-import type { TaskStatus } from '../../common/model/task.ts';
+import type { Task, TaskStatus } from '../../common/model/task.ts';
 import { isTerminal } from '../../common/model/task.ts';
 import type { Change, View } from '../store/store.ts';
 
@@ -17,7 +17,7 @@ export function* servicesOf(change: Change, view: View): Iterable<ServiceId> {
       return;
     case 'task-status': {
       const task = view.get('task', change.id);
-      if (task !== undefined && isTelling(change.before, change.after)) yield task.value.serviceId;
+      if (task !== undefined && isTelling(task.value, change.before, change.after)) yield task.value.serviceId;
       return;
     }
     case 'node':
@@ -47,8 +47,9 @@ export function allServices(view: View): Iterable<ServiceId> {
   return ids;
 }
 
-/** The way to `running` has many steps that nobody here acts on. */
-function isTelling(before: TaskStatus | undefined, after: TaskStatus | undefined): boolean {
+/** The way to `running` has many steps that nobody here acts on, but for a held task that is prepared. */
+function isTelling(task: Task, before: TaskStatus | undefined, after: TaskStatus | undefined): boolean {
   if (before?.state === after?.state) return before?.healthy !== after?.healthy;
-  return after === undefined || after.state === 'running' || isTerminal(after.state);
+  if (after === undefined || after.state === 'running' || isTerminal(after.state)) return true;
+  return after.state === 'ready' && task.desired === 'ready';
 }

@@ -47,5 +47,5 @@ function drained(scene: Scene, slot: Slot, member: Member, because: string): Men
 function restarted(scene: Scene, slot: Slot, member: Member): Mending {
   const verdict = verdictOn(scene, member);
   if (verdict.kind === 'leave') return {};
-  return { unit: restart(scene, slot, member, verdict, undefined) };
+  return { unit: restart(scene, slot, member, verdict) };
 }

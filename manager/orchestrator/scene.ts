@@ -5,7 +5,7 @@
 import { DEFAULT_FAILOVER_AFTER_MS } from '../../common/model/cluster.ts';
 import type { Instant, NodeId, Revision } from '../../common/model/ids.ts';
 import { isSettled, type Rollout } from '../../common/model/rollout.ts';
-import { revisionKey, type Service, type ServiceRevision } from '../../common/model/service.ts';
+import { revisionKey, type Service, type ServiceRevision, type UpdatePolicy } from '../../common/model/service.ts';
 import { isTerminal, isWanted, stateOf, type Task, type TaskState, type TaskStatus } from '../../common/model/task.ts';
 import type { Tick } from '../reconcile.ts';
 import { check, type Stored, type View, type Write } from '../store/store.ts';
@@ -154,9 +154,16 @@ const RIDE_MAX_MS = 60_000;
 export function isForUpdater(scene: Scene, member: Member): boolean {
   const rollout = scene.rollout?.value;
   if (!member.isDirty) return false;
-  const { delayMs, monitorMs } = scene.service.rolledBack ? scene.service.spec.rollback : scene.service.spec.update;
+  const { delayMs, monitorMs } = policyInForce(scene);
   if (delayMs + monitorMs > RIDE_MAX_MS) return false;
   return rollout === undefined || rollout.target !== scene.service.revision || !isSettled(rollout.state);
+}
+
+/** How the tasks of this service are replaced: as its rollout says, or the one that is about to begin. */
+export function policyInForce({ service, rollout }: Scene): UpdatePolicy {
+  const isRollback =
+    rollout?.value.target === service.revision ? rollout.value.state.startsWith('rollback') : service.rolledBack;
+  return isRollback ? service.spec.rollback : service.spec.update;
 }
 
 /** What a successor of the task is made from: the service's revision, or its own while an update has not got to it. */

@@ -4,7 +4,7 @@ import { check, type Unit } from '../store/store.ts';
 import { holdOn, released } from './release.ts';
 import { causeOf, type RestartVerdict, restartVerdict } from './restart.ts';
 import { contentsOf, type Member, type Scene, type Slot } from './scene.ts';
-import { likeness, succession } from './successor.ts';
+import { likeness, type Succession, succession } from './successor.ts';
 
 /** At most one unit for a slot at a time; the next decision sees what it did. */
 export interface Mending {
@@ -26,13 +26,13 @@ export function verdictOn(scene: Scene, member: Member): RestartVerdict {
   return restartVerdict(member.task, member.status, contentsOf(scene, member.task).template.restart);
 }
 
-/** The unit that follows a death; `keeps` is the older task of the slot that goes on beside it. */
+/** The unit that follows a death; `beside`: the older task of the slot that goes on, and whether the new one waits for its end. */
 export function restart(
   scene: Scene,
   slot: Slot,
   member: Member,
   verdict: Extract<RestartVerdict, { kind: 'replace' }>,
-  keeps: Member | undefined,
+  beside: Pick<Succession, 'keeps' | 'isHeld'> = {},
 ): Unit {
   const because = member.status === undefined ? 'ended' : causeOf(member.status);
   const unit = succession(scene, slot, {
@@ -41,7 +41,7 @@ export function restart(
     restarts: verdict.restarts,
     notBefore: verdict.notBefore,
     stops: [{ member, because }],
-    keeps,
+    ...beside,
   });
   return [...unit, check('task-status', member.task.id, member.statusRev)];
 }

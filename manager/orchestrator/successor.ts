@@ -1,4 +1,4 @@
-/** Builds the units that put one task in the place of another: the old one is told to stop in the same unit. */
+/** Builds the units that put one task in the place of another: the old one is told to stop in the same unit, or kept beside it. */
 import type { Instant, TaskId } from '../../common/model/ids.ts';
 import { NO_RESTARTS, type RestartCount, type Task, type TaskOrigin } from '../../common/model/task.ts';
 import { check, put, type Unit, type Write } from '../store/store.ts';
@@ -13,7 +13,7 @@ interface Farewell {
 }
 
 /** What is to come into a slot, and what it takes the place of. */
-interface Succession {
+export interface Succession {
   readonly origin: TaskOrigin;
   readonly revision: number;
   readonly restarts: RestartCount;
@@ -21,8 +21,10 @@ interface Succession {
   readonly notBefore?: Instant | undefined;
   /** Told to stop at once. */
   readonly stops: readonly Farewell[];
-  /** Start-first: stays wanted until the new one serves. */
+  /** Stays wanted: start-first until the new one serves, stop-first until the new one is prepared. */
   readonly keeps?: Member | undefined;
+  /** Stop-first beside `keeps`: held even though nothing that was told to stop may still run. */
+  readonly isHeld?: boolean;
 }
 
 /** One atomic unit: the old ones are told to stop, the new one is made, held back if it has to be. */
@@ -30,12 +32,13 @@ export function succession(scene: Scene, slot: Slot, coming: Succession): Unit {
   const stopped = coming.stops.map((farewell) => farewell.member);
   const hold = holdOn(slot, coming.notBefore, scene.now, stopped);
   const replaces = coming.keeps?.task.id ?? heir(slot, stopped, hold?.holders ?? []);
+  const isReleased = hold === undefined && coming.isHeld !== true;
   const task: Task = {
     id: scene.tick.newTaskId(),
     serviceId: scene.service.id,
     slot: slot.number,
     revision: coming.revision,
-    desired: hold === undefined ? 'running' : 'ready',
+    desired: isReleased ? 'running' : 'ready',
     origin: coming.origin,
     createdAt: bornAt(scene),
     desiredAt: scene.now,
@@ -50,7 +53,7 @@ export function succession(scene: Scene, slot: Slot, coming: Succession): Unit {
     put('task', task.id, task, 0),
     check('service', scene.service.id, scene.serviceRev),
     ...kept,
-    ...(hold === undefined ? silenceProofs(slot) : []),
+    ...(isReleased ? silenceProofs(slot) : []),
   ];
 }
 

@@ -37,7 +37,7 @@ export interface Seat {
   /** Reserved by tasks that have not ended, wanted or not: a container that is stopping still uses what it has. */
   readonly nanoCpus: number;
   readonly memoryBytes: number;
-  /** Tasks that are wanted here. */
+  /** Tasks that are wanted here, without those that a held one is about to follow. */
   readonly tasks: number;
   /** Why it has no address block; empty when it has one. */
   readonly blockProblem: string;
@@ -71,12 +71,20 @@ export class Seats {
     this.#view = view;
     for (const node of view.all('node')) this.#seats.set(node.value.id, openSeat(node, view));
     for (const { value: task } of view.all('task')) {
+      if (task.desired === 'ready' && !hasEnded(view, task)) this.#discount(task);
       const seat = task.nodeId === undefined ? undefined : this.#seats.get(task.nodeId);
       if (seat === undefined || hasEnded(view, task)) continue;
       if (isWanted(task)) seat.tasks++;
       const want = this.want(task);
       if (want !== undefined) occupy(seat, want);
     }
+  }
+
+  /** What a held task waits for is about to go: it is no reason for another node, though it still holds what it has. */
+  #discount({ replaces }: Task): void {
+    const old = replaces === undefined ? undefined : this.#view.get('task', replaces)?.value;
+    const seat = old?.nodeId === undefined ? undefined : this.#seats.get(old.nodeId);
+    if (old !== undefined && seat !== undefined && isWanted(old) && !hasEnded(this.#view, old)) seat.tasks--;
   }
 
   all(): Iterable<Seat> {

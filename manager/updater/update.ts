@@ -11,7 +11,7 @@ import { isSettled, type Rollout } from '../../common/model/rollout.ts';
 import type { Service, UpdatePolicy } from '../../common/model/service.ts';
 import { NO_RESTARTS } from '../../common/model/task.ts';
 import { allServices, servicesOf } from '../orchestrator/keys.ts';
-import { isServing, type Scene, type Slot, sceneOf, unchanged } from '../orchestrator/scene.ts';
+import { isServing, policyInForce, type Scene, type Slot, sceneOf, unchanged } from '../orchestrator/scene.ts';
 import { succession } from '../orchestrator/successor.ts';
 import { NOTHING, type Plan, type Reconciler } from '../reconcile.ts';
 import { check, put, type Unit, type View } from '../store/store.ts';
@@ -44,14 +44,8 @@ function isFresh(view: View, service: Service): boolean {
   return true;
 }
 
-/** The policy that is in force while a rollout is in this state. */
-function policyOf(scene: Scene, rollout: Rollout): UpdatePolicy {
-  const { spec } = scene.service;
-  return rollout.state === 'rollback_started' ? spec.rollback : spec.update;
-}
-
 function advance(scene: Scene, rollout: Rollout, rev: Revision): Plan {
-  const policy = policyOf(scene, rollout);
+  const policy = policyInForce(scene);
   const failures = newFailures(scene, rollout, policy);
   const stands = standsOf(scene, rollout, policy);
   const noted = note(scene, rollout, stands, failures);
@@ -153,10 +147,12 @@ function worth(slot: Slot): number {
   return serving.footing.kind === 'drained' ? 1 : 2;
 }
 
-/** Start-first spares the task that serves; where none does there is nothing to spare. */
+/**
+ * What serves is spared: start-first until the new one serves, stop-first until it is prepared (`pair.ts` ends both).
+ * Where none serves there is nothing to spare.
+ */
 function replaced(scene: Scene, slot: Slot, policy: UpdatePolicy, rev: Revision): Unit {
-  const serving = slot.wanted.find(isServing);
-  const keeps = policy.order === 'start-first' ? serving : undefined;
+  const keeps = slot.wanted.find(isServing);
   const because = scene.service.rolledBack ? 'rolled back' : 'updated';
   const unit = succession(scene, slot, {
     origin: 'update',
@@ -165,10 +161,10 @@ function replaced(scene: Scene, slot: Slot, policy: UpdatePolicy, rev: Revision)
     rollout: scene.service.revision,
     stops: slot.wanted.filter((member) => member !== keeps).map((member) => ({ member, because })),
     keeps,
+    isHeld: keeps !== undefined && policy.order === 'stop-first',
   });
   // What does not serve now may do so before this is committed: then it would be the one to spare.
-  const seen = policy.order === 'start-first' ? slot.wanted.flatMap(unchanged) : [];
-  return [...unit, check('rollout', scene.service.id, rev), ...seen];
+  return [...unit, check('rollout', scene.service.id, rev), ...slot.wanted.flatMap(unchanged)];
 }
 
 function sameService(scene: Scene): Unit[number] {

@@ -187,7 +187,7 @@ export class Host {
   #go(held: Held): void {
     const { task, revision } = held.assigned;
     const state = held.report?.state;
-    const { startMs, isAbsent } = held.behaviour;
+    const { startMs, isAbsent, pullMs } = held.behaviour;
     const { startTimeoutMs } = revision.template.container;
     if (state !== undefined && isTerminal(state)) return;
     if (!isWanted(task)) {
@@ -202,7 +202,7 @@ export class Host {
         this.#later(held, 5, 50, () => this.#become(held, 'preparing'));
         return;
       case 'preparing':
-        this.#later(held, 50, 1_500, () => this.#become(held, isAbsent ? 'rejected' : 'ready'));
+        this.#later(held, pullMs ?? 50, pullMs ?? 1_500, () => this.#become(held, isAbsent ? 'rejected' : 'ready'));
         return;
       case 'ready':
         if (task.desired === 'running') this.#later(held, 5, 30, () => this.#exec(held));

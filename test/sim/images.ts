@@ -3,6 +3,8 @@
 export interface Behaviour {
   /** Refused before anything is started. */
   readonly isAbsent: boolean;
+  /** How long its node prepares it; undefined: a second or so. */
+  readonly pullMs: number | undefined;
   /** From exec to ready; undefined: never, the start times out. */
   readonly startMs: number | undefined;
   /** Ends by itself so long after exec. */
@@ -15,6 +17,7 @@ export interface Behaviour {
 
 const WELL: Behaviour = {
   isAbsent: false,
+  pullMs: undefined,
   startMs: 300,
   endsAfterMs: undefined,
   exitCode: 0,
@@ -40,14 +43,16 @@ export function behaviourOf(image: string): Behaviour {
     case 'deaf':
       return { ...WELL, isDeaf: true };
     case 'absent':
-      return { ...WELL, isAbsent: true };
+      return { ...WELL, isAbsent: true, pullMs: number === '' ? undefined : ms };
+    case 'far':
+      return { ...WELL, pullMs: ms };
     default:
       return WELL;
   }
 }
 
 /** Images that come up and stay. */
-export const GOOD_IMAGES = ['ok', 'ok', 'ok', 'slow-4000', 'deaf'] as const;
+export const GOOD_IMAGES = ['ok', 'ok', 'ok', 'slow-4000', 'deaf', 'far-12000'] as const;
 /** Images that do not. */
 export const BAD_IMAGES = [
   'crash-200',

@@ -1,9 +1,9 @@
-/** What must hold of the tasks of one slot together (invariants I5, I6, I7, I20, I23). */
+/** What must hold of the tasks of one slot together (invariants I5, I6, I7, I20, I23, I25). */
 import { DEFAULT_FAILOVER_AFTER_MS } from '../../common/model/cluster.ts';
 import type { Instant, ServiceId } from '../../common/model/ids.ts';
-import { revisionKey } from '../../common/model/service.ts';
+import { revisionKey, type Service, type UpdatePolicy } from '../../common/model/service.ts';
 import { movesAt } from '../../common/model/silence.ts';
-import { isWanted, type Task } from '../../common/model/task.ts';
+import { isWanted, rank, type Task } from '../../common/model/task.ts';
 import type { Change, ChangeOf, View } from '../../manager/store/store.ts';
 import type { World } from './world.ts';
 
@@ -49,7 +49,9 @@ export class SlotJudge {
     if (wanted.length > 1) return `I7: slot ${task.slot} of ${task.serviceId} has three wanted tasks`;
     if (wanted.length === 1 && task.origin === 'update') {
       const isAllowed = spec.update.order === 'start-first' || spec.rollback.order === 'start-first';
-      if (!isAllowed) return `I5: slot ${task.slot} of ${task.serviceId} has two wanted tasks though it is stop-first`;
+      // A held one has not begun: the older one ends before it does.
+      if (!isAllowed && task.desired !== 'ready')
+        return `I5: slot ${task.slot} of ${task.serviceId} has two wanted tasks though it is stop-first`;
     }
     if (wanted.length === 1 && task.origin === 'create')
       return `I7: slot ${task.slot} of ${task.serviceId} is made twice`;
@@ -79,6 +81,16 @@ export class SlotJudge {
 
   /** A task is let go while one of the slot that was told to stop still runs on a node that counts. */
   #overlap(task: Task, others: readonly Task[]): string | undefined {
+    const service = this.#world.view.get('service', task.serviceId)?.value;
+    if (
+      service !== undefined &&
+      task.rollout !== undefined &&
+      policyOf(this.#world.view, service).order === 'stop-first'
+    ) {
+      const old = others.find((other) => other.desired === 'running' && other.revision !== task.revision);
+      if (old !== undefined && this.#world.containers.runs(old.id))
+        return `I5: task ${task.id} is released while ${old.id} of its slot has not been told to stop`;
+    }
     for (const other of others) {
       if (isWanted(other) || !this.#world.containers.runs(other.id) || this.#isWrittenOff(other)) continue;
       return `I5: task ${task.id} is released while ${other.id} of its slot still runs on ${other.nodeId}`;
@@ -98,10 +110,19 @@ export class SlotJudge {
     const isMove = /is drained$|^moved to another node$/.test(task.because ?? '');
     if (isMove) return `I6: task ${task.id}, the last healthy one of its slot, is stopped to move it (${task.because})`;
     const isUpdate = task.because === 'updated' || task.because === 'rolled back';
-    const rollout = view.get('rollout', task.serviceId)?.value;
-    const policy = rollout?.state === 'rollback_started' ? service.spec.rollback : service.spec.update;
-    if (!isUpdate || policy.order !== 'start-first') return undefined;
+    if (!isUpdate) return undefined;
+    if (policyOf(view, service).order === 'stop-first') return this.#unpreparedFlaw(task, others);
     return `I6: task ${task.id}, the last healthy one of its slot, is stopped start-first (${task.because})`;
+  }
+
+  /** Stop-first: what serves is stopped only for one that could start at once, or that has no place beside it. */
+  #unpreparedFlaw(task: Task, others: readonly Task[]): string | undefined {
+    const successor = others.find((other) => isWanted(other) && other.replaces === task.id);
+    if (successor === undefined || (successor.nodeId === undefined && successor.pending !== undefined))
+      return undefined;
+    const state = this.#world.view.get('task-status', successor.id)?.value.state ?? 'new';
+    if (rank(state) >= rank('ready')) return undefined;
+    return `I25: task ${task.id} is stopped while its successor ${successor.id} is ${state}`;
   }
 
   /** Its node is gone or has been silent for as long as the service waits. */
@@ -113,6 +134,13 @@ export class SlotJudge {
     const at = movesAt(status, failoverAfter(view, task.serviceId), view.get('leader', 'default')?.value);
     return at !== undefined && at <= now;
   }
+}
+
+/** By the rollout to the revision in force; before it begins, by what it will be. */
+function policyOf(view: View, service: Service): UpdatePolicy {
+  const rollout = view.get('rollout', service.id)?.value;
+  const isRollback = rollout?.target === service.revision ? rollout.state.startsWith('rollback') : service.rolledBack;
+  return isRollback ? service.spec.rollback : service.spec.update;
 }
 
 function failoverAfter(view: View, serviceId: ServiceId): number {

@@ -1,4 +1,4 @@
-/** Eight bugs as they might be made, each planted into the real reconcilers by a wrapper: the invariants must find them. */
+/** Nine bugs as they might be made, each planted into the real reconcilers by a wrapper: the invariants must find them. */
 import type { Epoch } from '../../common/model/node.ts';
 import { NO_RESTARTS } from '../../common/model/task.ts';
 import type { Plan, Reconciler } from '../../manager/reconcile.ts';
@@ -46,6 +46,18 @@ export const PLANTED: readonly PlantedBug[] = [
         seeing(inner, (view) =>
           altered(view, 'task-status', (status) =>
             status.state === 'starting' ? { ...status, state: 'running', healthy: true } : status,
+          ),
+        ),
+    }),
+  },
+  {
+    name: 'stop-first stops the old task before the new one is prepared',
+    breaks: /I25:/,
+    options: wrapped({
+      replicated: (inner) =>
+        seeing(inner, (view) =>
+          altered(view, 'task-status', (status) =>
+            status.state === 'preparing' ? { ...status, state: 'ready' } : status,
           ),
         ),
     }),

@@ -33,7 +33,7 @@ export class Rehearsal {
   readonly states: string[] = [];
   /** Slots in which two containers ran at once on nodes that are heard. */
   readonly overlaps = new Set<string>();
-  /** Fewest tasks serving and most tasks wanted since `watch`. */
+  /** Fewest tasks serving and most tasks that are wanted and not held since `watch`. */
   fewest = Number.POSITIVE_INFINITY;
   most = 0;
   commits = 0;
@@ -193,8 +193,8 @@ export class Rehearsal {
 
   #create(task: Task): void {
     this.#containers.set(task.id, { phase: 'created' });
-    const { isAbsent } = this.#behaviour(task);
-    this.#later(task, PREPARE_MS, ['created'], () => {
+    const { isAbsent, pullMs = PREPARE_MS } = this.#behaviour(task);
+    this.#later(task, pullMs, ['created'], () => {
       if (isAbsent) this.#end(task, { state: 'rejected', error: 'no such image' });
       else this.#report(task, { state: 'ready' });
     });
@@ -263,7 +263,7 @@ export class Rehearsal {
     if (this.#watched === undefined) return;
     const wanted = this.#tasks(this.#watched).filter(isWanted);
     const serving = wanted.filter((task) => this.#status(task)?.state === 'running' && this.#runs(task));
-    this.most = Math.max(this.most, wanted.length);
+    this.most = Math.max(this.most, wanted.filter((task) => task.desired === 'running').length);
     this.fewest = Math.min(this.fewest, serving.length);
   }
 }

@@ -62,6 +62,32 @@ describe('E2 updates', () => {
     expect([...play.overlaps]).toEqual([]);
   });
 
+  it('a stop-first update stops no task while the image of its replacement is pulled', () => {
+    const play = rolled(converged({ replicas: 1 }), { image: 'far-30000:2' }).run(29_000);
+    expect([play.fewest, play.running('web')]).toEqual([1, 'web.1 r1 n1']);
+    play.run(10_000);
+    expect([play.fewest, play.most, play.path, play.running('web')]).toEqual([
+      0,
+      1,
+      'updating completed',
+      'web.1 r2 n1',
+    ]);
+    expect([...play.overlaps]).toEqual([]);
+  });
+
+  it('a stop-first update to an image that cannot be had stops nothing', () => {
+    const play = rolled(converged({ replicas: 2 }), { image: 'absent:2' }).run(300_000);
+    expect([play.fewest, play.most, play.path]).toEqual([2, 2, 'updating paused']);
+    expect(rollout(play).message).toMatch(/: no such image$/);
+  });
+
+  it('a stop-first update goes through where there is room for one task only', () => {
+    const world = cluster(1).service('web', { replicas: 2, maxReplicasPerNode: 2 });
+    const play = rolled(new Rehearsal(world).run(30_000), { image: 'far-30000:2', maxReplicasPerNode: 2 });
+    play.run(120_000);
+    expect([play.fewest, play.path, play.on('web', 2)]).toEqual([1, 'updating completed', 2]);
+  });
+
   it('a start-first update never has fewer running than wanted', () => {
     const play = rolled(converged({ replicas: 4 }), {
       image: 'ok:2',

@@ -69,11 +69,30 @@ describe('an update begins', () => {
 });
 
 describe('stop-first', () => {
-  it('tells the old task to stop and holds the new one, in one unit', () => {
-    const world = updating(2);
+  it('holds the new task beside the old one, which is not told to stop yet', () => {
+    expect(decide(updating(2))).toBe('+ web.1 r2 ready [update], after web.1, rollout 2');
+  });
+
+  it('stops an old task that does not serve at once, in the unit that makes the new one', () => {
+    const world = updating(2).status('web.1', { healthy: false });
     expect(update.decide(world.view, 'web', at(0)).units).toHaveLength(1);
     expect(decide(world)).toBe(
       '~ web.1 running -> shutdown (updated)\n+ web.1 r2 ready [update], after web.1, rollout 2',
+    );
+  });
+
+  it('puts a newer revision in the place of one that is being prepared', () => {
+    const world = updating(1).task('web.1#2', { desired: 'ready', rollout: 2, replaces: 'web.1' as TaskId });
+    world.update('web', { image: 'ok:3' }).rollout('web');
+    expect(decide(world)).toBe(
+      '~ web.1#2 ready -> shutdown (updated)\n+ web.1 r3 ready [update], after web.1, rollout 3',
+    );
+  });
+
+  it('fails with a replacement that cannot be prepared', () => {
+    const world = updating(1).task('web.1#2', { desired: 'ready', rollout: 2, replaces: 'web.1' as TaskId });
+    expect(decide(world.status('web.1#2', { state: 'rejected', error: 'no such image' }))).toBe(
+      'rollout web to r2: paused 0/1 failed web.1#2 (update paused due to failure or early termination of task web.1.web.1#2: no such image)',
     );
   });
 
