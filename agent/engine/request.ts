@@ -86,3 +86,11 @@ export function attachmentOf({ id, address, spec }: ContainerRecord): Attachment
   const hostPorts = spec.ports.map(({ protocol, published, target }) => ({ protocol, published, target }));
   return { taskId: id as TaskId, address, hostPorts, ...rate };
 }
+
+/** Longer than anybody waits; a timer holds no more than 24 days. */
+const FOREVER_MS = 2_000_000_000;
+
+/** How long a container may take to end; below 0: for ever. */
+export function graceOf(ms: number): number {
+  return ms < 0 ? FOREVER_MS : ms;
+}

@@ -6,6 +6,8 @@ import type { Network } from '../network/network.ts';
 import type { PlacedFile, Runtime } from '../runtime/runtime.ts';
 import type { ContainerRecord } from './record.ts';
 
+export type StandaloneState = 'created' | 'running' | 'paused' | 'restarting' | 'exited';
+
 export interface StandaloneTools {
   readonly runtime: Runtime;
   readonly images: Pick<Images, 'ensure'>;

@@ -16,19 +16,15 @@ import type { Container, Exit } from '../runtime/runtime.ts';
 import { signalNumber } from '../runtime/signal.ts';
 import { type HealthWatch, healthOf } from './health-watch.ts';
 import type { ContainerRecord } from './record.ts';
-import { attachmentOf, imageHealth, LOST, requestOf, stopSignalOf } from './request.ts';
+import { attachmentOf, graceOf, imageHealth, LOST, requestOf, stopSignalOf } from './request.ts';
 import { afterEnd } from './restart-policy.ts';
 import { RestartTimer } from './restart-timer.ts';
 import { Rings } from './rings.ts';
-import type { StandaloneTools } from './standalone-tools.ts';
+import type { StandaloneState, StandaloneTools } from './standalone-tools.ts';
 
 const SIGKILL = 9;
-/** Longer than anybody waits; a timer holds no more than 24 days. */
-const FOREVER_MS = 2_000_000_000;
 /** Docker's, for what could not be started for another reason than its command. */
 const NOT_STARTED = 125;
-
-export type StandaloneState = 'created' | 'running' | 'paused' | 'restarting' | 'exited';
 
 export class Standalone {
   readonly #tools: StandaloneTools;
@@ -280,7 +276,7 @@ export class Standalone {
     const grace = graceMs ?? container.stopGraceMs;
     const request = {
       stopSignal: container.stopSignal ?? stopSignalOf(this.#container),
-      graceMs: grace < 0 ? FOREVER_MS : grace,
+      graceMs: graceOf(grace),
     };
     this.#isPaused = false;
     await this.#tools.runtime.stop(this.#record.id, request, signal);
