@@ -5,7 +5,7 @@ import { taskName } from '../common/model/task.ts';
 import type { Assignment } from './assignment.ts';
 import type { UnpackedImage } from './image/image.ts';
 import type { Attachment } from './network/network.ts';
-import type { Container, CreateRequest, PlacedFile, StopRequest } from './runtime/runtime.ts';
+import type { Container, ContainerImage, CreateRequest, PlacedFile, StopRequest } from './runtime/runtime.ts';
 
 const TASK = 'covey.task';
 const RUN = 'covey.run';
@@ -36,15 +36,7 @@ export function createRequest(
   const { config } = image;
   return {
     id: containerId(task.id, run),
-    image: {
-      layers: image.layers,
-      entrypoint: config.entrypoint,
-      cmd: config.cmd,
-      env: config.env,
-      workdir: config.workdir,
-      user: config.user,
-      stopSignal: config.stopSignal,
-    },
+    image: runtimeImage(image),
     template: container,
     limits,
     hostname: hostnameOf(held),
@@ -80,6 +72,12 @@ export function noteOf(labels: Labels): ContainerNote | undefined {
     stopSignal: labels[STOP_SIGNAL] ?? '',
     ...(check === undefined ? {} : { imageCheck: JSON.parse(check) as HealthCheck }),
   };
+}
+
+/** What the runtime needs of an image. */
+export function runtimeImage({ layers, config }: UnpackedImage): ContainerImage {
+  const { entrypoint, cmd, env, workdir, user, stopSignal } = config;
+  return { layers, entrypoint, cmd, env, workdir, user, stopSignal };
 }
 
 /** How the container is asked to go. */

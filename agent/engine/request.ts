@@ -2,6 +2,7 @@
 
 import type { TaskId } from '../../common/model/ids.ts';
 import type { HealthCheck } from '../../common/model/service.ts';
+import { runtimeImage } from '../container-request.ts';
 import type { UnpackedImage } from '../image/image.ts';
 import type { Attachment } from '../network/network.ts';
 import type { Container, CreateRequest, Exit, PlacedFile, RestartInPlace } from '../runtime/runtime.ts';
@@ -27,15 +28,7 @@ export function requestOf(
   const { config } = image;
   return {
     id,
-    image: {
-      layers: image.layers,
-      entrypoint: config.entrypoint,
-      cmd: config.cmd,
-      env: config.env,
-      workdir: config.workdir,
-      user: config.user,
-      stopSignal: config.stopSignal,
-    },
+    image: runtimeImage(image),
     template: container,
     limits,
     hostname: id.slice(0, 12),

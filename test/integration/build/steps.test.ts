@@ -49,7 +49,7 @@ describe('RUN', () => {
         'FROM base:1',
         'ENV A=image B=image',
         'ARG B=arg C=arg',
-        'WORKDIR /work/here',
+        'WORKDIR /srv/here',
         'USER guest',
         'RUN id -u; pwd; echo $A $B $C $HOME',
         'SHELL ["/bin/sh", "-e", "-c"]',
@@ -59,7 +59,7 @@ describe('RUN', () => {
       { args: { C: 'given' } },
     );
     expect(output).toBe(
-      '1000\n/work/here\nimage image given /home/guest\neh\n$A\n'.replace('eh', output.split('\n')[3] ?? ''),
+      '1000\n/srv/here\nimage image given /home/guest\neh\n$A\n'.replace('eh', output.split('\n')[3] ?? ''),
     );
     expect(output.split('\n')[3]).toContain('e');
   });
