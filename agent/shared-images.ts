@@ -3,7 +3,7 @@ import type { Clock } from '../common/clock.ts';
 import type { Scope } from '../common/lifecycle.ts';
 import type { Log } from '../common/log.ts';
 import type { NodeId } from '../common/model/ids.ts';
-import { nodeChannel, rpcChannel } from '../common/rpc.ts';
+import { rpcChannel } from '../common/rpc.ts';
 import type { Images as ImagesTable, Mesh } from '../proto/methods.ts';
 import type { Client, Handlers } from '../proto/rpc.ts';
 import { BlobServers } from './blob-servers.ts';
@@ -50,7 +50,7 @@ export function imageSources(
   const current = () => identity.current;
   const blobs = new BlobServers({ addresses: managers, identity: current, dial: rpcChannel });
   scope.own('blob channels', blobs, (each) => each.close());
-  const nodes = new Nodes({ identity: current, dial: nodeChannel, clock });
+  const nodes = new Nodes({ identity: current, clock });
   scope.own('connections to other nodes', nodes, (each) => each.close());
   const servers = () => blobs.servers();
   return {
@@ -74,13 +74,13 @@ export function imageSources(
 export async function shareImages(
   { shared }: OpenImages,
   { address, port }: { readonly address: string; readonly port: number },
-  { identity, log }: SharingTools,
+  { identity, clock, log }: SharingTools,
   scope: Scope,
 ): Promise<number> {
   if (shared === undefined || port === 0) return 0;
   try {
     const { exchange } = shared;
-    const door = await MeshDoor.open({ address, port, identity: identity.current, exchange, log });
+    const door = await MeshDoor.open({ address, port, identity: identity.current, exchange, clock, log });
     scope.own('mesh', door, (each) => each.close());
     identity.onChange(() => door.renew(identity.current));
     return door.port;

@@ -36,22 +36,22 @@ export function fromErrorInfo({ code, message, field, hint }: covey.v1.ErrorInfo
   });
 }
 
-function encodeError(error: unknown, path: string, log: Logger | undefined): WireError {
+/** What the other side is told of an error. A bug's text and stack stay in the log; the user gets what finds them there. */
+function told(error: unknown, path: string, log: Logger | undefined): ClusterError {
   const known = toClusterError(error);
-  let message = known.message;
-  if (known.code === 'internal') {
-    // A bug's text and stack stay in the log; the user gets what finds them there.
-    const requestId = randomBytes(6).toString('hex');
-    log?.error({ err: error, path, requestId }, 'a call failed by our own fault');
-    message = `internal error, request ${requestId}`;
-  }
-  const info = covey.v1.ErrorInfo.encode({
-    code: known.code,
-    message,
-    field: known.field ?? '',
-    hint: known.code === 'internal' ? 'the manager log has the details under this request id' : (known.hint ?? ''),
-  }).finish();
-  return { status: STATUS_OF[known.code][0], message, info };
+  if (known.code !== 'internal') return known;
+  const requestId = randomBytes(6).toString('hex');
+  log?.error({ err: error, path, requestId }, 'a call failed by our own fault');
+  return new ClusterError('internal', `internal error, request ${requestId}`, {
+    ...(known.field === undefined ? {} : { field: known.field }),
+    hint: 'the manager log has the details under this request id',
+  });
+}
+
+function encodeError(error: unknown, path: string, log: Logger | undefined): WireError {
+  const known = told(error, path, log);
+  const info = covey.v1.ErrorInfo.encode(toErrorInfo(known)).finish();
+  return { status: STATUS_OF[known.code][0], message: known.message, info };
 }
 
 function decodeError(error: WireError, path: string): ClusterError {
@@ -59,6 +59,16 @@ function decodeError(error: WireError, path: string): ClusterError {
     return new ClusterError(CODE_OF_STATUS[error.status] ?? 'internal', `${path}: ${error.message}`);
   }
   return fromErrorInfo(covey.v1.ErrorInfo.decode(error.info));
+}
+
+/** How a call that is no gRPC ends with an error: an ErrorInfo, encoded. `log` gets what is not the user's fault. */
+export function endOf(log: Logger): (cause: unknown) => Uint8Array {
+  return (cause) => covey.v1.ErrorInfo.encode(toErrorInfo(told(cause, 'covey.v1.Mesh', log))).finish();
+}
+
+/** The error of such an end. */
+export function errorOfEnd(message: Uint8Array): ClusterError {
+  return fromErrorInfo(covey.v1.ErrorInfo.decode(message));
 }
 
 /** The mapping of ClusterErrors to the wire and back. `log` gets what is not the user's fault. */
@@ -93,23 +103,6 @@ export function rpcChannel(address: string, material: TlsMaterial): RpcChannel {
   return new RpcChannel(address, material, {
     errors: errorMapping(undefined),
     checkServer: (certificate) => notAManager(known(certificate), address),
-  });
-}
-
-/** Bytes that another node may send before they are read: a few pieces. */
-const NODE_WINDOW_BYTES = 4 * 1024 * 1024;
-
-/** A channel to the agent of node `nodeId` at `address`; a server with any other certificate is refused. */
-export function nodeChannel(nodeId: string, address: string, material: TlsMaterial): RpcChannel {
-  const known = identify(material.ca);
-  return new RpcChannel(address, material, {
-    errors: errorMapping(undefined),
-    windowBytes: NODE_WINDOW_BYTES,
-    checkServer: (certificate) => {
-      const peer = known(certificate);
-      if (peer?.role === 'worker' && peer.id === nodeId) return undefined;
-      return new ClusterError('denied', `the server at ${address} is not node ${nodeId}`);
-    },
   });
 }
 

@@ -1,6 +1,5 @@
 /** Calls method tables over gRPC with mutual TLS: grpc-js in, promises and async iterables out. */
 
-import { createSecureContext, type SecureContext } from 'node:tls';
 import {
   ChannelCredentials,
   type CallOptions as GrpcCallOptions,
@@ -21,13 +20,12 @@ import {
   type TlsMaterial,
 } from './rpc.ts';
 import { pump, type Sink } from './rpc-streams.ts';
+import { contextOf } from './secure-context.ts';
 
 export interface RpcChannelOptions {
   readonly errors: ErrorMapping;
   /** An error when the server's certificate (DER), already checked against `ca`, is not one to talk to. */
   readonly checkServer: (certificate: Buffer) => Error | undefined;
-  /** Bytes of one call that may be on their way before they are read; absent: 64 KiB. */
-  readonly windowBytes?: number;
 }
 
 interface Readable extends AsyncIterable<unknown> {
@@ -59,7 +57,6 @@ export class RpcChannel {
       'grpc.max_reconnect_backoff_ms': 2_000,
       // Two channels of one process (before and after a renewal) must not share a connection.
       'grpc.use_local_subchannel_pool': 1,
-      ...(options.windowBytes === undefined ? {} : { 'grpc-node.flow_control_window': options.windowBytes }),
     });
   }
 
@@ -156,22 +153,6 @@ export class RpcChannel {
       path,
     );
   }
-}
-
-/** One for all channels of a certificate: making one costs more than a connection. */
-const contexts = new WeakMap<TlsMaterial, SecureContext>();
-
-function contextOf(material: TlsMaterial): SecureContext {
-  const known = contexts.get(material);
-  if (known !== undefined) return known;
-  const context = createSecureContext({
-    ca: material.ca,
-    // A joiner has none yet.
-    ...(material.certificate === '' ? {} : { cert: material.certificate, key: material.key }),
-    minVersion: 'TLSv1.3',
-  });
-  contexts.set(material, context);
-  return context;
 }
 
 function grpcOptions(options: CallOptions): GrpcCallOptions {

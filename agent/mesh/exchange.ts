@@ -11,6 +11,7 @@ import type { covey } from '../../proto/messages.ts';
 import type { Mesh } from '../../proto/methods.ts';
 import type { Call, Handlers } from '../../proto/rpc.ts';
 import type { PieceSource } from './piece-file.ts';
+import type { PieceMemory } from './piece-memory.ts';
 
 type Offer = covey.v1.ExchangeOffer.$Properties;
 
@@ -33,6 +34,7 @@ export interface GiverTools {
   readonly hashesOf: (source: PieceSource, signal: AbortSignal) => Promise<Uint8Array>;
   /** False for a node that is not of the cluster, as far as this one knows. */
   readonly isMember: (nodeId: string) => boolean;
+  readonly memory: PieceMemory;
   readonly uploads: Throttle;
   readonly clock: Clock;
 }
@@ -93,16 +95,28 @@ export class Giver {
       for await (const due of out) {
         const news = gained;
         gained = [];
-        try {
-          if (due.kind === 'piece') yield { gained: news, index: due.index, bytes: await source.read(due.index) };
-          else yield due.kind === 'turn' ? { gained: news, turn: true } : { gained: news };
-        } finally {
-          if (due.kind === 'piece') due.gone();
-        }
+        if (due.kind === 'piece') yield* this.#piece(source, due, news);
+        else yield due.kind === 'turn' ? { gained: news, turn: true } : { gained: news };
       }
     } finally {
       release();
       over.abort();
+    }
+  }
+
+  /** Its bytes are good until the next offer is asked for. */
+  async *#piece(
+    source: PieceSource,
+    { index, gone }: Due & { readonly kind: 'piece' },
+    gained: number[],
+  ): AsyncIterable<Offer> {
+    const { memory } = this.#tools;
+    const bytes = memory.take(source.lengthOf(index));
+    try {
+      yield { gained, index, bytes: await source.read(index, bytes) };
+    } finally {
+      memory.give(bytes);
+      gone();
     }
   }
 

@@ -23,7 +23,7 @@ import { PieceFile, type PieceSource } from './piece-file.ts';
 export interface MeshTools {
   /** Managers, best first; asked anew for each call. Empty = none reachable. */
   readonly servers: () => readonly SwarmServer[];
-  readonly nodes: Pick<Nodes, 'connect' | 'isNear'>;
+  readonly nodes: Pick<Nodes, 'connect' | 'isNear' | 'memory'>;
   /** All other nodes of the cluster that give pieces: asked when no manager answers. */
   readonly others: () => readonly Pick<Member, 'id' | 'address'>[];
   /** False for a node that is not of the cluster, as far as this one knows. */
@@ -74,6 +74,7 @@ export class Mesh {
       sourceOf: (digest) => this.#sourceOf(digest),
       hashesOf,
       isMember: tools.isMember,
+      memory: tools.nodes.memory,
       uploads: new Throttle({ clock, bytesPerSecond: uploadRate, atOnce: UPLOADS_MAX }),
       clock,
     });
@@ -213,7 +214,8 @@ function wholeSource(blobs: BlobStore, digest: Digest, size: number): PieceSourc
     ...cut,
     list: undefined,
     has: PieceSet.whole(countOf(cut)),
-    read: (index) => blobs.readAt(digest, index * cut.pieceBytes, lengthOf(cut, index)),
+    lengthOf: (index) => lengthOf(cut, index),
+    read: (index, bytes) => blobs.readAt(digest, index * cut.pieceBytes, bytes),
     onGained: () => () => {},
   };
 }
@@ -221,11 +223,12 @@ function wholeSource(blobs: BlobStore, digest: Digest, size: number): PieceSourc
 async function hashesOf(source: PieceSource, signal: AbortSignal): Promise<Uint8Array> {
   if (source.list !== undefined) return source.list.hashes;
   const hashes: Buffer[] = [];
+  const memory = Buffer.allocUnsafe(source.pieceBytes);
   for (let index = 0; index < source.has.count; index += 1) {
     signal.throwIfAborted();
     hashes.push(
       createHash('sha256')
-        .update(await source.read(index))
+        .update(await source.read(index, memory.subarray(0, source.lengthOf(index))))
         .digest(),
     );
   }

@@ -1,33 +1,35 @@
 /** Connections to other agents: one a node, whatever is taken from it; closed when nothing has been for a while. */
 import type { Clock } from '../../common/clock.ts';
 import type { Identity } from '../../common/tls/identity.ts';
-import { Mesh } from '../../proto/methods.ts';
-import type { RpcChannel } from '../../proto/rpc-channel.ts';
 import type { Member } from './download.ts';
 import type { PieceServer } from './link.ts';
+import { PieceMemory } from './piece-memory.ts';
+import { PieceChannel } from './wire/channel.ts';
 
 /** Layers of an image follow one another; a connection at rest costs both ends a ping every two seconds. */
 const IDLE_MS = 10_000;
 
 export interface NodesTools {
   readonly identity: () => Identity;
-  readonly dial: (nodeId: string, address: string, identity: Identity) => RpcChannel;
   readonly clock: Clock;
 }
 
 interface Connection {
-  readonly channel: RpcChannel;
+  readonly channel: PieceChannel;
   readonly identity: Identity;
   users: number;
   rest: () => void;
 }
 
 export class Nodes {
+  /** What pieces come and go in. */
+  readonly memory: PieceMemory;
   readonly #tools: NodesTools;
   readonly #open = new Map<string, Connection>();
 
   constructor(tools: NodesTools) {
     this.#tools = tools;
+    this.memory = new PieceMemory(tools.clock);
   }
 
   isNear(address: string): boolean {
@@ -39,18 +41,20 @@ export class Nodes {
     readonly server: PieceServer;
     readonly close: () => void;
   } {
-    const { identity, dial, clock } = this.#tools;
+    const { identity, clock } = this.#tools;
     let connection = this.#open.get(address);
     if (connection === undefined || connection.identity !== identity()) {
       // One with an older certificate goes on until its last user has closed it.
-      connection = { channel: dial(id, address, identity()), identity: identity(), users: 0, rest: () => {} };
+      const current = identity();
+      const channel = new PieceChannel({ nodeId: id, address, identity: current, memory: this.memory, clock });
+      connection = { channel, identity: current, users: 0, rest: () => {} };
       this.#open.set(address, connection);
     }
     const mine = connection;
     mine.users += 1;
     mine.rest();
     return {
-      server: mine.channel.service(Mesh),
+      server: mine.channel,
       close: () => {
         mine.users -= 1;
         if (mine.users > 0) return;

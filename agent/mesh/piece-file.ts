@@ -22,8 +22,10 @@ export interface PieceSource {
   readonly pieceBytes: number;
   /** Grows. */
   readonly has: PieceSet;
-  /** @throws ClusterError `not_found` when it is here no more */
-  read(index: number): Promise<Buffer>;
+  /** Bytes of piece `index`. */
+  lengthOf(index: number): number;
+  /** Fills `bytes`, which are as long as the piece. @throws ClusterError `not_found` when it is here no more */
+  read(index: number, bytes: Buffer): Promise<Buffer>;
   /** Calls `gained` for each further piece until the returned function is called. */
   onGained(gained: (index: number) => void): () => void;
 }
@@ -91,9 +93,13 @@ export class PieceFile implements PieceSource {
     this.#wake();
   }
 
-  async read(index: number): Promise<Buffer> {
+  lengthOf(index: number): number {
+    return lengthOf(this.list, index);
+  }
+
+  async read(index: number, bytes: Buffer): Promise<Buffer> {
     try {
-      return await readAt(this.#path, index * this.pieceBytes, lengthOf(this.list, index));
+      return await readAt(this.#path, index * this.pieceBytes, bytes);
     } catch (cause) {
       throw diskError(this.#name, cause);
     }

@@ -131,10 +131,10 @@ export class BlobStore {
     await rm(this.piecesPath(digest), { force: true });
   }
 
-  /** So many bytes of a blob. @throws ClusterError `not_found` when it is not here or has fewer */
-  async readAt(digest: Digest, offset: number, length: number): Promise<Buffer> {
+  /** Fills `bytes` with what the blob has from `offset` on. @throws ClusterError `not_found` when it is not here or has fewer */
+  async readAt(digest: Digest, offset: number, bytes: Buffer): Promise<Buffer> {
     try {
-      return await readAt(this.path(digest), offset, length);
+      return await readAt(this.path(digest), offset, bytes);
     } catch (cause) {
       if (isMissing(cause)) throw absent(digest);
       throw diskError(`blob ${digest}`, cause);
@@ -287,14 +287,13 @@ function isMissing(cause: unknown): boolean {
   return cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
 }
 
-/** So many bytes of a file. @throws as `open`; ClusterError `not_found` when the file is shorter */
-export async function readAt(path: string, offset: number, length: number): Promise<Buffer> {
+/** Fills `bytes` with what the file has from `offset` on. @throws as `open`; ClusterError `not_found` when it is shorter */
+export async function readAt(path: string, offset: number, bytes: Buffer): Promise<Buffer> {
   const file = await open(path, 'r');
   try {
-    const bytes = Buffer.allocUnsafe(length);
-    const { bytesRead } = await file.read(bytes, 0, length, offset);
-    if (bytesRead === length) return bytes;
-    throw new ClusterError('not_found', `${path} has ${offset + bytesRead} bytes, not ${offset + length}`);
+    const { bytesRead } = await file.read(bytes, 0, bytes.length, offset);
+    if (bytesRead === bytes.length) return bytes;
+    throw new ClusterError('not_found', `${path} has ${offset + bytesRead} bytes, not ${offset + bytes.length}`);
   } finally {
     await file.close();
   }

@@ -6,7 +6,8 @@ import { BLOB_BYTES_MAX } from './manifest.ts';
 export const PIECE_BYTES = 1024 * 1024;
 /** Pieces of a blob; a larger blob has larger pieces, so that lists and sets stay small. */
 const PIECES_MAX = 8_192;
-const PIECE_BYTES_MAX = BLOB_BYTES_MAX / PIECES_MAX;
+/** No piece is larger. */
+export const PIECE_BYTES_MAX = BLOB_BYTES_MAX / PIECES_MAX;
 const HASH_BYTES = 32;
 
 /** Where a blob is cut. */

@@ -75,7 +75,7 @@ export function pieceService(tools: PieceServiceTools): Pick<Handlers<typeof Ima
         if (index === undefined) return;
         const length = lengthOf(list, index);
         await uploads.pace(length, call.signal);
-        yield { index, bytes: await blobs.readAt(digest, index * list.pieceBytes, length) };
+        yield { index, bytes: await blobs.readAt(digest, index * list.pieceBytes, Buffer.allocUnsafe(length)) };
         isSent = !call.signal.aborted;
       } finally {
         gone();

@@ -10,7 +10,7 @@ import { ClusterError, explain, toClusterError } from '../../common/errors.ts';
 import { noLog } from '../../common/log.ts';
 import type { Digest } from '../../common/model/ids.ts';
 import { BlobStore } from '../../common/oci/blob-store.ts';
-import { nodeChannel, rpcChannel } from '../../common/rpc.ts';
+import { rpcChannel } from '../../common/rpc.ts';
 import type { KeyedCertificate } from '../../common/tls/certificate.ts';
 import { Turns } from '../../common/turns.ts';
 import { Images } from '../../proto/methods.ts';
@@ -59,7 +59,7 @@ async function open(id: string, { dir, ca, manager, bytesPerSecond }: FanoutOrde
   const blobs = await BlobStore.open(join(dir, id));
   const mesh = new Mesh(blobs, {
     servers: () => [server],
-    nodes: new Nodes({ identity: () => identity, dial: nodeChannel, clock: systemClock }),
+    nodes: new Nodes({ identity: () => identity, clock: systemClock }),
     others: () => [],
     isMember: () => true,
     uploadRate: bytesPerSecond,
@@ -68,7 +68,14 @@ async function open(id: string, { dir, ca, manager, bytesPerSecond }: FanoutOrde
     log: noLog,
     random: Math.random,
   });
-  const door = await MeshDoor.open({ address: '127.0.0.1', port: 0, identity, exchange: mesh.handlers, log: noLog });
+  const door = await MeshDoor.open({
+    address: '127.0.0.1',
+    port: 0,
+    identity,
+    exchange: mesh.handlers,
+    clock: systemClock,
+    log: noLog,
+  });
   return { blobs, mesh, address: `127.0.0.1:${door.port}` };
 }
 

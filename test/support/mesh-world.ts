@@ -9,7 +9,7 @@ import { noLog } from '../../common/log.ts';
 import type { Digest } from '../../common/model/ids.ts';
 import { BlobStore } from '../../common/oci/blob-store.ts';
 import { digestOf } from '../../common/oci/digest.ts';
-import { nodeChannel, rpcChannel, rpcServer } from '../../common/rpc.ts';
+import { rpcChannel, rpcServer } from '../../common/rpc.ts';
 import { createCa, issue, type KeyedCertificate } from '../../common/tls/certificate.ts';
 import type { Identity } from '../../common/tls/identity.ts';
 import { blobService } from '../../manager/images/blob-service.ts';
@@ -142,7 +142,7 @@ export class MeshAgent {
         channels.set(address, channel);
         return channel.service(Images);
       });
-    const nodes = new Nodes({ identity: () => identity, dial: nodeChannel, clock: systemClock });
+    const nodes = new Nodes({ identity: () => identity, clock: systemClock });
     const images = await LayerImages.open({
       dir,
       servers,
@@ -164,7 +164,14 @@ export class MeshAgent {
     onHoldings({ complete: true, have: [...images.holdings.all] });
     images.holdings.onChange(({ have, gone }) => onHoldings({ have: [...have], gone: [...gone] }));
     const exchange = spoil(images.exchange as Handlers<typeof Mesh>);
-    const door = await MeshDoor.open({ address: '127.0.0.1', port: 0, identity, exchange, log: noLog });
+    const door = await MeshDoor.open({
+      address: '127.0.0.1',
+      port: 0,
+      identity,
+      exchange,
+      clock: systemClock,
+      log: noLog,
+    });
     return new MeshAgent(id, images, `127.0.0.1:${door.port}`, async () => {
       await door.close();
       nodes.close();
