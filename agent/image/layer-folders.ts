@@ -83,7 +83,13 @@ export class LayerFolders {
   }
 
   async #show(dir: string, diffId: Digest): Promise<void> {
-    await writeFile(`${this.pathOf(diffId)}${UNSYNCED}`, native().bootId(), { mode: 0o600 });
+    const note = `${this.pathOf(diffId)}${UNSYNCED}`;
+    try {
+      await writeFile(note, native().bootId(), { mode: 0o600 });
+    } catch (cause) {
+      if (!(await this.has(diffId))) await rm(note, { force: true });
+      throw cause;
+    }
     try {
       await rename(dir, this.pathOf(diffId));
     } catch (cause) {

@@ -278,6 +278,7 @@ export class LayerImages implements Images {
       await writeFile(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
       await rename(`${path}.new`, path);
     } catch (cause) {
+      await rm(`${path}.new`, { force: true });
       throw diskError(`record of image ${record.digest}`, cause);
     }
   }

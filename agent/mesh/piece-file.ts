@@ -84,7 +84,11 @@ export class PieceFile implements PieceSource {
       throw new ClusterError('invalid', `piece ${index} of ${this.#name} is corrupt`);
     }
     try {
-      await this.#file.write(bytes, 0, bytes.length, index * this.pieceBytes);
+      // A disk that becomes full takes a part, and says so only of the rest.
+      for (let at = 0; at < bytes.length; ) {
+        const { bytesWritten } = await this.#file.write(bytes, at, bytes.length - at, index * this.pieceBytes + at);
+        at += bytesWritten;
+      }
     } catch (cause) {
       throw diskError(this.#name, cause);
     }

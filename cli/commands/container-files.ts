@@ -1,10 +1,8 @@
 /** `cp`, `diff` and `export`: files of containers without a service. */
 import { once } from 'node:events';
-import { createWriteStream } from 'node:fs';
 import { lstat, realpath, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Writable } from 'node:stream';
-import { finished } from 'node:stream/promises';
 import type { Command } from 'commander';
 import { ClusterError, messageOf } from '../../common/errors.ts';
 import { tarOf } from '../../common/oci/tar-writer.ts';
@@ -14,6 +12,7 @@ import { brief, type EngineClient, interruptible, withCluster } from '../client.
 import { type CopyDestination, type CopySource, containerPath, copyPlan, lastPart } from '../copy-rules.ts';
 import { addSwitch } from '../flags/switch.ts';
 import { localEntries, unpackHere } from '../local-files.ts';
+import { writeWhole } from '../output-file.ts';
 
 interface CopyFlags {
   readonly archive?: boolean;
@@ -60,11 +59,8 @@ async function exportContainer(container: string, { output }: { output?: string 
   }
   await withCluster(async (_control, engine) => {
     const chunks = engine.exportContainer({ container }, { signal: interruptible() });
-    const to = output === undefined ? process.stdout : createWriteStream(output);
-    await pass(chunks, to);
-    if (to === process.stdout) return;
-    to.end();
-    await finished(to);
+    if (output === undefined) await pass(chunks, process.stdout);
+    else await writeWhole(piecesOf(chunks), output);
   });
 }
 

@@ -1,15 +1,15 @@
 /** `image save` and `image import`: images to and from files, pipes and the web. */
 import { once } from 'node:events';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { rename, rm, stat } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import type { Writable } from 'node:stream';
-import { finished } from 'node:stream/promises';
 import type { Command } from 'commander';
 import { ClusterError, messageOf } from '../../common/errors.ts';
 import type { covey } from '../../proto/messages.ts';
 import { interruptible, withCluster } from '../client.ts';
 import { changed } from '../flags/image-changes.ts';
 import { collected } from '../flags/values.ts';
+import { writeWhole } from '../output-file.ts';
 
 const CHUNK_BYTES = 512 * 1024;
 
@@ -41,7 +41,7 @@ async function saveImages(refs: readonly string[], flags: { output?: string }): 
   await withCluster(async (control) => {
     const chunks = control.saveImages({ refs: [...refs] }, { signal });
     if (flags.output === undefined) await write(chunks, process.stdout);
-    else await writeFileWhole(chunks, flags.output);
+    else await writeWhole(piecesOf(chunks), flags.output);
   });
 }
 
@@ -49,26 +49,8 @@ async function write(chunks: AsyncIterable<covey.v1.ArchiveChunk>, to: Writable)
   for await (const { chunk } of chunks) if (!to.write(chunk)) await once(to, 'drain');
 }
 
-/** Beside the file first: one that was there stays until the new one is whole. */
-async function writeFileWhole(chunks: AsyncIterable<covey.v1.ArchiveChunk>, path: string): Promise<void> {
-  const target = await stat(path).catch(() => undefined);
-  // A pipe or device is written to as it is.
-  const draft = target === undefined || target.isFile() ? `${path}.${process.pid}.part` : path;
-  const file = createWriteStream(draft);
-  try {
-    await once(file, 'open').catch((cause: unknown) => {
-      throw new ClusterError('invalid', `cannot write ${path}: ${messageOf(cause)}`, { field: '--output', cause });
-    });
-    await write(chunks, file);
-    file.end();
-    await finished(file);
-    if (draft !== path) await rename(draft, path);
-  } catch (cause) {
-    file.destroy();
-    if (draft !== path) await rm(draft, { force: true });
-    if (cause instanceof ClusterError) throw cause;
-    throw new ClusterError('exhausted', `cannot write ${path}: ${messageOf(cause)}`, { cause });
-  }
+async function* piecesOf(chunks: AsyncIterable<covey.v1.ArchiveChunk>): AsyncGenerator<Uint8Array> {
+  for await (const { chunk } of chunks) yield chunk;
 }
 
 interface ImportFlags {

@@ -4,6 +4,18 @@ import { ClusterError, messageOf } from '../errors.ts';
 const FULL = ['ENOSPC', 'EDQUOT', 'EFBIG'];
 const BUSY = ['EMFILE', 'ENFILE', 'ENOMEM'];
 
+/** The system says that there is no room. */
+export function isFull(cause: unknown): boolean {
+  return cause instanceof Error && 'code' in cause && FULL.includes(String(cause.code));
+}
+
+/** An error that `diskError` has made: this host's own trouble, whoever was asked for the bytes. */
+export function isOwnTrouble(error: unknown): boolean {
+  if (!(error instanceof ClusterError) || error.code !== 'exhausted') return false;
+  const { cause } = error;
+  return isFull(cause) || (cause instanceof Error && 'code' in cause && BUSY.includes(String(cause.code)));
+}
+
 /**
  * A full disk becomes `exhausted` (temporary: room may be made), a lack of descriptors or memory likewise; anything else is
  * given back as it is.

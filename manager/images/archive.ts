@@ -47,6 +47,15 @@ const DOCUMENTS = ['index.json', 'manifest.json', 'oci-layout', 'repositories'];
 const PIECE_BYTES = 1024 * 1024;
 const ARCHIVE = 'the image archive';
 
+/** A new one beneath `parent`. @throws ClusterError `exhausted` for a full disk */
+export async function stagingFolder(parent: string, name: string): Promise<string> {
+  try {
+    return await mkdtemp(join(parent, STAGING_PREFIX));
+  } catch (cause) {
+    throw diskError(name, cause);
+  }
+}
+
 /**
  * Lays the archive's files down in a new folder beneath `parent`; the caller removes it (`dir`). On failure nothing is left.
  *
@@ -58,7 +67,7 @@ export async function stageArchive(
   limits: ArchiveLimits,
   signal: AbortSignal,
 ): Promise<Archive> {
-  const staging = new Staging(await mkdtemp(join(parent, STAGING_PREFIX)), limits);
+  const staging = new Staging(await stagingFolder(parent, ARCHIVE), limits);
   const plainMax = limits.bytes + limits.entries * HEADER_BYTES;
   const plain = bounded(inflated(source, ARCHIVE), plainMax, () => refuse(`unpacks to more than ${plainMax} bytes`));
   const reader = new TarReader(plain, ARCHIVE);

@@ -3,7 +3,7 @@
  * like. Goes out: what `docker save` would hold of it, laid down in a private folder; judged like any other archive.
  */
 import { createHash } from 'node:crypto';
-import { mkdtemp, open, rm, writeFile } from 'node:fs/promises';
+import { open, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ClusterError, messageOf } from '../../common/errors.ts';
 import type { Digest, Instant } from '../../common/model/ids.ts';
@@ -12,7 +12,7 @@ import { diskError } from '../../common/oci/disk.ts';
 import { inflated } from '../../common/oci/inflate.ts';
 import { PLATFORM } from '../../common/oci/platform.ts';
 import { parseReference } from '../../common/oci/reference.ts';
-import { type Archive, type ArchiveLimits, STAGING_PREFIX, type StagedFile } from './archive.ts';
+import { type Archive, type ArchiveLimits, type StagedFile, stagingFolder } from './archive.ts';
 
 export interface ImportWish {
   /** NAME[:TAG] */
@@ -25,6 +25,7 @@ export interface ImportWish {
 
 const LAYER = 'layer.tar';
 const CONFIG = 'config.json';
+const IMPORTED = 'the imported tar';
 
 /**
  * Lays it down in a new folder beneath `parent`; the caller removes it (`dir`). On failure nothing is left.
@@ -40,7 +41,7 @@ export async function stageImport(
   const { reference, digest } = parseReference(wish.reference);
   if (digest !== undefined) throw new ClusterError('invalid', `"${wish.reference}" names a digest`, { field: 'image' });
   const config = configOf(wish);
-  const dir = await mkdtemp(join(parent, STAGING_PREFIX));
+  const dir = await stagingFolder(parent, IMPORTED);
   try {
     const { layer, diffId } = await laid(join(dir, LAYER), source, limits, signal);
     const created = new Date(now).toISOString();
@@ -64,7 +65,7 @@ export async function stageImport(
     return { dir, files, byDigest, documents: new Map([['manifest.json', list]]) };
   } catch (cause) {
     await rm(dir, { recursive: true, force: true });
-    throw diskError('the imported tar', cause);
+    throw diskError(IMPORTED, cause);
   }
 }
 
@@ -85,7 +86,7 @@ async function laid(
   limits: ArchiveLimits,
   signal: AbortSignal,
 ): Promise<{ readonly layer: StagedFile; readonly diffId: Digest }> {
-  const name = 'the imported tar';
+  const name = IMPORTED;
   const packed = createHash('sha256');
   const plain = createHash('sha256');
   const file = await open(path, 'wx', 0o600);

@@ -13,6 +13,7 @@ import type { Clock } from '../../common/clock.ts';
 import type { Image } from '../../common/model/cluster.ts';
 import type { Digest } from '../../common/model/ids.ts';
 import { BlobStore } from '../../common/oci/blob-store.ts';
+import { diskError, isOwnTrouble } from '../../common/oci/disk.ts';
 import { LAYER_LIMITS, type LayerLimits } from '../../common/oci/layer.ts';
 import { parseReference } from '../../common/oci/reference.ts';
 import { remove, type Store } from '../store/store.ts';
@@ -131,6 +132,8 @@ export class ManagerImages {
       const ms = this.#options.clock.now() - startedAt;
       this.#options.log.info({ images: images.map((image) => image.reference), ms }, 'images loaded');
       return images;
+    } catch (cause) {
+      return await this.#giveUp(cause, signal);
     } finally {
       await rm(archive.dir, { recursive: true, force: true });
     }
@@ -160,6 +163,9 @@ export class ManagerImages {
         await this.#storing.run(() => this.records.add([image], signal), signal);
       log.info({ image: reference, digest: image.digest, isNew, ms: clock.now() - startedAt }, 'image pulled');
       return { image, isNew };
+    } catch (cause) {
+      release();
+      return await this.#giveUp(cause, signal);
     } finally {
       release();
       await repository.close();
@@ -182,6 +188,9 @@ export class ManagerImages {
       await this.#storing.run(() => this.records.add(images, signal), signal);
       log.info({ images: put.references, digest: whole.digest, ms: clock.now() - startedAt }, 'image put');
       return images[0] as Image;
+    } catch (cause) {
+      release();
+      return await this.#giveUp(cause, signal);
     } finally {
       release();
     }
@@ -244,16 +253,30 @@ export class ManagerImages {
         ({ value }) => isUntagged(value) && usersOf(store.view, value.digest).length === 0,
       );
       for (const { value, rev } of stale) await this.records.write([[remove('image', value.reference, rev)]], signal);
-      const named = new Set([...store.view.all('image')].flatMap(({ value }) => value.blobs));
-      let bytes = 0;
-      for (const digest of [...(await this.blobs.list()), ...(await this.blobs.begun())]) {
-        signal.throwIfAborted();
-        if (named.has(digest) || this.pins.has(digest)) continue;
-        bytes += (await this.blobs.sizeOf(digest)) ?? 0;
-        await this.blobs.remove(digest);
-      }
-      return bytes;
+      return await this.#removeUnnamed(signal);
     }, signal);
+  }
+
+  /** Gives the bytes that went. To be called while `#storing` is held. */
+  async #removeUnnamed(signal: AbortSignal): Promise<number> {
+    const named = new Set([...this.#options.store.view.all('image')].flatMap(({ value }) => value.blobs));
+    let bytes = 0;
+    for (const digest of [...(await this.blobs.list()), ...(await this.blobs.begun())]) {
+      signal.throwIfAborted();
+      if (named.has(digest) || this.pins.has(digest)) continue;
+      bytes += (await this.blobs.sizeOf(digest)) ?? 0;
+      await this.blobs.remove(digest);
+    }
+    return bytes;
+  }
+
+  /** What has arrived of an image that will not come is there to go on from, but a full disk needs the room. */
+  async #giveUp(cause: unknown, signal: AbortSignal): Promise<never> {
+    if (isOwnTrouble(cause)) {
+      await this.#puller.settled();
+      await this.#storing.run(() => this.#removeUnnamed(signal), signal);
+    }
+    throw cause;
   }
 
   /** What `#drop` would answer. */
@@ -290,7 +313,11 @@ export class ManagerImages {
       }
       if (await this.blobs.has(image.digest)) continue;
       const path = join(archive.dir, 'manifest');
-      await writeFile(path, image.manifestText, { mode: 0o600, flush: true });
+      try {
+        await writeFile(path, image.manifestText, { mode: 0o600, flush: true });
+      } catch (cause) {
+        throw diskError(`manifest of image "${image.references[0]}"`, cause);
+      }
       await this.blobs.adopt(path, image.digest);
     }
   }

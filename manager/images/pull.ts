@@ -7,6 +7,7 @@ import { ClusterError, toClusterError } from '../../common/errors.ts';
 import type { Digest } from '../../common/model/ids.ts';
 import type { BlobStore } from '../../common/oci/blob-store.ts';
 import { type ConfigFile, parseConfig } from '../../common/oci/config.ts';
+import { isOwnTrouble } from '../../common/oci/disk.ts';
 import {
   choosePlatform,
   type Descriptor,
@@ -146,6 +147,7 @@ export class ImagePuller {
       }
     };
     const again = (cause: unknown): boolean => {
+      if (isOwnTrouble(cause)) return false;
       // It was there for the manifest: perhaps it only starts anew.
       const heals = isWorthwhile(cause) || isAway(cause);
       const moved = moves;
@@ -162,6 +164,11 @@ export class ImagePuller {
     };
     const patience = { clock: this.#clock, signal, ...BACKOFF, isWorthwhile: again };
     await retry(() => this.fill({ digest, size }, source, signal), patience);
+  }
+
+  /** Resolves when nothing that was given up is still being written. */
+  settled(): Promise<void> {
+    return this.#filling.settled();
   }
 
   /** As BlobStore.fill; calls for one blob share the work of the first. */

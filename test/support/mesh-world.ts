@@ -40,6 +40,8 @@ export class MeshManager {
   readonly swarms: Swarms;
   /** Bytes of blobs that went out. */
   egress = 0;
+  /** Pieces that went out: DIGEST INDEX. */
+  readonly pieces: string[] = [];
   port = 0;
   #server: RpcServer;
 
@@ -200,6 +202,7 @@ function counted(service: Giving, manager: MeshManager): Giving {
     async *takePiece(request, call) {
       for await (const message of service.takePiece(request, call)) {
         manager.egress += message.bytes?.length ?? 0;
+        manager.pieces.push(`${request.digest} ${message.index ?? 0}`);
         yield message;
       }
     },

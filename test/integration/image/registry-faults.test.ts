@@ -1,5 +1,7 @@
 /** Registries that misbehave: each is a server of ours on loopback. What the caller learns, and what is asked how often. */
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { statSync } from 'node:fs';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -10,7 +12,7 @@ import type { Digest } from '../../../common/model/ids.ts';
 import { BlobStore } from '../../../common/oci/blob-store.ts';
 import { placeOf } from '../../../common/registry/place.ts';
 import { Registry } from '../../../common/registry/registry.ts';
-import { ImagePuller } from '../../../manager/images/pull.ts';
+import { ImagePuller, type Repository } from '../../../manager/images/pull.ts';
 import { type BuiltImage, imageOf, layer } from '../../support/image-archive.ts';
 import { LOGIN } from '../../support/registry.ts';
 
@@ -19,6 +21,7 @@ type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 const never = new AbortController().signal;
 const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 const STALL_MS = 300;
+const MIB = 2 ** 20;
 const IMAGE = imageOf({ layers: [layer([{ path: 'server', body: Buffer.alloc(300_000, 'abcdefg') }])] });
 const LAYER = (JSON.parse(IMAGE.manifest) as { layers: { digest: Digest }[] }).layers[0]?.digest as Digest;
 /** Waits are of no interest here. */
@@ -258,6 +261,48 @@ describe('a blob', () => {
     const ranges = asked.filter((each) => each.endsWith(LAYER)).map((each) => each.replace(/blobs.*/, ''));
     expect(ranges[0]).toBe('');
     expect(ranges.slice(1).every((range) => range === 'bytes=200-')).toBe(true);
+  });
+
+  it('that an earlier process has a part of is asked for from there on: every byte is served once', async () => {
+    const big = imageOf({ layers: [layer([{ path: 'big', body: randomBytes(3 * MIB) }])] });
+    const [[digest, bytes] = expect.fail('no layer')] = big.blobs;
+    const part = join(blobs.incoming, `${digest.slice('sha256:'.length)}.part`);
+    const well = sound(big);
+    answer = (request, response) => {
+      if (request.url?.endsWith(digest) !== true) return well(request, response);
+      response.writeHead(200, { 'content-length': bytes.length }).write(bytes.subarray(0, 2 * MIB));
+    };
+    const stop = new AbortController();
+    const first = new ImagePuller(blobs, clock);
+    const patient = at({ stallMs: 60_000 });
+    const rest = { name: 'image "web:1"', wanted: '1', pin: () => undefined, onProgress: () => undefined };
+    const pulled = first.pull({ ...rest, repository: patient }, stop.signal);
+    const outcome = expect(pulled).rejects.toThrow('killed');
+    const size = (): number => statSync(part, { throwIfNoEntry: false })?.size ?? 0;
+    await expect.poll(size).toBeGreaterThan(0);
+    stop.abort(new Error('killed'));
+    await outcome;
+    await first.settled();
+    await patient.close();
+    const here = size();
+    expect(here).toBeLessThanOrEqual(2 * MIB);
+    asked = [];
+    answer = well;
+    let came = 0;
+    const counting: Repository = {
+      manifest: (reference, signal) => registry.manifest(reference, signal),
+      async *blob(wanted, offset, signal) {
+        for await (const piece of registry.blob(wanted, offset, signal)) {
+          came += piece.length;
+          yield piece;
+        }
+      },
+    };
+    const again = await BlobStore.open(dir);
+    await new ImagePuller(again, clock).pull({ ...rest, repository: counting }, never);
+    expect(asked).toEqual(['manifests/1', `bytes=${here}-blobs/${digest}`]);
+    expect(here + came).toBe(bytes.length);
+    expect(await again.has(digest as Digest)).toBe(true);
   });
 
   it('is taken from a registry that takes no notice of ranges', async () => {

@@ -38,13 +38,25 @@ describe('joined work', () => {
     expect(seen.signal?.aborted).toBe(true);
   });
 
-  it('starts anew for who comes after everybody has left', async () => {
+  it('starts anew for who comes after everybody has left, once what they left has ended', async () => {
     const flights = new SingleFlight<string, number>();
     const gone = new AbortController();
-    const left = flights.run('a', () => withResolvers<number>().promise, gone.signal);
+    const first = withResolvers<number>();
+    const left = flights.run('a', () => first.promise, gone.signal);
     gone.abort(new Error('left'));
     await expect(left).rejects.toThrow('left');
-    expect(await flights.run('a', () => Promise.resolve(2), never)).toBe(2);
+    let started = 0;
+    const work = async (): Promise<number> => {
+      started += 1;
+      return 2;
+    };
+    const both = [flights.run('a', work, never), flights.run('a', work, never)];
+    await flights.run('b', async () => 0, never);
+    expect(started).toBe(0);
+    first.resolve(1);
+    expect(await Promise.all(both)).toEqual([2, 2]);
+    expect(started).toBe(1);
+    await flights.settled();
   });
 
   it('fails for all when it fails, and is forgotten', async () => {
