@@ -4,7 +4,6 @@
  */
 import { ClusterError } from '../../common/errors.ts';
 import type { Digest, Instant } from '../../common/model/ids.ts';
-import type { TreeLayer } from '../image/tree.ts';
 import type { BaseImage, BaseImages } from './base-images.ts';
 import type { LayerStep } from './dockerfile/cache-key.ts';
 import { expandStep } from './dockerfile/expand.ts';
@@ -14,6 +13,7 @@ import { applyStep, beginStage, type StageState } from './dockerfile/state.ts';
 import type { ReadyStep, Source } from './dockerfile/steps.ts';
 import type { Step } from './dockerfile/written.ts';
 import type { BuiltLayer } from './image.ts';
+import { LayersTree, type SourceTree } from './source-tree.ts';
 import type { BuildFrame, StageLayers } from './stage-layers.ts';
 
 /** What happens in a build, in order. Numbers name steps and are given once. */
@@ -33,9 +33,9 @@ export interface BuildParts {
   readonly plan: BuildPlan;
   readonly stageLayers: StageLayers;
   readonly bases: BaseImages;
-  /** The context's folder; absent: there is none. */
-  readonly context: string | undefined;
-  readonly frame: Omit<BuildFrame, 'layersOf'>;
+  /** Absent: there is none. */
+  readonly context: SourceTree | undefined;
+  readonly frame: Omit<BuildFrame, 'treeOf'>;
   readonly pathOf: (layer: Digest) => string;
   readonly now: () => Instant;
   readonly tell: (event: BuildEvent) => void;
@@ -57,7 +57,7 @@ export class Build {
 
   constructor(parts: BuildParts) {
     this.#parts = parts;
-    this.#frame = { ...parts.frame, layersOf: (source, signal) => this.#layersOf(source, signal) };
+    this.#frame = { ...parts.frame, treeOf: (source, signal) => this.#treeOf(source, signal) };
   }
 
   /** The target's image. The first step that fails ends all others. @throws ClusterError as the failed step says */
@@ -162,31 +162,32 @@ export class Build {
     }
   }
 
-  /** Topmost first. */
-  async #layersOf(source: Source, signal: AbortSignal): Promise<readonly TreeLayer[]> {
+  /** Undefined: nothing is in it. */
+  async #treeOf(source: Source, signal: AbortSignal): Promise<SourceTree | undefined> {
     switch (source.kind) {
       case 'scratch':
-        return [];
+        return undefined;
       case 'context': {
         const { context } = this.#parts;
-        if (context !== undefined) return [{ path: context, idBase: 0 }];
+        if (context !== undefined) return context;
         throw new ClusterError('invalid', 'this build has no context to copy from', {
           hint: 'give a folder as context; with - only the Dockerfile is read',
         });
       }
       case 'stage':
-        return this.#trees((await this.#stage(source.stage)).layers);
+        return this.#tree((await this.#stage(source.stage)).layers);
       case 'image':
-        return this.#trees((await this.#parts.bases.bring(source.image, this.#frame.hold, signal)).layers);
+        return this.#tree((await this.#parts.bases.bring(source.image, this.#frame.hold, signal)).layers);
     }
   }
 
-  #trees(layers: readonly BuiltLayer[]): readonly TreeLayer[] {
+  #tree(layers: readonly BuiltLayer[]): SourceTree | undefined {
     const ids = layers.map(({ diffId }) => diffId);
-    return ids
+    if (ids.length === 0) return undefined;
+    const folders = ids
       .filter((id, at) => ids.lastIndexOf(id) === at)
-      .map((id) => ({ path: this.#parts.pathOf(id), idBase: 0 }))
-      .toReversed();
+      .map((id) => ({ path: this.#parts.pathOf(id), idBase: 0 }));
+    return new LayersTree(folders.toReversed());
   }
 }
 

@@ -4,11 +4,11 @@
  *
  *   DIR/cache      what steps came to (step-cache.ts); their layers lie with those of images
  *   DIR/packed     what own layers came to as blobs (image.ts)
+ *   DIR/listed     what the files of contexts hold (listed/store.ts)
  *   DIR/caches     what `RUN --mount=type=cache` keeps
  *   DIR/work       contexts and whatever a step is shown; nothing in it outlives its build
  *   DIR/empty      the folder under a stage without layers
  */
-import { createReadStream } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -23,22 +23,25 @@ import { Turns } from '../../common/turns.ts';
 import { native } from '../../native/index.ts';
 import type { DiskSource } from '../disk/keeper.ts';
 import type { LayerImages } from '../image/layer-images.ts';
-import { makeLayer, UNPACKED_BLOB, writeTree } from '../image/layer-writer.ts';
+import { makeLayer, UNPACKED_BLOB } from '../image/layer-writer.ts';
 import { type ImageServer, putImage } from '../image/put.ts';
 import type { PlacedFile, Runtime } from '../runtime/runtime.ts';
-import { archiveEntries } from './archive.ts';
 import { BaseImages } from './base-images.ts';
 import { Build, type BuildEvent, type BuiltStage } from './build.ts';
-import { dockerfileIn, leaveOut } from './context.ts';
+import { dockerfileIn } from './context.ts';
+import { buildContext, type ContextInput } from './context-input.ts';
 import { parseDockerfile } from './dockerfile/parse.ts';
 import { planBuild } from './dockerfile/plan.ts';
 import { clampedTo } from './dockerfile/state.ts';
 import { fetcher } from './fetch.ts';
+import { heldSteps, together } from './held.ts';
 import { Holds } from './holds.ts';
 import { madeImage } from './image.ts';
 import { readBase } from './image-file.ts';
+import { ContextStore } from './listed/store.ts';
 import { RunMounts } from './mounts.ts';
 import type { RunRequest, RunTools } from './run-step.ts';
+import type { SourceTree } from './source-tree.ts';
 import { StageLayers } from './stage-layers.ts';
 import { StepCache } from './step-cache.ts';
 import type { Fetch } from './transfer-sources.ts';
@@ -70,8 +73,6 @@ export interface BuildWish {
   readonly usesCache: boolean;
   readonly pulls: boolean;
   readonly network: RunRequest['network'];
-  /** A tar to be fetched as the context. */
-  readonly contextUrl?: string;
 }
 
 /** One more layer on an image that the cluster has. */
@@ -90,7 +91,11 @@ export interface CommitWish {
   readonly createdBy: string;
 }
 
-export type BuilderEvent = BuildEvent | { readonly kind: 'built'; readonly digest: Digest };
+export type BuilderEvent =
+  | BuildEvent
+  /** Files of a listed context whose contents are to come, by their place in it; once. */
+  | { readonly kind: 'lacks'; readonly entries: readonly number[] }
+  | { readonly kind: 'built'; readonly digest: Digest };
 
 /** More waits only for a reader that does not read; of output, the newest is then dropped. */
 const EVENTS_MAX = 100_000;
@@ -98,13 +103,15 @@ const EVENTS_MAX = 100_000;
 export class Builder {
   readonly #parts: BuilderParts;
   readonly #cache: StepCache;
+  readonly #contexts: ContextStore;
   readonly #holds: Holds;
   readonly #stageLayers: StageLayers;
   readonly #fetch: Fetch;
 
-  private constructor(parts: BuilderParts, cache: StepCache) {
+  private constructor(parts: BuilderParts, cache: StepCache, contexts: ContextStore) {
     this.#parts = parts;
     this.#cache = cache;
+    this.#contexts = contexts;
     this.#holds = new Holds();
     const { dir, runtime, clock, connect, files } = parts;
     this.#fetch = fetcher(join(dir, 'work'));
@@ -135,21 +142,17 @@ export class Builder {
     await removeNamed(join(dir, 'packed'), (name) => !/^[0-9a-f]{64}\.json$/.test(name));
     const { incoming } = parts.images.blobs;
     await removeNamed(incoming, (name) => name.startsWith(UNPACKED_BLOB));
-    return new Builder(parts, await StepCache.open(join(dir, 'cache'), clock));
+    const contexts = await ContextStore.open(join(dir, 'listed'), clock);
+    return new Builder(parts, await StepCache.open(join(dir, 'cache'), clock), contexts);
   }
 
   /**
    * Builds, then puts the image into the cluster; `built` comes last.
    *
-   * @param context  a tar, packed or not; absent or empty: there is none
    * @throws ClusterError as the step that fails says: `invalid` for what the Dockerfile says or a command that fails,
    *   `exhausted` for a full disk
    */
-  async *build(
-    wish: BuildWish,
-    context: AsyncIterable<Uint8Array> | undefined,
-    signal: AbortSignal,
-  ): AsyncGenerator<BuilderEvent> {
+  async *build(wish: BuildWish, context: ContextInput, signal: AbortSignal): AsyncGenerator<BuilderEvent> {
     const over = new AbortController();
     const stop = AbortSignal.any([signal, over.signal]);
     const events = new Queue<BuilderEvent>(EVENTS_MAX, stop);
@@ -190,28 +193,12 @@ export class Builder {
 
   /** What the cache holds, for those who make room. */
   get cache(): DiskSource {
-    return {
-      list: async () =>
-        this.#cache.list().map(({ key, layer, bytes, usedAt }) => ({
-          kind: 'build-cache',
-          id: key,
-          name: layer.slice('sha256:'.length, 'sha256:'.length + 12),
-          bytes,
-          usedAt,
-          worth: this.#holds.has(layer) ? 'needed' : 'spare',
-        })),
-      remove: async (key) => {
-        const entry = this.#cache.list().find((each) => each.key === key);
-        if (entry === undefined || this.#holds.has(entry.layer)) return false;
-        await this.#cache.forget(key);
-        return true;
-      },
-    };
+    return together({ step: heldSteps(this.#cache, this.#holds), context: this.#contexts.held });
   }
 
   async #build(
     wish: BuildWish,
-    chunks: AsyncIterable<Uint8Array> | undefined,
+    input: ContextInput,
     tell: (event: BuilderEvent) => void,
     signal: AbortSignal,
   ): Promise<void> {
@@ -219,15 +206,21 @@ export class Builder {
     const startedAt = clock.now();
     const { hold, release } = this.#holds.hand();
     const work = await mkdtemp(join(dir, 'work', 'build-'));
+    let leave = async (): Promise<void> => undefined;
     try {
-      const context = await this.#context(wish, chunks, work, signal);
+      const tools = { store: this.#contexts, fetch: this.#fetch };
+      const lacks = (entries: readonly number[]): void => tell({ kind: 'lacks', entries });
+      const { names, dockerfile } = wish;
+      const context = await buildContext(tools, input, { work, name: names[0] ?? '', dockerfile, lacks }, signal);
+      leave = context.release;
       const epochMs = epochOf(wish.args.SOURCE_DATE_EPOCH);
-      const built = await this.#run(wish, { context, epochMs, hold, tell }, signal);
+      const built = await this.#run(wish, { context: context.tree, epochMs, hold, tell }, signal);
       const digest = await this.#put(wish, built, { epochMs, hold }, signal);
       tell({ kind: 'built', digest });
       log.info({ images: wish.names, digest, ms: clock.now() - startedAt }, 'image built');
     } finally {
       release();
+      await leave();
       await native().removeTree(work);
     }
   }
@@ -235,7 +228,7 @@ export class Builder {
   async #run(
     wish: BuildWish,
     frame: {
-      readonly context: string | undefined;
+      readonly context: SourceTree | undefined;
       readonly epochMs: Instant | undefined;
       readonly hold: (part: Digest) => void;
       readonly tell: (event: BuildEvent) => void;
@@ -278,35 +271,10 @@ export class Builder {
     const making = { image, layers, at: clampedTo(at, epochMs), names: wish.names };
     return await putImage(servers(), await madeImage(place, making, signal), signal);
   }
-
-  async #context(
-    wish: BuildWish,
-    chunks: AsyncIterable<Uint8Array> | undefined,
-    work: string,
-    signal: AbortSignal,
-  ): Promise<string | undefined> {
-    const source = wish.contextUrl === undefined ? chunks : fetched(this.#fetch, wish.contextUrl, signal);
-    if (source === undefined) return undefined;
-    const context = join(work, 'context');
-    await mkdir(context, { mode: 0o755 });
-    await writeTree(context, archiveEntries(source, 'the build context'), signal);
-    // A client that sends the Dockerfile has looked at what is to be left out.
-    if (wish.dockerfile.text === undefined) await leaveOut(context, wish.dockerfile.name, signal);
-    return context;
-  }
 }
 
 async function removeNamed(dir: string, isLeft: (name: string) => boolean): Promise<void> {
   for (const name of await readdir(dir)) if (isLeft(name)) await rm(join(dir, name), { force: true });
-}
-
-async function* fetched(fetch: Fetch, url: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-  const { path, remove } = await fetch(url, signal);
-  try {
-    yield* createReadStream(path);
-  } finally {
-    await remove();
-  }
 }
 
 /** Seconds since 1970. Source: reproducible-builds.org, SOURCE_DATE_EPOCH. */

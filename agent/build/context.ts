@@ -3,14 +3,17 @@ import { join } from 'node:path';
 import { type Ignore, ignoreFileNames, ignoreOf } from '../../common/context/ignore.ts';
 import { ClusterError } from '../../common/errors.ts';
 import { native } from '../../native/index.ts';
-import { TREE_KIND } from '../../native/tree.ts';
-import { treeEntries } from '../image/tree.ts';
+import { LayersTree, type SourceTree } from './source-tree.ts';
 import { bytesOf } from './transfer.ts';
 
 const TEXT_BYTES_MAX = 1024 * 1024;
 
 /** @throws ClusterError `invalid` */
-export async function dockerfileIn(context: string | undefined, name: string, signal: AbortSignal): Promise<string> {
+export async function dockerfileIn(
+  context: SourceTree | undefined,
+  name: string,
+  signal: AbortSignal,
+): Promise<string> {
   if (context === undefined) throw new ClusterError('invalid', `there is no context to read ${name} from`);
   const text = await textIn(context, name, signal);
   if (text !== undefined) return text;
@@ -20,14 +23,14 @@ export async function dockerfileIn(context: string | undefined, name: string, si
 /** Removes what the ignore file of the Dockerfile, else the context's own, names. @throws ClusterError `invalid` naming its line */
 export async function leaveOut(context: string, dockerfile: string, signal: AbortSignal): Promise<void> {
   for (const name of ignoreFileNames(dockerfile)) {
-    const text = await textIn(context, name, signal);
+    const text = await textIn(new LayersTree([{ path: context, idBase: 0 }]), name, signal);
     if (text !== undefined) return await removeIgnored(context, ignoreOf(text, name), signal);
   }
 }
 
 async function removeIgnored(context: string, ignore: Ignore, signal: AbortSignal): Promise<void> {
   const ignored: string[] = [];
-  for await (const { kind, path } of treeEntries({ layers: [{ path: context, idBase: 0 }] }, signal)) {
+  for await (const { kind, path } of new LayersTree([{ path: context, idBase: 0 }]).entries('', signal)) {
     if (kind === 'append' || path === '' || ignored.some((folder) => path.startsWith(`${folder}/`))) continue;
     const text = Buffer.from(path, 'latin1').toString('utf8');
     if (kind === 'directory' ? ignore.isWhole(text) : ignore.ignores(text)) ignored.push(path);
@@ -37,12 +40,11 @@ async function removeIgnored(context: string, ignore: Ignore, signal: AbortSigna
 }
 
 /** Undefined when it is no file there. */
-async function textIn(context: string, name: string, signal: AbortSignal): Promise<string | undefined> {
-  const layers = [{ path: context, idBase: 0 }];
-  const { entry, path } = await native().treeLookUp(layers, bytesOf(name), true);
-  if (entry === null || entry.kind !== TREE_KIND.file) return undefined;
+async function textIn(context: SourceTree, name: string, signal: AbortSignal): Promise<string | undefined> {
+  const { entry, path } = await context.lookUp(bytesOf(name), { follow: true });
+  if (entry?.kind !== 'file') return undefined;
   if (entry.size > TEXT_BYTES_MAX) throw new ClusterError('invalid', `${name} has more than ${TEXT_BYTES_MAX} bytes`);
   const pieces: Uint8Array[] = [];
-  for await (const { body } of treeEntries({ layers, path }, signal)) if (body !== null) pieces.push(body);
+  for await (const { body } of context.entries(path, signal)) if (body !== null) pieces.push(body);
   return Buffer.concat(pieces).toString('utf8');
 }

@@ -4,11 +4,13 @@ import type { covey } from '../../proto/messages.ts';
 import type { Engine } from '../../proto/methods.ts';
 import type { Handlers } from '../../proto/rpc.ts';
 import type { Builder, BuilderEvent, BuildWish } from './builder.ts';
+import type { ContextInput } from './context-input.ts';
 
 type BuildOutput = covey.v1.BuildOutput.$Properties;
 
 const NETWORKS = ['default', 'none', 'host'] as const;
 const DOCKERFILE = 'Dockerfile';
+const ORIGIN = /^[0-9a-f]{64}$/;
 
 export function buildHandler(builder: Pick<Builder, 'build'>): Pick<Handlers<typeof Engine>, 'build'> {
   return {
@@ -18,10 +20,33 @@ export function buildHandler(builder: Pick<Builder, 'build'>): Pick<Handlers<typ
       const start = first.done === true ? undefined : first.value.start;
       if (start === undefined || start === null)
         throw new ClusterError('invalid', 'a build did not say what is to be built');
-      const context = start.hasContext === true ? pieces(inputs) : undefined;
-      for await (const event of builder.build(wishOf(start), context, signal)) yield messageOf(event);
+      for await (const event of builder.build(wishOf(start), contextOf(start, inputs), signal)) yield messageOf(event);
     },
   };
+}
+
+/** @throws ClusterError `invalid` */
+function contextOf(
+  { contextUrl = '', hasContext, listedContext: origin = '' }: covey.v1.BuildStart.$Properties,
+  inputs: AsyncIterator<covey.v1.BuildInput>,
+): ContextInput {
+  if (contextUrl !== '') return { kind: 'url', url: contextUrl };
+  if (hasContext === true) return { kind: 'tar', chunks: pieces(inputs) };
+  if (origin === '') return { kind: 'none' };
+  if (ORIGIN.test(origin)) return { kind: 'listed', origin, listing: listing(inputs), contents: pieces(inputs) };
+  throw new ClusterError('invalid', 'the origin of the build context is no digest', { field: 'listed_context' });
+}
+
+async function* listing(
+  inputs: AsyncIterator<covey.v1.BuildInput>,
+): AsyncGenerator<readonly covey.v1.ContextEntry.$Properties[]> {
+  for (;;) {
+    const next = await inputs.next();
+    const found = next.done === true ? undefined : next.value.listing;
+    if (!found) throw new ClusterError('invalid', 'the listing of the build context has broken off');
+    yield found.entries ?? [];
+    if (found.last === true) return;
+  }
 }
 
 async function* pieces(inputs: AsyncIterator<covey.v1.BuildInput>): AsyncGenerator<Uint8Array> {
@@ -40,7 +65,7 @@ function wishOf(start: covey.v1.BuildStart.$Properties): BuildWish {
     throw new ClusterError('invalid', `network "${asked}" is not known to builds`, { field: 'network', hint });
   }
   const name = start.file === undefined || start.file === '' ? DOCKERFILE : start.file;
-  const { text, target, contextUrl } = start;
+  const { text, target } = start;
   return {
     names,
     dockerfile: { name, ...(text === undefined || text === null ? {} : { text }) },
@@ -51,7 +76,6 @@ function wishOf(start: covey.v1.BuildStart.$Properties): BuildWish {
     usesCache: start.noCache !== true,
     pulls: start.pull === true,
     network,
-    ...(contextUrl === undefined || contextUrl === '' ? {} : { contextUrl }),
   };
 }
 
@@ -67,6 +91,8 @@ function messageOf(event: BuilderEvent): BuildOutput {
       return { text: { number: event.number, isError: event.stream === 'stderr', text: event.text } };
     case 'warning':
       return { warning: event.message };
+    case 'lacks':
+      return { lacks: { entries: [...event.entries] } };
     case 'built':
       return { built: event.digest };
   }

@@ -12,20 +12,18 @@ import { cleanPath } from '../../common/context/paths.ts';
 import { ClusterError } from '../../common/errors.ts';
 import { Turns } from '../../common/turns.ts';
 import { native } from '../../native/index.ts';
-import { TREE_KIND } from '../../native/tree.ts';
 import { writeTree } from '../image/layer-writer.ts';
-import { type TreeLayer, treeEntries } from '../image/tree.ts';
 import type { ContainerMount } from '../runtime/runtime.ts';
 import type { Mount, RunStep, Source } from './dockerfile/steps.ts';
 import { bytesOf } from './transfer.ts';
+import type { TreeOf } from './transfer-sources.ts';
 
 /** A tmpfs on every Linux host. */
 const MEMORY = '/dev/shm';
 const SECRET = 'covey-secret-';
 
 export interface MountSources {
-  /** A source's layers, topmost first. */
-  readonly layersOf: (source: Source, signal: AbortSignal) => Promise<readonly TreeLayer[]>;
+  readonly treeOf: TreeOf;
   readonly secrets: ReadonlyMap<string, Uint8Array>;
 }
 
@@ -138,13 +136,13 @@ export class RunMounts {
     sources: MountSources,
     signal: AbortSignal,
   ): Promise<string> {
-    const layers = await sources.layersOf(what.from, signal);
-    if (layers.length === 0) return dir;
+    const tree = await sources.treeOf(what.from, signal);
+    if (tree === undefined) return dir;
     const path = bytesOf(cleanPath(`/${what.source}`).slice(1));
-    const place = await native().treeLookUp(layers, path, true);
-    if (place.entry === null) throw new ClusterError('invalid', `"${what.source}" of a mount is not there`);
-    const isFolder = place.entry.kind === TREE_KIND.directory;
-    const entries = treeEntries({ layers, path: place.path }, signal);
+    const place = await tree.lookUp(path, { follow: true });
+    if (place.entry === undefined) throw new ClusterError('invalid', `"${what.source}" of a mount is not there`);
+    const isFolder = place.entry.kind === 'directory';
+    const entries = tree.entries(place.path, signal);
     await writeTree(dir, isFolder ? entries : renamed(entries, 'file'), signal);
     return isFolder ? dir : join(dir, 'file');
   }

@@ -4,17 +4,15 @@ import { createHash } from 'node:crypto';
 import { globOf } from '../../common/context/glob.ts';
 import { cleanPath } from '../../common/context/paths.ts';
 import { ClusterError } from '../../common/errors.ts';
-import { native } from '../../native/index.ts';
-import { type TreeLayer, treeEntries } from '../image/tree.ts';
+import type { SourceTree } from './source-tree.ts';
 import { bytesOf, joined } from './transfer.ts';
 
 const WILD = /[*?[\\]/;
 
 /**
  * What `pattern` names, in order of bytes. One without wildcards names itself, whether it is there or not; `..` ends at the root.
- * @param layers  topmost first
  */
-export async function matches(layers: readonly TreeLayer[], pattern: string): Promise<readonly string[]> {
+export async function matches(tree: SourceTree, pattern: string): Promise<readonly string[]> {
   const clean = cleanPath(`/${pattern}`).slice(1);
   if (!WILD.test(pattern)) return [bytesOf(clean)];
   let found = [''];
@@ -24,10 +22,10 @@ export async function matches(layers: readonly TreeLayer[], pattern: string): Pr
     for (const folder of found) {
       if (!WILD.test(part)) {
         const path = joined(folder, bytesOf(part));
-        if ((await native().treeLookUp(layers, path, true)).entry !== null) next.push(path);
+        if ((await tree.lookUp(path, { follow: true })).entry !== undefined) next.push(path);
         continue;
       }
-      for (const name of await native().treeNames(layers, folder))
+      for (const name of await tree.names(folder))
         if (glob.fits(Buffer.from(name, 'latin1').toString('utf8'))) next.push(joined(folder, name));
     }
     found = next;
@@ -37,40 +35,22 @@ export async function matches(layers: readonly TreeLayer[], pattern: string): Pr
 
 /** A digest of everything below `path` that a copy of it depends on; times do not count. */
 export async function contentDigest(
-  layers: readonly TreeLayer[],
+  tree: SourceTree,
   path: string,
   isWanted: ((path: string) => boolean) | undefined,
   signal: AbortSignal,
 ): Promise<string> {
   const hash = createHash('sha256');
-  const place = await native().treeLookUp(layers, path, true);
-  if (place.entry === null) {
+  const place = await tree.lookUp(path, { follow: true });
+  if (place.entry === undefined) {
     throw new ClusterError('invalid', `"/${Buffer.from(path, 'latin1').toString('utf8')}" is not there to be copied`, {
       hint: 'look at its spelling, at .dockerignore, and whether it lies in the context',
     });
   }
-  let isLeftOut = false;
-  for await (const entry of treeEntries({ layers, path: place.path }, signal)) {
-    if (entry.kind !== 'append') {
-      isLeftOut = entry.path !== '' && isWanted?.(entry.path) === false;
-      const { kind, mode, uid, gid, size, link, xattrs, major, minor } = entry;
-      if (!isLeftOut)
-        hash.update(
-          JSON.stringify([
-            kind,
-            entry.path,
-            mode,
-            uid,
-            gid,
-            kind === 'directory' ? 0 : size,
-            link,
-            xattrs,
-            major,
-            minor,
-          ]),
-        );
-    }
-    if (!isLeftOut && entry.body !== null) hash.update(entry.body);
+  for await (const { entry, digest } of tree.digests(place.path, signal)) {
+    if (entry.path !== '' && isWanted?.(entry.path) === false) continue;
+    const { kind, mode, uid, gid, link, xattrs, major, minor } = entry;
+    hash.update(JSON.stringify([kind, entry.path, mode, uid, gid, digest, link, xattrs, major, minor]));
   }
   return hash.digest('hex');
 }

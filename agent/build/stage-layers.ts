@@ -15,12 +15,12 @@ import type { PlacedFile } from '../runtime/runtime.ts';
 import { noYoungerThan } from './changes.ts';
 import { cacheKey, type LayerStep } from './dockerfile/cache-key.ts';
 import { argvOf, runEnv, type StageState, workdirAfter } from './dockerfile/state.ts';
-import type { RunStep, Source } from './dockerfile/steps.ts';
+import type { RunStep } from './dockerfile/steps.ts';
 import { type RunMounts, Undo } from './mounts.ts';
 import { type RunRequest, type RunTools, runStep } from './run-step.ts';
 import type { Outcome, StepCache } from './step-cache.ts';
 import { bytesOf, transferred } from './transfer.ts';
-import { type Fetch, mountContents, TransferSources } from './transfer-sources.ts';
+import { type Fetch, mountContents, TransferSources, type TreeOf } from './transfer-sources.ts';
 
 export interface LayerTools extends RunTools {
   readonly folders: LayerFolders;
@@ -41,7 +41,7 @@ export interface LayerTools extends RunTools {
 
 /** What one build gives to all its steps. */
 export interface BuildFrame {
-  readonly layersOf: (source: Source, signal: AbortSignal) => Promise<readonly TreeLayer[]>;
+  readonly treeOf: TreeOf;
   readonly secrets: ReadonlyMap<string, Uint8Array>;
   readonly epochMs: Instant | undefined;
   readonly usesCache: boolean;
@@ -75,11 +75,11 @@ export class StageLayers {
     frame: BuildFrame,
     signal: AbortSignal,
   ): Promise<Outcome & { readonly isCached: boolean }> {
-    const sources = new TransferSources(frame.layersOf, this.#tools.fetch);
+    const sources = new TransferSources(frame.treeOf, this.#tools.fetch);
     try {
       const contents =
         step.kind === 'run'
-          ? await mountContents(step, frame.layersOf, signal)
+          ? await mountContents(step, frame.treeOf, signal)
           : step.kind === 'workdir'
             ? []
             : await sources.digests(step, signal);

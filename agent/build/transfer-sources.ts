@@ -5,14 +5,12 @@ import { ignoreOfPatterns } from '../../common/context/ignore.ts';
 import { cleanPath } from '../../common/context/paths.ts';
 import { ClusterError } from '../../common/errors.ts';
 import type { Instant } from '../../common/model/ids.ts';
-import { native } from '../../native/index.ts';
-import { TREE_KIND } from '../../native/tree.ts';
-import { type TreeLayer, treeEntries } from '../image/tree.ts';
 import { archiveEntries, isArchive } from './archive.ts';
 import type { BuildConfig } from './dockerfile/build-config.ts';
 import { chmodded } from './dockerfile/chmod.ts';
 import { destinationOf, proveDestination } from './dockerfile/destination.ts';
 import type { AddStep, CopyStep, RunStep, Source } from './dockerfile/steps.ts';
+import type { SourceTree } from './source-tree.ts';
 import { contentDigest, matches } from './sources.ts';
 import { bytesOf, type Transfer, type TransferItem } from './transfer.ts';
 
@@ -30,16 +28,24 @@ export interface Fetched {
 }
 
 type TransferStep = CopyStep | AddStep;
-type LayersOf = (source: Source, signal: AbortSignal) => Promise<readonly TreeLayer[]>;
+
+/** Something to be copied. */
+interface Place {
+  readonly tree: SourceTree;
+  readonly path: string;
+}
+
+/** Where a source's files are; undefined: there is nothing in it. */
+export type TreeOf = (source: Source, signal: AbortSignal) => Promise<SourceTree | undefined>;
 
 /** One step's; closed when it is done. */
 export class TransferSources {
-  readonly #layersOf: LayersOf;
+  readonly #treeOf: TreeOf;
   readonly #fetch: Fetch;
   readonly #fetched = new Map<string, Fetched>();
 
-  constructor(layersOf: LayersOf, fetch: Fetch) {
-    this.#layersOf = layersOf;
+  constructor(treeOf: TreeOf, fetch: Fetch) {
+    this.#treeOf = treeOf;
     this.#fetch = fetch;
   }
 
@@ -49,10 +55,9 @@ export class TransferSources {
 
   /** What the step would copy, as digests. @throws ClusterError `invalid` for what is not there */
   async digests(step: TransferStep, signal: AbortSignal): Promise<readonly string[]> {
-    const layers = await this.#layers(step, signal);
     const found: string[] = [];
-    for (const path of await pathsOf(step, layers)) {
-      found.push(path, await contentDigest(layers, path, wantedBy(step), signal));
+    for (const { tree, path } of await this.#places(step, signal)) {
+      found.push(path, await contentDigest(tree, path, wantedBy(step), signal));
     }
     for (const url of urlsOf(step)) found.push(url, (await this.#fetchOnce(url, step, signal)).digest);
     return found;
@@ -64,9 +69,8 @@ export class TransferSources {
     config: BuildConfig,
     signal: AbortSignal,
   ): Promise<Omit<Transfer, 'base' | 'now' | 'owner'>> {
-    const layers = await this.#layers(step, signal);
     const items: TransferItem[] = [];
-    for (const path of await pathsOf(step, layers)) items.push(await itemOf(step, layers, path, signal));
+    for (const place of await this.#places(step, signal)) items.push(await itemOf(step, place, signal));
     for (const { name, content } of step.documents)
       items.push({ kind: 'document', name: bytesOf(name), content: Buffer.from(content) });
     for (const url of urlsOf(step)) items.push(await this.#fetchedItem(url, step, signal));
@@ -81,10 +85,21 @@ export class TransferSources {
     };
   }
 
-  async #layers(step: TransferStep, signal: AbortSignal): Promise<readonly TreeLayer[]> {
+  /** @throws ClusterError `invalid` when patterns name nothing at all */
+  async #places(step: TransferStep, signal: AbortSignal): Promise<readonly Place[]> {
+    const patterns = step.sources;
     // Documents and URLs need nothing of anywhere.
-    if (step.sources.length === 0) return [];
-    return await this.#layersOf(step.kind === 'copy' ? step.from : { kind: 'context' }, signal);
+    if (patterns.length === 0) return [];
+    const tree = await this.#treeOf(step.kind === 'copy' ? step.from : { kind: 'context' }, signal);
+    const found: Place[] = [];
+    for (const pattern of patterns) {
+      if (tree === undefined) break;
+      for (const path of await matches(tree, pattern)) found.push({ tree, path });
+    }
+    if (found.length > 0) return found;
+    throw new ClusterError('invalid', `no source files were specified: nothing matches ${patterns.join(' ')}`, {
+      hint: 'look at the spelling, and at .dockerignore',
+    });
   }
 
   async #fetchOnce(url: string, step: TransferStep, signal: AbortSignal): Promise<Fetched> {
@@ -107,17 +122,12 @@ export class TransferSources {
   }
 }
 
-async function itemOf(
-  step: TransferStep,
-  layers: readonly TreeLayer[],
-  path: string,
-  signal: AbortSignal,
-): Promise<TransferItem> {
+async function itemOf(step: TransferStep, { tree, path }: Place, signal: AbortSignal): Promise<TransferItem> {
   const isContext = step.kind === 'add' || step.from.kind === 'context';
   if (step.kind === 'add' && step.unpack !== false) {
-    const place = await native().treeLookUp(layers, path, true);
-    const content = (): AsyncIterable<Uint8Array> => contentOf(layers, place.path, signal);
-    if (place.entry?.kind === TREE_KIND.file && (await isArchive(content())))
+    const place = await tree.lookUp(path, { follow: true });
+    const content = (): AsyncIterable<Uint8Array> => contentOf(tree, place.path, signal);
+    if (place.entry?.kind === 'file' && (await isArchive(content())))
       return { kind: 'archive', entries: archiveEntries(content(), Buffer.from(path, 'latin1').toString('utf8')) };
   }
   const isWanted = wantedBy(step);
@@ -125,7 +135,7 @@ async function itemOf(
     step.kind === 'copy' && step.parents ? { below: path.slice(0, Math.max(0, path.lastIndexOf('/'))) } : {};
   return {
     kind: 'tree',
-    layers,
+    tree,
     path,
     keepsOwner: !isContext,
     ...(isWanted === undefined ? {} : { isWanted }),
@@ -133,19 +143,8 @@ async function itemOf(
   };
 }
 
-async function* contentOf(layers: readonly TreeLayer[], path: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-  for await (const { body } of treeEntries({ layers, path }, signal)) if (body !== null) yield body;
-}
-
-/** @throws ClusterError `invalid` when patterns name nothing at all */
-async function pathsOf(step: TransferStep, layers: readonly TreeLayer[]): Promise<readonly string[]> {
-  const patterns = step.sources;
-  const found: string[] = [];
-  for (const pattern of patterns) found.push(...(layers.length === 0 ? [] : await matches(layers, pattern)));
-  if (found.length > 0 || patterns.length === 0) return found;
-  throw new ClusterError('invalid', `no source files were specified: nothing matches ${patterns.join(' ')}`, {
-    hint: 'look at the spelling, and at .dockerignore',
-  });
+async function* contentOf(tree: SourceTree, path: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  for await (const { body } of tree.entries(path, signal)) if (body !== null) yield body;
 }
 
 function urlsOf(step: TransferStep): readonly string[] {
@@ -160,18 +159,14 @@ function wantedBy({ exclude }: TransferStep): ((path: string) => boolean) | unde
 }
 
 /** Digests of what a RUN's mounts show it; caches and secrets do not count. */
-export async function mountContents(
-  step: RunStep,
-  layersOf: LayersOf,
-  signal: AbortSignal,
-): Promise<readonly string[]> {
+export async function mountContents(step: RunStep, treeOf: TreeOf, signal: AbortSignal): Promise<readonly string[]> {
   const found: string[] = [];
   for (const mount of step.mounts) {
     if (mount.type !== 'bind') continue;
-    const layers = await layersOf(mount.from, signal);
-    if (layers.length === 0) continue;
+    const tree = await treeOf(mount.from, signal);
+    if (tree === undefined) continue;
     const path = bytesOf(cleanPath(`/${mount.source}`).slice(1));
-    found.push(await contentDigest(layers, path, undefined, signal));
+    found.push(await contentDigest(tree, path, undefined, signal));
   }
   return found;
 }

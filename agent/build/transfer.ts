@@ -12,7 +12,8 @@ import type { Instant } from '../../common/model/ids.ts';
 import { shown } from '../../common/oci/tar.ts';
 import type { TreeEntry } from '../../common/oci/tree-entry.ts';
 import { native } from '../../native/index.ts';
-import { type TreeLayer, treeEntries, treeEntry } from '../image/tree.ts';
+import { type TreeLayer, treeEntry } from '../image/tree.ts';
+import type { SourceTree } from './source-tree.ts';
 
 const READ_BYTES = 512 * 1024;
 
@@ -20,8 +21,7 @@ const READ_BYTES = 512 * 1024;
 export type TransferItem =
   | {
       readonly kind: 'tree';
-      /** Topmost first. */
-      readonly layers: readonly TreeLayer[];
+      readonly tree: SourceTree;
       readonly path: string;
       /** Of a context's files nobody asks who owns them here. */
       readonly keepsOwner: boolean;
@@ -66,27 +66,27 @@ export async function* transferred(transfer: Transfer, signal: AbortSignal): Asy
   }
 }
 
-type Tree = Extract<TransferItem, { readonly kind: 'tree' }>;
+type TreeItem = Extract<TransferItem, { readonly kind: 'tree' }>;
 
 async function* copied(
   target: Target,
-  tree: Tree,
+  item: TreeItem,
   dest: { readonly path: string; readonly isFolder: boolean },
   signal: AbortSignal,
 ): AsyncGenerator<TreeEntry> {
-  const source = await native().treeLookUp(tree.layers, tree.path, true);
-  if (source.entry === null) throw missing(tree.path);
-  const top = treeEntry(source.entry, Buffer.alloc(0));
-  const name = tree.path.slice(tree.path.lastIndexOf('/') + 1);
+  const { tree, keepsOwner, isWanted } = item;
+  const { path, entry: top } = await tree.lookUp(item.path, { follow: true });
+  if (top === undefined) throw missing(item.path);
+  const name = item.path.slice(item.path.lastIndexOf('/') + 1);
   const to = top.kind === 'directory' || !dest.isFolder ? dest.path : joined(dest.path, name);
   let isTop = true;
-  for await (const entry of treeEntries({ layers: tree.layers, path: source.path }, signal)) {
-    if (!isTop && entry.kind !== 'append' && tree.isWanted?.(entry.path) === false) {
+  for await (const entry of tree.entries(path, signal)) {
+    if (!isTop && entry.kind !== 'append' && isWanted?.(entry.path) === false) {
       target.skip(entry.path);
       continue;
     }
     if (entry.kind === 'append' && target.isSkipped(entry.path)) continue;
-    yield* target.put(to, entry, { isTop, keepsOwner: tree.keepsOwner });
+    yield* target.put(to, entry, { isTop, keepsOwner });
     isTop = false;
   }
 }

@@ -1,12 +1,11 @@
 /** `build`: an image from a Dockerfile, built on a node and put into the cluster. */
-import { createReadStream, existsSync, statSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { createReadStream, statSync } from 'node:fs';
 import type { Command } from 'commander';
 import { ClusterError, messageOf } from '../../common/errors.ts';
 import type { covey } from '../../proto/messages.ts';
-import { contextTar, readIgnore } from '../build-context.ts';
+import { callBuild } from '../build-call.ts';
 import { BuildProgress } from '../build-progress.ts';
+import { sourceOf } from '../build-source.ts';
 import { interruptible, withCluster } from '../client.ts';
 import { addSwitch } from '../flags/switch.ts';
 import { collected } from '../flags/values.ts';
@@ -26,11 +25,7 @@ interface BuildFlags {
   readonly node?: string;
 }
 
-/** As the contract says. */
-const PIECE_BYTES = 1024 * 1024;
-const DOCKERFILE = 'Dockerfile';
 const SECRET_BYTES_MAX = 500 * 1024;
-const URL_SHAPE = /^https?:\/\//i;
 
 /** Adds `build`. */
 export function addBuildCommand(parent: Command): void {
@@ -67,7 +62,7 @@ async function runBuild(context: string, flags: BuildFlags): Promise<void> {
       hint: 'give it one with -t NAME[:TAG]',
     });
   }
-  const source = await sourceOf(context, flags.file);
+  const source = await sourceOf(context, flags.file, signal);
   const start: covey.v1.BuildStart.$Properties = {
     names: [...flags.tag],
     file: source.name,
@@ -79,135 +74,16 @@ async function runBuild(context: string, flags: BuildFlags): Promise<void> {
     noCache: !flags.cache,
     pull: flags.pull === true,
     network: flags.network ?? '',
-    contextUrl: source.url ?? '',
-    hasContext: source.context !== undefined,
+    contextUrl: source.context.kind === 'url' ? source.context.url : '',
+    hasContext: source.context.kind === 'tar',
+    listedContext: source.context.kind === 'folder' ? source.context.origin : '',
   };
   const progress = new BuildProgress(flags.quiet === true ? 'quiet' : 'plain');
   await withCluster(async (_control, engine) => {
-    const inputs = new Inputs(inputsOf(flags.node ?? '', start, source.context));
-    try {
-      for await (const output of engine.build(inputs.read(), { signal })) progress.show(output);
-    } catch (cause) {
-      throw inputs.failure ?? cause;
-    }
+    const first = { node: flags.node ?? '', start };
+    await callBuild(engine, { first, context: source.context, show: (output) => progress.show(output) }, signal);
   });
   progress.done(flags.tag);
-}
-
-/** What is sent, and why it could not be: the call itself only tells that it was given up. */
-class Inputs {
-  failure: unknown;
-  readonly #source: AsyncIterable<covey.v1.BuildInput.$Properties>;
-
-  constructor(source: AsyncIterable<covey.v1.BuildInput.$Properties>) {
-    this.#source = source;
-  }
-
-  async *read(): AsyncGenerator<covey.v1.BuildInput.$Properties> {
-    try {
-      yield* this.#source;
-    } catch (cause) {
-      this.failure = cause;
-      throw cause;
-    }
-  }
-}
-
-async function* inputsOf(
-  node: string,
-  start: covey.v1.BuildStart.$Properties,
-  context: AsyncIterable<Uint8Array> | undefined,
-): AsyncGenerator<covey.v1.BuildInput.$Properties> {
-  yield { node, start };
-  let pieces: Uint8Array[] = [];
-  let size = 0;
-  // Small pieces, such as a tar's headers, are not worth a message each.
-  for await (const chunk of context ?? []) {
-    for (let at = 0; at < chunk.length; at += PIECE_BYTES) {
-      const piece = chunk.subarray(at, at + PIECE_BYTES);
-      if (size + piece.length > PIECE_BYTES) {
-        yield { context: Buffer.concat(pieces) };
-        pieces = [];
-        size = 0;
-      }
-      pieces.push(piece);
-      size += piece.length;
-    }
-  }
-  if (size > 0) yield { context: Buffer.concat(pieces) };
-}
-
-interface BuildSource {
-  /** The Dockerfile's name; its path in the context when there is no text. */
-  readonly name: string;
-  readonly text?: string;
-  readonly url?: string;
-  readonly context?: AsyncIterable<Uint8Array>;
-}
-
-async function sourceOf(context: string, file: string | undefined): Promise<BuildSource> {
-  if (URL_SHAPE.test(context)) return { name: file ?? DOCKERFILE, url: context };
-  if (context === '-') return await sourceOfInput(file);
-  if (!existsSync(context) || !statSync(context).isDirectory()) {
-    throw new ClusterError('invalid', `the context "${context}" is no folder`, {
-      field: '--context',
-      hint: 'give a folder, the URL of a tar, or -',
-    });
-  }
-  const path = file ?? join(context, DOCKERFILE);
-  const text = path === '-' ? await textOf(process.stdin) : await readText(path);
-  const ignore = await readIgnore(context, path === '-' ? undefined : path);
-  return { name: path === '-' ? DOCKERFILE : basename(path), text, context: contextTar(context, ignore) };
-}
-
-/** A tar, or a Dockerfile without a context. Source: docker build, "Text files" and "Tarball contexts". */
-async function sourceOfInput(file: string | undefined): Promise<BuildSource> {
-  const chunks = process.stdin[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
-  let head = Buffer.alloc(0);
-  while (head.length < TAR_MAGIC_END) {
-    const next = await chunks.next();
-    if (next.done === true) break;
-    head = Buffer.concat([head, next.value]);
-  }
-  async function* whole(): AsyncGenerator<Uint8Array> {
-    if (head.length > 0) yield head;
-    for (let next = await chunks.next(); next.done !== true; next = await chunks.next()) yield next.value;
-  }
-  if (isTar(head)) return { name: file ?? DOCKERFILE, context: whole() };
-  const pieces: Uint8Array[] = [];
-  for await (const piece of whole()) pieces.push(piece);
-  return { name: DOCKERFILE, text: Buffer.concat(pieces).toString('utf8') };
-}
-
-const TAR_MAGIC_END = 262;
-const PACKED: readonly (readonly number[])[] = [
-  [0x1f, 0x8b],
-  [0x42, 0x5a, 0x68],
-  [0xfd, 0x37, 0x7a, 0x58, 0x5a],
-  [0x28, 0xb5, 0x2f, 0xfd],
-];
-
-function isTar(head: Buffer): boolean {
-  const isPacked = PACKED.some((magic) => magic.every((byte, at) => head[at] === byte));
-  return isPacked || head.subarray(257, TAR_MAGIC_END).toString('latin1') === 'ustar';
-}
-
-async function textOf(input: AsyncIterable<Uint8Array>): Promise<string> {
-  const pieces: Uint8Array[] = [];
-  for await (const piece of input) pieces.push(piece);
-  return Buffer.concat(pieces).toString('utf8');
-}
-
-async function readText(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (cause) {
-    throw new ClusterError('invalid', `the Dockerfile cannot be read: ${messageOf(cause)}`, {
-      field: '--file',
-      hint: 'name it with -f',
-      cause,
-    });
-  }
 }
 
 /** As docker buildx does. Source: reproducible-builds.org, SOURCE_DATE_EPOCH. */

@@ -1,5 +1,7 @@
 /** Agents that are killed in the middle of a build, and what the next one finds. */
+
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,15 +24,18 @@ COPY --from=one /f3 /context/ /copied/
 WORKDIR /made/here
 `;
 
+/** Other contents each time, large ones and many. */
+const CONTEXT =
+  'for i in 1 2 3; do head -c 2000000 /dev/urandom > z$i; done; mkdir d; ln -s ../z1 d/l; for i in {1..300}; do echo $i $RANDOM > d/$i; done';
+
 /** One build of a killed agent's; `tell` hears what happens. */
 export async function victimBuild(world: BuildWorld, round: string, tell: (what: string) => void): Promise<string> {
   const said = {
     args: { ROUND: round },
     secrets: new Map([['key', Buffer.from('hush')]]),
-    context: 'for i in 1 2 3; do head -c 300000 /dev/zero > z$i; done; mkdir d; ln -s ../z1 d/l',
     onEvent: (event: BuilderEvent) => tell(event.kind),
   };
-  return (await world.build(FILE, said)).digest;
+  return (await world.buildIn(world.folderOf(CONTEXT), FILE, said)).digest;
 }
 
 /**
@@ -43,7 +48,12 @@ export async function killTrial(place: Place, lines: number): Promise<readonly s
   const world = await BuildWorld.open(place);
   try {
     const left = await world.leftovers();
-    return [...left.map((what) => `left: ${what}`), ...(await brokenLayers(world)), ...(await wrongBuild(world))];
+    return [
+      ...left.map((what) => `left: ${what}`),
+      ...(await brokenLayers(world)),
+      ...brokenContents(world),
+      ...(await wrongBuild(world)),
+    ];
   } finally {
     await world.images.close();
     world.native.runtime.close();
@@ -78,6 +88,18 @@ async function brokenLayers(world: BuildWorld): Promise<readonly string[]> {
     }
   }
   return broken;
+}
+
+/** No content of a context that shows under its name is anything but what the name says. */
+function brokenContents(world: BuildWorld): readonly string[] {
+  const dir = join(world.native.folder, 'build', 'listed', 'contents');
+  const digest = (name: string): string =>
+    createHash('sha256')
+      .update(readFileSync(join(dir, name)))
+      .digest('hex');
+  return readdirSync(dir)
+    .filter((name) => digest(name) !== name)
+    .map((name) => `content ${name} is another one`);
 }
 
 async function wrongBuild(world: BuildWorld): Promise<readonly string[]> {

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Builder, type BuilderEvent, type BuildWish } from '../../agent/build/builder.ts';
+import type { ContextInput } from '../../agent/build/context-input.ts';
 import { LayerImages } from '../../agent/image/layer-images.ts';
 import { writeTree } from '../../agent/image/layer-writer.ts';
 import type { BlobServer } from '../../agent/image/pull.ts';
@@ -19,6 +20,7 @@ import { blobService } from '../../manager/images/blob-service.ts';
 import { imageDoor } from '../../manager/images/image-door.ts';
 import { ManagerImages } from '../../manager/images/manager-images.ts';
 import { native } from '../../native/index.ts';
+import { type ListedFolder, listedFolder } from './listed-folder.ts';
 import { MemoryEtcd } from './memory-store.ts';
 import { forever, NativeWorld } from './native-world.ts';
 
@@ -102,44 +104,53 @@ export class BuildWorld {
     writeFileSync(join(root, 'etc', 'group'), 'root:x:0:\nmail:x:8:\nguest:x:1000:\n');
     execFileSync('chmod', ['1777', join(root, 'tmp')]);
     const context = tarOf(treeEntries({ layers: [{ path: root, idBase: 0 }] }, forever));
-    await this.#built(this.builder, { names: [name] }, 'FROM scratch\nCOPY . /\nCMD ["/bin/sh"]', context);
+    const input = { kind: 'tar', chunks: context } as const;
+    await this.#built(this.builder, { names: [name] }, 'FROM scratch\nCOPY . /\nCMD ["/bin/sh"]', input);
   }
 
   async build(dockerfile: string, said: Said = {}, signal = forever, builder = this.builder): Promise<Built> {
     const { prepare, ...rest } = said;
-    const context = said.context === undefined ? undefined : await this.context(said.context, prepare);
-    return await this.#built(builder, rest, dockerfile, context, signal);
+    const input: ContextInput =
+      said.context === undefined
+        ? { kind: 'none' }
+        : { kind: 'tar', chunks: await this.context(said.context, prepare) };
+    return await this.#built(builder, rest, dockerfile, input, signal);
   }
 
-  /** The same context as often as it is asked for. */
-  async keptContext(script: string): Promise<() => AsyncIterable<Uint8Array>> {
+  /** A folder with what a script makes in it. */
+  folderOf(script: string): string {
     const dir = mkdtempSync(join(this.native.folder, 'context-'));
     chmodSync(dir, 0o755);
     execFileSync('bash', ['-ec', script], { cwd: dir });
-    return () => tarOf(treeEntries({ layers: [{ path: dir, idBase: 0 }] }, forever));
+    return dir;
   }
 
-  /** A context as the client sends it. */
+  /** A context as the tar of a client. */
   async context(script: string, prepare?: (folder: string) => void): Promise<AsyncIterable<Uint8Array>> {
-    const dir = mkdtempSync(join(this.native.folder, 'context-'));
-    chmodSync(dir, 0o755);
-    execFileSync('bash', ['-ec', script], { cwd: dir });
+    const dir = this.folderOf(script);
     prepare?.(dir);
     return tarOf(treeEntries({ layers: [{ path: dir, idBase: 0 }] }, forever));
   }
 
-  /** From a context as the client sends it. */
-  buildFrom(context: AsyncIterable<Uint8Array>, dockerfile: string, said: Said): Promise<Built> {
-    return this.#built(this.builder, said, dockerfile, context);
+  /** From a context as the tar of a client. */
+  buildFrom(chunks: AsyncIterable<Uint8Array>, dockerfile: string, said: Said): Promise<Built> {
+    return this.#built(this.builder, said, dockerfile, { kind: 'tar', chunks });
   }
 
-  async #built(
-    builder: Builder,
-    said: Said,
-    text: string,
-    context: AsyncIterable<Uint8Array> | undefined,
-    signal = forever,
-  ): Promise<Built> {
+  /** From a folder, of which the client sends what the node lacks. */
+  async buildIn(folder: string, dockerfile: string, said: Said = {}): Promise<Built> {
+    return await this.buildListed(await listedFolder(folder), dockerfile, said);
+  }
+
+  async buildListed({ input, answer }: ListedFolder, dockerfile: string, said: Said): Promise<Built> {
+    const onEvent = (event: BuilderEvent): void => {
+      if (event.kind === 'lacks') answer(event.entries);
+      said.onEvent?.(event);
+    };
+    return await this.#built(this.builder, { ...said, onEvent }, dockerfile, input);
+  }
+
+  async #built(builder: Builder, said: Said, text: string, input: ContextInput, signal = forever): Promise<Built> {
     const { onEvent, ...wanted } = said;
     const wish: BuildWish = {
       names: ['built:1'],
@@ -153,7 +164,7 @@ export class BuildWorld {
       dockerfile: { name: 'Dockerfile', text },
     };
     const events: BuilderEvent[] = [];
-    for await (const event of builder.build(wish, context, signal)) {
+    for await (const event of builder.build(wish, input, signal)) {
       events.push(event);
       onEvent?.(event);
     }
@@ -193,7 +204,12 @@ export class BuildWorld {
     const secrets = readdirSync('/dev/shm').filter((name) => name.startsWith(`covey-secret-${own}`));
     const blobs = readdirSync(this.images.blobs.incoming);
     const packed = readdirSync(join(folder, 'build', 'packed')).filter((name) => !name.endsWith('.json'));
-    return [...containers, ...cgroups, ...work, ...layers, ...secrets, ...blobs, ...packed];
+    const listed = [
+      ...readdirSync(join(folder, 'build', 'listed', 'contents'), 'utf8'),
+      ...readdirSync(join(folder, 'build', 'listed', 'contexts')),
+    ];
+    const halves = listed.filter((name) => !/^[0-9a-f]{64}(\.json)?$/.test(name));
+    return [...halves, ...containers, ...cgroups, ...work, ...layers, ...secrets, ...blobs, ...packed];
   }
 
   async destroy(): Promise<void> {

@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { BuilderEvent, BuildWish } from '../../../agent/build/builder.ts';
+import type { ContextInput } from '../../../agent/build/context-input.ts';
 import type { Digest } from '../../../common/model/ids.ts';
 import { BuildWorld } from '../../support/build-world.ts';
 import { forever } from '../../support/native-world.ts';
@@ -18,7 +19,7 @@ beforeAll(async () => {
 });
 afterAll(() => world.destroy());
 
-async function built(wish: Partial<BuildWish>, context?: AsyncIterable<Uint8Array>): Promise<Digest> {
+async function built(wish: Partial<BuildWish>, input: ContextInput): Promise<Digest> {
   const whole: BuildWish = {
     names: ['context:1'],
     dockerfile: { name: 'Dockerfile' },
@@ -31,9 +32,13 @@ async function built(wish: Partial<BuildWish>, context?: AsyncIterable<Uint8Arra
     ...wish,
   };
   let last: BuilderEvent | { readonly kind: 'nothing' } = { kind: 'nothing' };
-  for await (const event of world.builder.build(whole, context, forever)) last = event;
+  for await (const event of world.builder.build(whole, input, forever)) last = event;
   if (last.kind !== 'built') throw new Error(`the build ended with ${last.kind}`);
   return last.digest;
+}
+
+function tarInput(bytes: Buffer): ContextInput {
+  return { kind: 'tar', chunks: streamOf(bytes) };
 }
 
 const PARTS: readonly TarPart[] = [
@@ -47,17 +52,17 @@ const PARTS: readonly TarPart[] = [
 
 it('reads the Dockerfile from a tar, packed or not, and leaves out what its ignore file says', async () => {
   for (const tar of [tarOf(PARTS), gzipSync(tarOf(PARTS))]) {
-    const tree = await world.tree(await built({}, streamOf(tar)));
+    const tree = await world.tree(await built({}, tarInput(tar)));
     expect(readdirSync(tree).toSorted()).toEqual(['.dockerignore', 'Dockerfile', 'sub']);
     expect(readdirSync(`${tree}/sub`).toSorted()).toEqual(['kept.log', 'other.Dockerfile']);
   }
-  const other = await built({ dockerfile: { name: 'sub/other.Dockerfile' } }, streamOf(tarOf(PARTS)));
+  const other = await built({ dockerfile: { name: 'sub/other.Dockerfile' } }, tarInput(tarOf(PARTS)));
   expect(readdirSync(await world.tree(other)).toSorted()).toEqual(['kept.log', 'other.Dockerfile']);
 });
 
 it('refuses tars that are broken, that lead out, or have no Dockerfile', async () => {
   const refused = (parts: readonly TarPart[] | Buffer, message: string): Promise<void> =>
-    expect(built({}, streamOf(Buffer.isBuffer(parts) ? parts : tarOf(parts))), message).rejects.toMatchObject({
+    expect(built({}, tarInput(Buffer.isBuffer(parts) ? parts : tarOf(parts))), message).rejects.toMatchObject({
       code: 'invalid',
       message: expect.stringContaining(message),
     });
@@ -79,7 +84,7 @@ it('fetches contexts and added files by URL, and proves what a checksum says', a
   await once(server, 'listening');
   const at = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   try {
-    expect(readdirSync(await world.tree(await built({ contextUrl: `${at}/context.tgz` })))).toContain('x');
+    expect(readdirSync(await world.tree(await built({}, { kind: 'url', url: `${at}/context.tgz` })))).toContain('x');
     const sum = 'sha256:ffa6706ff2127a749973072756f83c532e43ed02ca5b9e1dc3c2f4d8a9c9a3a6';
     const wrong = world.build(`FROM scratch\nADD --checksum=${sum} ${at}/file.txt /f\n`);
     await expect(wrong).rejects.toMatchObject({ code: 'invalid', field: 'checksum' });

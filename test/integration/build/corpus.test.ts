@@ -2,7 +2,6 @@ import { mkdirSync, mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { treeEntries } from '../../../agent/image/tree.ts';
-import { contextTar, readIgnore } from '../../../cli/build-context.ts';
 import { tarOf } from '../../../common/oci/tar-writer.ts';
 import { BuildWorld } from '../../support/build-world.ts';
 import {
@@ -32,9 +31,8 @@ afterAll(() => world.destroy());
 it.each(readCorpus())('$name: $rule', async ({ name, dockerfile, args, target, expected }) => {
   const folder = mkdtempSync(join(world.native.folder, 'corpus-'));
   makeContext(name, folder);
-  const context = contextTar(folder, await readIgnore(folder, undefined));
   const said = { args, names: [`corpus/${name}`], ...(target === undefined ? {} : { target }) };
-  const built = world.buildFrom(context, dockerfile, said);
+  const built = world.buildIn(folder, dockerfile, said);
   if ('error' in expected) {
     await expect(built).rejects.toMatchObject({ message: expect.stringContaining(expected.error) });
     return;

@@ -117,7 +117,7 @@ describe('a build that is given up', () => {
 
   it('ends its command and leaves nothing, but what it had done', async () => {
     const stop = new AbortController();
-    const events = world.builder.build(wish(file), undefined, stop.signal);
+    const events = world.builder.build(wish(file), { kind: 'none' }, stop.signal);
     await untilOutput(events);
     stop.abort(new Error('the user has gone'));
     await expect(events.next()).rejects.toThrow('the user has gone');
@@ -127,7 +127,7 @@ describe('a build that is given up', () => {
   });
 
   it('is so as well when nobody reads on', async () => {
-    const events = world.builder.build(wish(file), undefined, forever);
+    const events = world.builder.build(wish(file), { kind: 'none' }, forever);
     await untilOutput(events);
     await events.return(undefined);
     expect(await world.leftovers()).toEqual([]);
