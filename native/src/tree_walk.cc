@@ -24,12 +24,18 @@ constexpr size_t kPieceMax = size_t{1} << 20;
 // Linux, PATH_MAX: nothing longer can be unpacked again.
 constexpr size_t kPathMax = 4095;
 constexpr const char* kCapability = "security.capability";
+constexpr const char* kAccessAcl = "system.posix_acl_access";
+constexpr const char* kDefaultAcl = "system.posix_acl_default";
 
 uint32_t Little32(const std::string& bytes, size_t at) {
   uint32_t number = 0;
   for (size_t i = 0; i < 4; i++)
     number |= static_cast<uint32_t>(static_cast<uint8_t>(bytes[at + i])) << (8 * i);
   return number;
+}
+
+void PutLittle32(std::string& bytes, size_t at, uint32_t number) {
+  for (size_t i = 0; i < 4; i++) bytes[at + i] = static_cast<char>(number >> (8 * i));
 }
 
 /** A capability that counts for root of the container's user namespace, as the image has it. Source: linux/capability.h, vfs_ns_cap_data. */
@@ -41,6 +47,18 @@ std::string OwnCapability(const std::string& value, uint32_t id_base) {
   std::string own = value.substr(0, kSize2);
   own[3] = static_cast<char>(kRevision2 >> 24);
   return own;
+}
+
+/** Makes the users and groups of an access control list those of the image. Source: linux/posix_acl_xattr.h. */
+void MakeAclOwn(std::string& value, const MergedTree& tree, size_t layer) {
+  constexpr uint32_t kVersion = 2, kUser = 0x02, kGroup = 0x08, kTagMask = 0xffff;
+  constexpr size_t kHeaderBytes = 4, kEntryBytes = 8, kIdAt = 4;
+  if (value.size() < kHeaderBytes || Little32(value, 0) != kVersion) return;
+  for (size_t at = kHeaderBytes; at + kEntryBytes <= value.size(); at += kEntryBytes) {
+    const uint32_t tag = Little32(value, at) & kTagMask;
+    if (tag == kUser || tag == kGroup)
+      PutLittle32(value, at + kIdAt, tree.OwnId(layer, Little32(value, at + kIdAt)));
+  }
 }
 
 std::string Attribute(int fd, const std::string& name, const std::string& path) {
@@ -239,10 +257,13 @@ void TreeWalk::AddPiece(TreeBatch& batch, TreeEntry entry) {
 void TreeWalk::AddAttributes(int fd, size_t layer, TreeEntry& entry) const {
   for (const std::string& name : AttributeNames(fd, entry.path)) {
     const bool is_capability = name == kCapability;
-    if (!is_capability && !name.starts_with("user.")) continue;
+    const bool is_acl = name == kAccessAcl || name == kDefaultAcl;
+    if (!is_capability && !is_acl && !name.starts_with("user.")) continue;
     std::string value = Attribute(fd, name, entry.path);
     if (is_capability) value = OwnCapability(value, tree_.IdBase(layer));
-    if (is_capability && value.empty()) continue;
+    if (is_acl) MakeAclOwn(value, tree_, layer);
+    // Gone since they were listed.
+    if ((is_capability || is_acl) && value.empty()) continue;
     entry.xattrs.emplace_back(name, std::move(value));
   }
 }

@@ -121,6 +121,31 @@ describe('a layer made of a folder', () => {
     );
   });
 
+  it('keeps access control lists, for the users and groups that the image means', async () => {
+    const aclFor = (user: number, group: number): string =>
+      `acl = struct.pack('<I', 2) + b''.join(struct.pack('<HHI', *each) for each in [
+         (1, 7, 2**32 - 1), (2, 6, ${user}), (4, 5, 2**32 - 1), (8, 4, ${group}), (16, 7, 2**32 - 1), (32, 5, 2**32 - 1)])`;
+    const script = (user: number, group: number): string =>
+      `mkdir d; touch d/f; python3 - <<END
+import os, struct
+${aclFor(user, group)}
+for path in ('d', 'd/f'): os.setxattr(path, 'system.posix_acl_access', acl)
+os.setxattr('d', 'system.posix_acl_default', acl)
+END
+`;
+    const wanted = xattrsOf(await folder('wanted', script(1_000, 50)));
+    expect(wanted).toContain('d system.posix_acl_default');
+    expect(wanted).toContain('d/f system.posix_acl_access');
+    const upper = await folder('upper', script(101_000, 100_050));
+    const diffId = await makeLayer(folders, entriesOf(upper, { idBase: 100_000 }), hold, never);
+    expect(xattrsOf(folders.pathOf(diffId))).toBe(wanted);
+    const blob = await packLayer(blobs, { dir: folders.pathOf(diffId), diffId }, never);
+    const again = await folder('again');
+    const reader = new LayerReader(blobs.read(blob.digest), 'layer L');
+    await unpackLayer({ reader, dir: again, diffId, name: 'layer L' }, never);
+    expect(xattrsOf(again)).toBe(wanted);
+  });
+
   it('leaves nothing of one whose making fails', async () => {
     async function* broken() {
       yield* entriesOf(await folder('one', 'echo 1 > f'));
