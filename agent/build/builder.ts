@@ -73,6 +73,8 @@ export interface BuildWish {
   readonly usesCache: boolean;
   readonly pulls: boolean;
   readonly network: RunRequest['network'];
+  /** RUNs may share the host's network, and with it the host's user ids. */
+  readonly allowsHostNetwork: boolean;
 }
 
 /** One more layer on an image that the cluster has. */
@@ -244,14 +246,14 @@ export class Builder {
       ...(wish.target === undefined ? {} : { target: wish.target }),
     });
     const { folders, blobs } = images;
-    const { secrets, usesCache, network } = wish;
+    const { secrets, usesCache, network, allowsHostNetwork } = wish;
     const { epochMs, hold, tell, context } = frame;
     const build = new Build({
       plan,
       stageLayers: this.#stageLayers,
       bases: new BaseImages({ images, blobs, folders, servers }, wish.pulls),
       context,
-      frame: { secrets, epochMs, usesCache, network, hold },
+      frame: { secrets, epochMs, usesCache, network, allowsHostNetwork, hold },
       pathOf: (layer) => folders.pathOf(layer),
       now: () => clock.now(),
       tell,

@@ -9,6 +9,7 @@ import type { ContextInput } from './context-input.ts';
 type BuildOutput = covey.v1.BuildOutput.$Properties;
 
 const NETWORKS = ['default', 'none', 'host'] as const;
+const HOST_NETWORK = 'network.host';
 const DOCKERFILE = 'Dockerfile';
 const ORIGIN = /^[0-9a-f]{64}$/;
 
@@ -64,6 +65,11 @@ function wishOf(start: covey.v1.BuildStart.$Properties): BuildWish {
     const hint = 'choose default, none or host';
     throw new ClusterError('invalid', `network "${asked}" is not known to builds`, { field: 'network', hint });
   }
+  const unknown = (start.allow ?? []).find((each) => each !== HOST_NETWORK);
+  if (unknown !== undefined) {
+    const hint = `choose ${HOST_NETWORK}`;
+    throw new ClusterError('invalid', `"${unknown}" cannot be allowed to builds`, { field: 'allow', hint });
+  }
   const name = start.file === undefined || start.file === '' ? DOCKERFILE : start.file;
   const { text, target } = start;
   return {
@@ -76,6 +82,8 @@ function wishOf(start: covey.v1.BuildStart.$Properties): BuildWish {
     usesCache: start.noCache !== true,
     pulls: start.pull === true,
     network,
+    // Who asks for it for all of them means it.
+    allowsHostNetwork: network === 'host' || (start.allow ?? []).includes(HOST_NETWORK),
   };
 }
 

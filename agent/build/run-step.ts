@@ -17,7 +17,7 @@ const LAST_BYTES = 4_096;
 export interface RunTools {
   readonly runtime: Pick<Runtime, 'create' | 'start' | 'wait' | 'writable' | 'remove'>;
   readonly clock: Clock;
-  /** Gives the container its way out; what it returns takes it away again. Not asked for `none`. */
+  /** Gives the container its way out; what it returns takes it away again. Asked for `default` only. */
   readonly connect: (id: string, pid: number, signal: AbortSignal) => Promise<() => Promise<void>>;
 }
 
@@ -45,12 +45,6 @@ export async function runStep<T>(
   signal: AbortSignal,
 ): Promise<T> {
   const { runtime } = tools;
-  if (request.network === 'host') {
-    throw new ClusterError('invalid', 'a command cannot share the host’s network: it has user ids of its own', {
-      field: 'network',
-      hint: 'leave out --network=host; the default network reaches what the host reaches',
-    });
-  }
   const id = `build-${randomBytes(8).toString('hex')}`;
   let disconnect = async (): Promise<void> => undefined;
   try {
@@ -58,7 +52,7 @@ export async function runStep<T>(
     const upper = await runtime.writable(id);
     const lower = request.layers.map((path): TreeLayer => ({ path, idBase: 0 })).toReversed();
     const footing = await footingOf(upper, lower, signal);
-    if (request.network !== 'none') disconnect = await tools.connect(id, container.pid, signal);
+    if (request.network === 'default') disconnect = await tools.connect(id, container.pid, signal);
     await runtime.start(id, signal);
     await followed(tools, request, { id, logPath: container.logPath }, signal);
     return await use(changesSince(footing, upper, signal));
@@ -103,8 +97,15 @@ function failed(argv: readonly string[], exit: Exit, output: string): ClusterErr
   });
 }
 
+/** Ids need no mapping where they are the host's. */
+function unmapped(mount: ContainerMount): ContainerMount {
+  return { ...mount, options: mount.options.filter((option) => option !== 'idmap') };
+}
+
 function createRequest(id: string, request: RunRequest): CreateRequest {
   const { layers, argv, env, workdir, user, mounts, files } = request;
+  // A network namespace of the host's cannot be had in a user namespace of one's own.
+  const isHosts = request.network === 'host';
   return {
     id,
     image: { layers, entrypoint: [], cmd: [], env: [], workdir: '', user, stopSignal: '' },
@@ -119,11 +120,13 @@ function createRequest(id: string, request: RunRequest): CreateRequest {
       health: { kind: 'none' },
       startTimeoutMs: 0,
       drainMs: 0,
+      ...(isHosts ? { userns: 'host' } : {}),
     },
     limits: { nanoCpus: 0, memoryBytes: 0, pids: 0 },
     hostname: 'build',
     files,
-    mounts,
+    mounts: isHosts ? mounts.map(unmapped) : mounts,
     labels: { 'covey.build': id },
+    ...(isHosts ? { hostNetwork: true } : {}),
   };
 }

@@ -3,6 +3,7 @@
  * so far. Goes out: the layer. Several steps, of one build or of more, may be at it at once.
  */
 import type { Clock } from '../../common/clock.ts';
+import { ClusterError } from '../../common/errors.ts';
 import type { Digest, Instant } from '../../common/model/ids.ts';
 import { digestOf } from '../../common/oci/digest.ts';
 import type { TreeEntry } from '../../common/oci/tree-entry.ts';
@@ -47,6 +48,8 @@ export interface BuildFrame {
   readonly usesCache: boolean;
   /** Of RUNs that do not say. */
   readonly network: RunRequest['network'];
+  /** RUNs may share the host's network, and with it the host's user ids. */
+  readonly allowsHostNetwork: boolean;
   /** Told each layer that the build needs from now on. */
   readonly hold: (layer: Digest) => void;
 }
@@ -75,6 +78,7 @@ export class StageLayers {
     frame: BuildFrame,
     signal: AbortSignal,
   ): Promise<Outcome & { readonly isCached: boolean }> {
+    if (step.kind === 'run') proveAllowed(step, frame);
     const sources = new TransferSources(frame.treeOf, this.#tools.fetch);
     try {
       const contents =
@@ -178,7 +182,7 @@ export class StageLayers {
         user: config.user,
         mounts: await tools.mounts.make(step, frame, undo, signal),
         files: await tools.files(),
-        network: step.network === 'default' ? frame.network : step.network,
+        network: networkOf(step, frame),
         onOutput,
       };
       return await runStep(tools, request, (changes) => this.#layer(changes, frame, signal), signal);
@@ -218,6 +222,19 @@ export class StageLayers {
       .map((path) => ({ path, idBase: 0 }))
       .toReversed();
   }
+}
+
+function networkOf(step: RunStep, frame: BuildFrame): RunRequest['network'] {
+  return step.network === 'default' ? frame.network : step.network;
+}
+
+/** Also what the cache has is refused: what a Dockerfile asks for must not depend on what was built before. */
+function proveAllowed(step: RunStep, frame: BuildFrame): void {
+  if (networkOf(step, frame) !== 'host' || frame.allowsHostNetwork) return;
+  throw new ClusterError('invalid', 'RUN --network=host is not allowed to this build', {
+    field: 'network',
+    hint: 'build with --allow network.host: the command then has the host’s network and, in its container, the host’s user ids',
+  });
 }
 
 async function* nothing(): AsyncGenerator<TreeEntry> {}

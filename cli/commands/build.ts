@@ -1,12 +1,12 @@
 /** `build`: an image from a Dockerfile, built on a node and put into the cluster. */
-import { createReadStream, statSync } from 'node:fs';
 import type { Command } from 'commander';
-import { ClusterError, messageOf } from '../../common/errors.ts';
+import { ClusterError } from '../../common/errors.ts';
 import type { covey } from '../../proto/messages.ts';
 import { callBuild } from '../build-call.ts';
 import { BuildProgress } from '../build-progress.ts';
 import { sourceOf } from '../build-source.ts';
 import { interruptible, withCluster } from '../client.ts';
+import { secretsOf } from '../flags/build-secret.ts';
 import { addSwitch } from '../flags/switch.ts';
 import { collected } from '../flags/values.ts';
 
@@ -20,12 +20,11 @@ interface BuildFlags {
   readonly pull?: boolean;
   readonly secret: readonly string[];
   readonly network?: string;
+  readonly allow: readonly string[];
   readonly progress: string;
   readonly quiet?: boolean;
   readonly node?: string;
 }
-
-const SECRET_BYTES_MAX = 500 * 1024;
 
 /** Adds `build`. */
 export function addBuildCommand(parent: Command): void {
@@ -41,6 +40,7 @@ export function addBuildCommand(parent: Command): void {
     .option('--label <key=value>', 'a label of the image; may be repeated', collected, [])
     .option('--secret <id=name,src=file>', 'a file, or env=VARIABLE, for RUN --mount=type=secret', collected, [])
     .option('--network <network>', 'of RUN: default, none or host')
+    .option('--allow <entitlement>', 'network.host: RUN --network=host may be', collected, [])
     .option('--progress <plain|auto>', 'how it is shown', 'auto')
     .option('--node <node>', 'where to build (default: the node with the most room)');
   addSwitch(build, '--pull', 'ask registries for newer base images');
@@ -70,10 +70,11 @@ async function runBuild(context: string, flags: BuildFlags): Promise<void> {
     target: flags.target ?? '',
     args: { ...reproducible(), ...variablesOf(flags.buildArg, '--build-arg') },
     labels: variablesOf(flags.label, '--label'),
-    secrets: await secretsOf(flags.secret),
+    secrets: secretsOf(flags.secret, process.env),
     noCache: !flags.cache,
     pull: flags.pull === true,
     network: flags.network ?? '',
+    allow: [...flags.allow],
     contextUrl: source.context.kind === 'url' ? source.context.url : '',
     hasContext: source.context.kind === 'tar',
     listedContext: source.context.kind === 'folder' ? source.context.origin : '',
@@ -103,50 +104,4 @@ function variablesOf(pairs: readonly string[], field: string): Record<string, st
     if (value !== undefined) found[name] = value;
   }
   return found;
-}
-
-/** `id=NAME,src=FILE`, `id=NAME,env=VARIABLE`, or `id=NAME` for the variable or file of that name. */
-async function secretsOf(texts: readonly string[]): Promise<Record<string, Uint8Array>> {
-  const found: Record<string, Uint8Array> = {};
-  for (const text of texts) {
-    const fields = new Map(
-      text.split(',').map((part) => [part.split('=', 1)[0] ?? '', part.slice(part.indexOf('=') + 1)]),
-    );
-    const id = fields.get('id') ?? '';
-    if (id === '') throw wrongSecret(`"${text}" names no secret`);
-    const unknown = [...fields.keys()].find((key) => !['id', 'src', 'source', 'env', 'type'].includes(key));
-    if (unknown !== undefined) throw wrongSecret(`"${unknown}" means nothing in "${text}"`);
-    found[id] = await secretOf(id, fields);
-  }
-  return found;
-}
-
-async function secretOf(id: string, fields: ReadonlyMap<string, string>): Promise<Uint8Array> {
-  const file = fields.get('src') ?? fields.get('source');
-  const variable = fields.get('env') ?? (file === undefined ? id : undefined);
-  const value = variable === undefined ? undefined : process.env[variable];
-  if (value !== undefined) return Buffer.from(value);
-  if (fields.has('env')) throw wrongSecret(`secret "${id}": the variable ${variable} is not set`);
-  const path = file ?? id;
-  try {
-    if (statSync(path).size > SECRET_BYTES_MAX)
-      throw wrongSecret(`secret "${id}" has more than ${SECRET_BYTES_MAX} bytes`);
-    return await textBytes(path);
-  } catch (cause) {
-    if (cause instanceof ClusterError) throw cause;
-    throw wrongSecret(`secret "${id}" cannot be read: ${messageOf(cause)}`);
-  }
-}
-
-async function textBytes(path: string): Promise<Uint8Array> {
-  const pieces: Uint8Array[] = [];
-  for await (const piece of createReadStream(path)) pieces.push(piece as Uint8Array);
-  return Buffer.concat(pieces);
-}
-
-function wrongSecret(why: string): ClusterError {
-  return new ClusterError('invalid', why, {
-    field: '--secret',
-    hint: 'write id=NAME,src=FILE or id=NAME,env=VARIABLE',
-  });
 }

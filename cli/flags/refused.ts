@@ -58,7 +58,7 @@ const RUN = (
 ).split(' ');
 /** Of `docker build`. */
 const BUILD = (
-  'add-host allow annotation attest build-context builder cache-from cache-to cgroup-parent cgroupns compress cpu-period cpu-quota ' +
+  'add-host annotation attest build-context builder cache-from cache-to cgroup-parent cgroupns compress cpu-period cpu-quota ' +
   'cpu-shares cpuset-cpus cpuset-mems disable-content-trust force-rm iidfile isolation load memory metadata-file no-cache-filter ' +
   'output platform provenance push rm sbom security-opt shm-size squash ssh ulimit'
 ).split(' ');

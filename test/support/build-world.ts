@@ -160,6 +160,7 @@ export class BuildWorld {
       usesCache: true,
       pulls: false,
       network: 'none',
+      allowsHostNetwork: false,
       ...wanted,
       dockerfile: { name: 'Dockerfile', text },
     };

@@ -29,6 +29,7 @@ async function built(wish: Partial<BuildWish>, input: ContextInput): Promise<Dig
     usesCache: true,
     pulls: false,
     network: 'none',
+    allowsHostNetwork: false,
     ...wish,
   };
   let last: BuilderEvent | { readonly kind: 'nothing' } = { kind: 'nothing' };

@@ -72,8 +72,9 @@ it('refuses contents that are not what their listing says, and keeps none of the
     const input: ContextInput = { kind: 'listed', origin: '0'.repeat(64), listing: listing(), contents: pieces() };
     const wish = { names: ['x:1'], args: {}, labels: {}, secrets: new Map(), usesCache: true, pulls: false };
     const file = { name: 'Dockerfile', text: FILE };
+    const network = { network: 'none', allowsHostNetwork: false } as const;
     const events: BuilderEvent[] = [];
-    for await (const event of world.builder.build({ ...wish, network: 'none', dockerfile: file }, input, forever))
+    for await (const event of world.builder.build({ ...wish, ...network, dockerfile: file }, input, forever))
       events.push(event);
   };
   await expect(built(['abc'])).rejects.toMatchObject({

@@ -112,6 +112,7 @@ describe('a build that is given up', () => {
     usesCache: true,
     pulls: false,
     network: 'none' as const,
+    allowsHostNetwork: false,
   });
   const file = 'FROM base:1\nRUN echo first > /f\nRUN --mount=type=secret,id=s echo running; sleep 1000\n';
 

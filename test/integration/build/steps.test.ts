@@ -120,6 +120,25 @@ describe('RUN', () => {
     expect(found).toBe('');
   });
 
+  it('shares the host’s network only where the build allows it, also when the step is in the cache', async () => {
+    const file =
+      'FROM base:1\nRUN --network=host --mount=type=cache,target=/c ls -l /proc/self/ns/net; touch /c/own /made\n';
+    const allowed = await world.build(file, { allowsHostNetwork: true });
+    expect(allowed.output).toContain(readlinkSync('/proc/self/ns/net'));
+    expect(statSync(join(await world.tree(allowed.digest), 'made')).uid).toBe(0);
+    await expect(world.build(file)).rejects.toMatchObject({
+      code: 'invalid',
+      message: 'RUN --network=host is not allowed to this build',
+    });
+    const shown = 'FROM base:1\nRUN echo again; ls -l /proc/self/ns/net\nRUN --network=none ls -l /proc/self/ns/net\n';
+    const both = await world.build(shown, { network: 'host', allowsHostNetwork: true });
+    expect(both.output.match(/net:\[\d+\]/g)?.map((each) => each === readlinkSync('/proc/self/ns/net'))).toEqual([
+      true,
+      false,
+    ]);
+    expect(await world.leftovers()).toEqual([]);
+  });
+
   it('is told of a secret that is required and not given', async () => {
     await expect(world.build('FROM base:1\nRUN --mount=type=secret,id=nope,required=true true')).rejects.toMatchObject({
       code: 'invalid',
