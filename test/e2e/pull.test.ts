@@ -1,20 +1,26 @@
 /** From a registry to a service that answers. */
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { readLayout } from '../../deploy/dev/door.ts';
 import { buildDemoImages } from '../../deploy/dev/images.ts';
 import { DevCluster } from '../support/dev-cluster.ts';
 import { byBuildah, byUmoci } from '../support/foreign-images.ts';
-import { ask } from '../support/load.ts';
+import { heavier } from '../support/heavy-image.ts';
+import { ask, startLoad } from '../support/load.ts';
 import { LOGIN, TestRegistry } from '../support/registry.ts';
+import { until } from '../support/until.ts';
 
 let cluster: DevCluster;
 let registry: TestRegistry;
 /** With TLS and a login. */
 let closed: TestRegistry;
 
+const MIB = 2 ** 20;
+
 beforeAll(async () => {
+  // The hosts' lines are slow, in this file.
+  process.env.COVEY_AGENT_MESH_DOWNLOAD_RATE = String(2 * MIB);
   cluster = await DevCluster.up('--hosts', '2');
   const netns = readLayout(cluster.dir).hosts.find(({ kind }) => kind === 'manager')?.netns ?? '';
   [registry, closed] = await Promise.all([
@@ -159,4 +165,77 @@ it.each([
   expect(await cluster.must('image', 'inspect', name)).toContain(digest);
   await cluster.untilRunning(maker, 1, 30_000);
   expect(await cluster.must('service', 'logs', maker)).toContain(`made by ${maker}`);
+});
+
+/** Whether all of an image is on a host, unpacked. */
+async function isOn(host: string, digest: string): Promise<boolean> {
+  const { stateDir } = (await cluster.status()).hosts.find(({ name }) => name === host) ?? expect.fail(host);
+  return existsSync(join(stateDir, 'images', 'images', `${digest.slice('sha256:'.length)}.json`));
+}
+
+async function loadHeavy(reference: string, version: '1' | '2'): Promise<string> {
+  const demo = await buildDemoImages(join(cluster.dir, 'images'));
+  const { path: from = '' } = demo.find((each) => each.reference === `web:${version}`) ?? {};
+  const { path, image } = heavier(from, { reference, bytes: 5 * MIB, folder: cluster.dir });
+  await cluster.must('image', 'load', path);
+  return image.digest;
+}
+
+/** Names of those that are replaced are set off. */
+const slotOf = ({ Name }: { readonly Name: string }): string => Name.replace(/^ \\_ /, '');
+
+it('stops no task for an update before the new image has arrived on its node, however slow the line is', async () => {
+  const flags = ['--replicas', '2', '-p', '8091:80', '--update-order', 'stop-first'];
+  await cluster.must('service', 'create', '--name', 'slow', ...flags, '--update-monitor', '1s', '--detach', 'web:1');
+  await cluster.untilRunning('slow', 2, 30_000);
+  const digest = await loadHeavy('heavy:2', '2');
+  const [host] = (await cluster.status()).hosts;
+  const load = startLoad({ url: `http://${host?.address}:8091/?ms=20`, connections: 8, keepAlive: false });
+  try {
+    let isOver = false;
+    const said = cluster.covey('service', 'update', '--image', 'heavy:2', 'slow').finally(() => {
+      isOver = true;
+    });
+    let waited = 0;
+    while (!isOver) {
+      const [running, tasks] = [await cluster.running('slow'), await cluster.tasks('slow')];
+      const old = running.filter(({ Image }) => Image === 'web:1').map(slotOf);
+      if (old.length === 2 && tasks.some(({ Image }) => Image === 'heavy:2')) waited += 1;
+      for (const slot of ['slow.1', 'slow.2']) {
+        if (old.includes(slot)) continue;
+        const next = tasks.find((task) => slotOf(task) === slot && task.Image === 'heavy:2');
+        expect(await isOn(next?.Node ?? '', digest), `${slot} has been stopped`).toBe(true);
+      }
+    }
+    expect(await said).toMatchObject({ code: 0 });
+    // Else the line was not slow.
+    expect(waited).toBeGreaterThan(0);
+  } finally {
+    await load.stop();
+  }
+  const result = await load.stop();
+  expect(result.failures).toEqual([]);
+  expect(result.versions.get('1')).toBeGreaterThan(0);
+  expect(result.versions.get('2')).toBeGreaterThan(0);
+});
+
+it('runs a lost host’s replica where its image has never been, with the registry down', async () => {
+  const demo = await buildDemoImages(join(cluster.dir, 'images'));
+  const { path: from = '' } = demo.find((each) => each.reference === 'web:1') ?? {};
+  const { path, image } = heavier(from, { reference: 'night:1', bytes: MIB, folder: cluster.dir });
+  await registry.push(readFileSync(path), 'night:1');
+  const name = `${registry.host}/night:1`;
+  const flags = ['-p', '8092:80', '--failover-after', '3s', '--detach'];
+  await cluster.must('service', 'create', '--name', 'night', ...flags, name);
+  const [{ Node: lost } = expect.fail('no task')] = await cluster.untilRunning('night', 1, 30_000);
+  const other = lost === 'n1' ? 'n2' : 'n1';
+  expect([await isOn(lost, image.digest), await isOn(other, image.digest)]).toEqual([true, false]);
+  await Promise.all([registry.stop(), closed.stop()]);
+  expect(await cluster.covey('image', 'pull', name)).toMatchObject({ code: 1 });
+  await cluster.door('fail', lost, 'host');
+  await until('it runs on the other host', 30_000, async () =>
+    (await cluster.running('night')).some(({ Node }) => Node === other),
+  );
+  const host = (await cluster.status()).hosts.find((each) => each.name === other);
+  expect((await ask(`http://${host?.address}:8092/`)).version).toBe('1');
 });

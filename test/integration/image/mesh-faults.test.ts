@@ -157,7 +157,7 @@ describe('a disk that is full while pieces arrive', () => {
     ['from a manager', 57, async () => ({})],
     [
       'from another node',
-      113,
+      211,
       async () => {
         await ensure(await open('n1'), SMALL);
         return { managers: () => [] };
