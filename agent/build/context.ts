@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { type Ignore, ignoreFileNames, ignoreOf } from '../../common/context/ignore.ts';
 import { ClusterError } from '../../common/errors.ts';
 import { native } from '../../native/index.ts';
+import { bytesOf } from './byte-paths.ts';
 import { LayersTree, type SourceTree } from './source-tree.ts';
-import { bytesOf } from './transfer.ts';
 
 const TEXT_BYTES_MAX = 1024 * 1024;
 

@@ -14,8 +14,8 @@ import { Turns } from '../../common/turns.ts';
 import { native } from '../../native/index.ts';
 import { writeTree } from '../image/layer-writer.ts';
 import type { ContainerMount } from '../runtime/runtime.ts';
+import { bytesOf } from './byte-paths.ts';
 import type { Mount, RunStep, Source } from './dockerfile/steps.ts';
-import { bytesOf } from './transfer.ts';
 import type { TreeOf } from './transfer-sources.ts';
 
 /** A tmpfs on every Linux host. */

@@ -13,6 +13,7 @@ import type { LayerFolders } from '../image/layer-folders.ts';
 import { makeLayer } from '../image/layer-writer.ts';
 import type { TreeLayer } from '../image/tree.ts';
 import type { PlacedFile } from '../runtime/runtime.ts';
+import { bytesOf } from './byte-paths.ts';
 import { noYoungerThan } from './changes.ts';
 import { cacheKey, type LayerStep } from './dockerfile/cache-key.ts';
 import { argvOf, runEnv, type StageState, workdirAfter } from './dockerfile/state.ts';
@@ -20,7 +21,7 @@ import type { RunStep } from './dockerfile/steps.ts';
 import { type RunMounts, Undo } from './mounts.ts';
 import { type RunRequest, type RunTools, runStep } from './run-step.ts';
 import type { Outcome, StepCache } from './step-cache.ts';
-import { bytesOf, transferred } from './transfer.ts';
+import { transferred } from './transfer.ts';
 import { type Fetch, mountContents, TransferSources, type TreeOf } from './transfer-sources.ts';
 
 export interface LayerTools extends RunTools {

@@ -6,13 +6,15 @@ import { cleanPath } from '../../common/context/paths.ts';
 import { ClusterError } from '../../common/errors.ts';
 import type { Instant } from '../../common/model/ids.ts';
 import { archiveEntries, isArchive } from './archive.ts';
+import { bytesOf, textOf } from './byte-paths.ts';
 import type { BuildConfig } from './dockerfile/build-config.ts';
 import { chmodded } from './dockerfile/chmod.ts';
 import { destinationOf, proveDestination } from './dockerfile/destination.ts';
 import type { AddStep, CopyStep, RunStep, Source } from './dockerfile/steps.ts';
+import { parentSelections, type Selection, selectionDigest, wholeSelection } from './selection.ts';
 import type { SourceTree } from './source-tree.ts';
-import { contentDigest, matches } from './sources.ts';
-import { bytesOf, type Transfer, type TransferItem } from './transfer.ts';
+import { matches } from './sources.ts';
+import type { Transfer, TransferItem } from './transfer.ts';
 
 /** Brings a URL's content into a file; the time is the server's Last-Modified, else 1970. */
 export type Fetch = (url: string, signal: AbortSignal) => Promise<Fetched>;
@@ -31,8 +33,9 @@ type TransferStep = CopyStep | AddStep;
 
 /** Something to be copied. */
 interface Place {
-  readonly tree: SourceTree;
-  readonly path: string;
+  readonly selection: Selection;
+  /** As it is written, wildcards found: byte string. Absent: with its parents, by the selection's names. */
+  readonly path?: string;
 }
 
 /** Where a source's files are; undefined: there is nothing in it. */
@@ -53,12 +56,14 @@ export class TransferSources {
     for (const each of this.#fetched.values()) await each.remove();
   }
 
-  /** What the step would copy, as digests. @throws ClusterError `invalid` for what is not there */
+  /** What the step would copy, as digests. @throws ClusterError `invalid` for what is not there, or when there is nothing at all */
   async digests(step: TransferStep, signal: AbortSignal): Promise<readonly string[]> {
     const found: string[] = [];
-    for (const { tree, path } of await this.#places(step, signal)) {
-      found.push(path, await contentDigest(tree, path, wantedBy(step), signal));
+    for (const { selection, path } of await this.#places(step, signal)) {
+      const digest = await selectionDigest(selection, signal);
+      if (digest !== undefined) found.push(path ?? selection.name, digest);
     }
+    if (found.length === 0 && step.sources.length > 0) throw nothingFound(step);
     for (const url of urlsOf(step)) found.push(url, (await this.#fetchOnce(url, step, signal)).digest);
     return found;
   }
@@ -85,21 +90,22 @@ export class TransferSources {
     };
   }
 
-  /** @throws ClusterError `invalid` when patterns name nothing at all */
   async #places(step: TransferStep, signal: AbortSignal): Promise<readonly Place[]> {
-    const patterns = step.sources;
     // Documents and URLs need nothing of anywhere.
-    if (patterns.length === 0) return [];
+    if (step.sources.length === 0) return [];
     const tree = await this.#treeOf(step.kind === 'copy' ? step.from : { kind: 'context' }, signal);
+    if (tree === undefined) return [];
+    const isWanted = wantedBy(step);
     const found: Place[] = [];
-    for (const pattern of patterns) {
-      if (tree === undefined) break;
-      for (const path of await matches(tree, pattern)) found.push({ tree, path });
+    for (const source of step.sources) {
+      if (step.kind === 'copy' && step.parents) {
+        for (const selection of await parentSelections(tree, source, isWanted)) found.push({ selection });
+        continue;
+      }
+      for (const path of await matches(tree, source))
+        found.push({ selection: await wholeSelection(tree, path, isWanted), path });
     }
-    if (found.length > 0) return found;
-    throw new ClusterError('invalid', `no source files were specified: nothing matches ${patterns.join(' ')}`, {
-      hint: 'look at the spelling, and at .dockerignore',
-    });
+    return found;
   }
 
   async #fetchOnce(url: string, step: TransferStep, signal: AbortSignal): Promise<Fetched> {
@@ -122,25 +128,23 @@ export class TransferSources {
   }
 }
 
-async function itemOf(step: TransferStep, { tree, path }: Place, signal: AbortSignal): Promise<TransferItem> {
-  const isContext = step.kind === 'add' || step.from.kind === 'context';
+async function itemOf(step: TransferStep, { selection, path }: Place, signal: AbortSignal): Promise<TransferItem> {
+  const keepsOwner = step.kind === 'copy' && step.from.kind !== 'context';
+  if (path === undefined) return { kind: 'tree', selection, keepsOwner };
   if (step.kind === 'add' && step.unpack !== false) {
-    const place = await tree.lookUp(path, { follow: true });
-    const content = (): AsyncIterable<Uint8Array> => contentOf(tree, place.path, signal);
-    if (place.entry?.kind === 'file' && (await isArchive(content())))
-      return { kind: 'archive', entries: archiveEntries(content(), Buffer.from(path, 'latin1').toString('utf8')) };
+    const { tree, path: place } = selection;
+    const { entry } = await tree.lookUp(place, { follow: false });
+    const content = (): AsyncIterable<Uint8Array> => contentOf(tree, place, signal);
+    if (entry?.kind === 'file' && (await isArchive(content())))
+      return { kind: 'archive', entries: archiveEntries(content(), textOf(path)) };
   }
-  const isWanted = wantedBy(step);
-  const parents =
-    step.kind === 'copy' && step.parents ? { below: path.slice(0, Math.max(0, path.lastIndexOf('/'))) } : {};
-  return {
-    kind: 'tree',
-    tree,
-    path,
-    keepsOwner: !isContext,
-    ...(isWanted === undefined ? {} : { isWanted }),
-    ...parents,
-  };
+  return { kind: 'tree', selection, name: path.slice(path.lastIndexOf('/') + 1), keepsOwner };
+}
+
+function nothingFound({ sources }: TransferStep): ClusterError {
+  return new ClusterError('invalid', `no source files were specified: nothing matches ${sources.join(' ')}`, {
+    hint: 'look at the spelling, and at .dockerignore',
+  });
 }
 
 async function* contentOf(tree: SourceTree, path: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
@@ -155,7 +159,7 @@ function urlsOf(step: TransferStep): readonly string[] {
 function wantedBy({ exclude }: TransferStep): ((path: string) => boolean) | undefined {
   if (exclude.length === 0) return undefined;
   const ignore = ignoreOfPatterns(exclude);
-  return (path) => !ignore.ignores(Buffer.from(path, 'latin1').toString('utf8'));
+  return (path) => !ignore.ignores(textOf(path));
 }
 
 /** Digests of what a RUN's mounts show it; caches and secrets do not count. */
@@ -166,7 +170,7 @@ export async function mountContents(step: RunStep, treeOf: TreeOf, signal: Abort
     const tree = await treeOf(mount.from, signal);
     if (tree === undefined) continue;
     const path = bytesOf(cleanPath(`/${mount.source}`).slice(1));
-    found.push(await contentDigest(tree, path, undefined, signal));
+    found.push((await selectionDigest(await wholeSelection(tree, path), signal)) ?? '');
   }
   return found;
 }

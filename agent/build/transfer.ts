@@ -13,7 +13,8 @@ import { shown } from '../../common/oci/tar.ts';
 import type { TreeEntry } from '../../common/oci/tree-entry.ts';
 import { native } from '../../native/index.ts';
 import { type TreeLayer, treeEntry } from '../image/tree.ts';
-import type { SourceTree } from './source-tree.ts';
+import { joined } from './byte-paths.ts';
+import { type Selection, selectedEntries } from './selection.ts';
 
 const READ_BYTES = 512 * 1024;
 
@@ -21,14 +22,11 @@ const READ_BYTES = 512 * 1024;
 export type TransferItem =
   | {
       readonly kind: 'tree';
-      readonly tree: SourceTree;
-      readonly path: string;
+      readonly selection: Selection;
+      /** Of a file that comes into a folder. Absent: the selection's own names count. */
+      readonly name?: string;
       /** Of a context's files nobody asks who owns them here. */
       readonly keepsOwner: boolean;
-      /** Put into this folder of the destination. */
-      readonly below?: string;
-      /** Told paths below `path`. Absent: all. */
-      readonly isWanted?: (path: string) => boolean;
     }
   | { readonly kind: 'document'; readonly name: string; readonly content: Uint8Array }
   /** A file of this host. */
@@ -61,8 +59,7 @@ export async function* transferred(transfer: Transfer, signal: AbortSignal): Asy
     if (item.kind === 'archive') yield* target.unpack(path, item.entries);
     else if (item.kind === 'document') yield* target.document(isFolder ? joined(path, item.name) : path, item.content);
     else if (item.kind === 'file') yield* target.file(isFolder ? joined(path, item.name) : path, item);
-    else if (item.below === undefined) yield* copied(target, item, { path, isFolder }, signal);
-    else yield* copied(target, item, { path: joined(path, item.below), isFolder: true }, signal);
+    else yield* copied(target, item, { path, isFolder }, signal);
   }
 }
 
@@ -70,25 +67,15 @@ type TreeItem = Extract<TransferItem, { readonly kind: 'tree' }>;
 
 async function* copied(
   target: Target,
-  item: TreeItem,
+  { selection, name, keepsOwner }: TreeItem,
   dest: { readonly path: string; readonly isFolder: boolean },
   signal: AbortSignal,
 ): AsyncGenerator<TreeEntry> {
-  const { tree, keepsOwner, isWanted } = item;
-  const { path, entry: top } = await tree.lookUp(item.path, { follow: true });
-  if (top === undefined) throw missing(item.path);
-  const name = item.path.slice(item.path.lastIndexOf('/') + 1);
-  const to = top.kind === 'directory' || !dest.isFolder ? dest.path : joined(dest.path, name);
-  let isTop = true;
-  for await (const entry of tree.entries(path, signal)) {
-    if (!isTop && entry.kind !== 'append' && isWanted?.(entry.path) === false) {
-      target.skip(entry.path);
-      continue;
-    }
-    if (entry.kind === 'append' && target.isSkipped(entry.path)) continue;
-    yield* target.put(to, entry, { isTop, keepsOwner });
-    isTop = false;
-  }
+  const { entry: top } = await selection.tree.lookUp(selection.path, { follow: false });
+  const isInto = name !== undefined && top?.kind !== 'directory' && dest.isFolder;
+  const to = isInto ? joined(dest.path, name) : dest.path;
+  for await (const entry of selectedEntries(selection, signal))
+    yield* target.put(to, entry, { isTop: entry.path === '', keepsOwner });
 }
 
 /** The layer in the making, over the stage as it was. */
@@ -96,18 +83,9 @@ class Target {
   readonly #transfer: Transfer;
   /** Folders that the layer has by now; true: the stage has them too. */
   readonly #folders = new Map<string, boolean>();
-  readonly #skipped = new Set<string>();
 
   constructor(transfer: Transfer) {
     this.#transfer = transfer;
-  }
-
-  skip(path: string): void {
-    this.#skipped.add(path);
-  }
-
-  isSkipped(path: string): boolean {
-    return this.#skipped.has(path);
   }
 
   /** Where the destination really is, and what is there. */
@@ -242,23 +220,6 @@ function blank(at: Instant): TreeEntry {
     body: null,
     xattrs: [],
   };
-}
-
-/** Byte strings; either may be empty. */
-export function joined(folder: string, path: string): string {
-  if (folder === '') return path;
-  return path === '' ? folder : `${folder}/${path}`;
-}
-
-/** Text as a byte string. */
-export function bytesOf(text: string): string {
-  return Buffer.from(text, 'utf8').toString('latin1');
-}
-
-function missing(path: string): ClusterError {
-  return new ClusterError('invalid', `"/${shown(path)}" is not there to be copied`, {
-    hint: 'look at its spelling, at .dockerignore, and whether it lies in the context',
-  });
 }
 
 function inTheWay(path: string, what: string, there: TreeEntry): ClusterError {
