@@ -56,10 +56,10 @@ function verbs(tools: ContainerHandlerTools): Verbs {
     listContainers: async () => ({ containers: engine.all.map((each) => viewOf(each, node)) }),
     inspectContainer: async ({ container }) => viewOf(engine.find(container), node),
     startContainer: ({ container }, { signal }) => started(engine.find(container), signal),
-    stopContainer: async ({ container, graceMs, restart }, { signal }) => {
+    stopContainer: async ({ container, graceMs, restart, signal: stopSignal }, { signal }) => {
       const found = engine.find(container);
-      if (restart) await found.restart(graceMs ?? undefined, signal);
-      else await found.stop(graceMs ?? undefined, signal);
+      const wish = { ...(typeof graceMs === 'number' && { graceMs }), ...(stopSignal !== '' && { stopSignal }) };
+      await (restart ? found.restart(wish, signal) : found.stop(wish, signal));
       return {};
     },
     killContainer: async ({ container, signal }) => {

@@ -122,22 +122,11 @@ function encode(record: ContainerRecord): Uint8Array {
 }
 
 function decode(bytes: Uint8Array): ContainerRecord {
-  const { restartCount: restarts, spec, ...rest } = covey.v1.ContainerRecord.decode(bytes);
-  const { id, createdAt, wanted, address, startedAt, finishedAt, exitCode, oomKilled, error, hasRun, run, command } =
-    rest;
-  const whole = {
-    id,
-    createdAt,
-    wanted,
-    address,
-    startedAt,
-    finishedAt,
-    exitCode,
-    oomKilled,
-    error,
-    hasRun,
-    run,
-    command,
-  };
-  return { ...whole, restarts, spec: fromContainerSpec(present(spec, 'spec')) };
+  const message = covey.v1.ContainerRecord.decode(bytes);
+  // By name: a copy of the message would lack what is 0 or empty.
+  const { id, createdAt, wanted, address, startedAt, finishedAt, exitCode, oomKilled, error, hasRun, run } = message;
+  const { restartCount: restarts, spec, command } = message;
+  const times = { createdAt, startedAt, finishedAt };
+  const end = { exitCode, oomKilled, error, hasRun, run, command };
+  return { id, ...times, wanted, address, ...end, restarts, spec: fromContainerSpec(present(spec, 'spec')) };
 }

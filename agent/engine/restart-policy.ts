@@ -32,3 +32,15 @@ export function afterEnd({ restart, restartMax }: Pick<ContainerSpec, 'restart' 
   const isSteady = end.lastDelayMs === 0 || end.ranMs >= STEADY_MS;
   return { kind: 'again', delayMs: isSteady ? FIRST_DELAY_MS : Math.min(end.lastDelayMs * 2, DELAY_MAX_MS) };
 }
+
+/**
+ * What follows when an agent finds it ended, and its end known already. Source: moby, daemon/restore: for `always` a user's stop does
+ * not count any longer.
+ */
+export function afterReturn(
+  spec: Pick<ContainerSpec, 'restart' | 'restartMax'>,
+  end: Pick<End, 'exitCode' | 'wasStopped' | 'restarts'>,
+): Verdict {
+  const wasStopped = end.wasStopped && spec.restart !== 'always';
+  return afterEnd(spec, { ...end, wasStopped, ranMs: 0, lastDelayMs: 0 });
+}

@@ -23,3 +23,11 @@ export interface StandaloneTools {
   readonly clock: Clock;
   readonly log: Log;
 }
+
+/** How a user wants it to go. */
+export interface StopWish {
+  /** Absent: its own; below 0: for ever. */
+  readonly graceMs?: number;
+  /** Absent: its own. */
+  readonly stopSignal?: string;
+}

@@ -6,7 +6,6 @@ import { ClusterError, explain, toClusterError } from '../../common/errors.ts';
 import { untilAborted } from '../../common/iterate.ts';
 import { isAbort } from '../../common/lifecycle.ts';
 import type { ContainerSpec } from '../../common/model/container.ts';
-import type { Digest, TaskId } from '../../common/model/ids.ts';
 import { Turns } from '../../common/turns.ts';
 import type { Attachment } from '../network/network.ts';
 import { codeOf } from '../runtime/attached.ts';
@@ -15,12 +14,13 @@ import { exitOf } from '../runtime/exec-exit.ts';
 import type { Container, Exit } from '../runtime/runtime.ts';
 import { signalNumber } from '../runtime/signal.ts';
 import { type HealthWatch, healthOf } from './health-watch.ts';
+import { detached, ended, launch } from './launch.ts';
 import type { ContainerRecord } from './record.ts';
-import { attachmentOf, graceOf, imageHealth, LOST, requestOf, stopSignalOf } from './request.ts';
-import { afterEnd } from './restart-policy.ts';
+import { attachmentOf, graceOf, imageHealth, LOST, stopSignalOf } from './request.ts';
+import { afterEnd, afterReturn } from './restart-policy.ts';
 import { RestartTimer } from './restart-timer.ts';
 import { Rings } from './rings.ts';
-import type { StandaloneState, StandaloneTools } from './standalone-tools.ts';
+import type { StandaloneState, StandaloneTools, StopWish } from './standalone-tools.ts';
 
 const SIGKILL = 9;
 /** Docker's, for what could not be started for another reason than its command. */
@@ -37,6 +37,8 @@ export class Standalone {
   #isPaused = false;
   readonly #restart: RestartTimer;
   #isGone = false;
+  /** Of its runs, seen by this object. */
+  #ends = 0;
   #health: HealthWatch | undefined;
 
   /** @param found  its container, when it is on the host */
@@ -83,10 +85,10 @@ export class Standalone {
   /** Takes up what an earlier agent left. */
   async adopt(): Promise<void> {
     const found = this.#container;
+    const { startedAt, finishedAt } = this.#record;
     if (found === undefined) {
-      if (this.#record.startedAt > this.#record.finishedAt)
-        await this.#onEnd({ ...LOST, startedAt: this.#record.startedAt, finishedAt: this.#tools.clock.now() });
-      return;
+      if (startedAt <= finishedAt) return await this.#goOn();
+      return await this.#onEnd({ ...LOST, startedAt, finishedAt: this.#tools.clock.now() });
     }
     const newer = Math.max(0, found.run - this.#record.run);
     this.#isPaused = found.state === 'paused';
@@ -97,11 +99,11 @@ export class Standalone {
       return;
     }
     if (found.exit === undefined) {
-      const startedAt = found.runStartedAt ?? this.#record.startedAt;
-      await this.#change({ startedAt: startedAt || found.createdAt, hasRun: true });
+      await this.#change({ startedAt: (found.runStartedAt ?? startedAt) || found.createdAt, hasRun: true });
       return this.#watch(found);
     }
-    if (this.#record.finishedAt < this.#record.startedAt || newer > 0) await this.#onEnd(found.exit);
+    if (finishedAt < startedAt || newer > 0) await this.#onEnd(found.exit);
+    else await this.#goOn();
   }
 
   /** Starts it unless it runs; with `types` given, attached before. @throws ClusterError why it cannot run */
@@ -109,9 +111,7 @@ export class Standalone {
     return this.#inTurn(async () => {
       this.#mustBeHere();
       if (this.isRunning) return attach === undefined ? undefined : await this.#attached(attach, signal);
-      this.#restart.reset();
-      await this.#change({ wanted: true, restarts: 0, run: 1 });
-      return await this.#begin(signal, attach);
+      return await this.#startAnew(signal, attach);
     });
   }
 
@@ -122,17 +122,15 @@ export class Standalone {
     return this.#attached(options, signal);
   }
 
-  /** @param graceMs  absent: its own; below 0: for ever */
-  stop(graceMs: number | undefined, signal: AbortSignal): Promise<void> {
-    return this.#inTurn(() => this.#end(graceMs, signal));
+  /** @throws ClusterError `invalid` for what is no signal */
+  stop(wish: StopWish, signal: AbortSignal): Promise<void> {
+    return this.#inTurn(() => this.#end(wish, signal));
   }
 
-  restart(graceMs: number | undefined, signal: AbortSignal): Promise<void> {
+  restart(wish: StopWish, signal: AbortSignal): Promise<void> {
     return this.#inTurn(async () => {
-      await this.#end(graceMs, signal);
-      this.#restart.reset();
-      await this.#change({ wanted: true, restarts: 0, run: 1 });
-      await this.#begin(signal);
+      await this.#end(wish, signal);
+      await this.#startAnew(signal);
     });
   }
 
@@ -142,11 +140,19 @@ export class Standalone {
     this.#mustBeHere();
     if (!this.isRunning && this.state !== 'restarting') throw this.#notRunning();
     // As Docker: who asks for its end that way does not want it back.
-    const isEnd = number === SIGKILL || number === signalNumber(this.#record.spec.template.container.stopSignal ?? '');
+    const isEnd = number === SIGKILL || number === signalNumber(this.#stopSignal);
     if (isEnd) await this.#change({ wanted: false });
-    if (this.state === 'restarting') return this.#forgetRestart();
+    if (this.state !== 'restarting') return await this.#signal(number);
+    // The restart may be under way: then what came of it gets the signal.
+    await this.#inTurn(async () => {
+      if (this.isRunning) await this.#signal(number);
+      else if (isEnd) this.#forgetRestart();
+    });
+  }
+
+  async #signal(number: number): Promise<void> {
     await this.#tools.runtime.kill(this.#record.id, number);
-    if (number === SIGKILL) await this.#settled(this.#stop.signal);
+    if (number === SIGKILL) await this.settled(this.#stop.signal);
   }
 
   pause(): Promise<void> {
@@ -186,16 +192,18 @@ export class Standalone {
     return this.#change({ spec });
   }
 
-  /** Resolves with its exit code once it does not run and is not about to. */
+  /** Resolves with its exit code: at once when it does not run, else after its next end, whatever its policy makes of that. */
   async wait(signal: AbortSignal): Promise<{ readonly code: number; readonly error: string }> {
-    await this.#settled(signal, 'restarts too');
+    const ends = this.#ends;
+    const isOver = (): boolean => this.#ends > ends || (!this.isRunning && this.state !== 'restarting');
+    await this.#until(isOver, signal);
     const { exitCode: code, error } = this.#record;
     return { code, error };
   }
 
   /** Resolves once an end that has happened is known here: nothing is told of it before. */
   async settled(signal: AbortSignal): Promise<void> {
-    await this.#settled(signal);
+    await this.#until(() => !this.isRunning, signal);
   }
 
   /** Ends the watch, not the container. */
@@ -206,23 +214,28 @@ export class Standalone {
     this.#bell.ring();
   }
 
+  /** A user wants it to run. */
+  async #startAnew(signal: AbortSignal, attach?: { readonly types: boolean }): Promise<ExecSession | undefined> {
+    this.#restart.reset();
+    await this.#change({ wanted: true, restarts: 0, run: 1 });
+    try {
+      return await this.#begin(signal, attach);
+    } catch (cause) {
+      await this.#change({ wanted: false });
+      throw cause;
+    }
+  }
+
   async #begin(signal: AbortSignal, attach?: { readonly types: boolean }): Promise<ExecSession | undefined> {
-    const { runtime, images, network, filesFor, clock } = this.#tools;
-    const { id, spec } = this.#record;
-    const { image, imageDigest } = spec.template.container;
+    const { runtime, network, clock } = this.#tools;
+    const { id } = this.#record;
     let session: ExecSession | undefined;
     try {
-      this.#tools.checkPorts(id);
-      const unpacked = await images.ensure(image, imageDigest as Digest, signal);
-      const address = spec.network === 'cluster' ? this.#tools.address(id) : '';
-      const hostname = spec.template.container.hostname ?? id.slice(0, 12);
-      const files = spec.network === 'host' ? [] : await filesFor(hostname, address === '' ? '127.0.1.1' : address);
-      const request = requestOf(this.#record, unpacked, files);
-      const isThere = this.#container !== undefined;
-      this.#container = isThere ? await runtime.remake(request, signal) : await runtime.create(request, signal);
+      const { container, address } = await launch(this.#tools, this.#record, this.#container, signal);
+      this.#container = container;
       await this.#change({ address, hasRun: true, run: 1, error: '' });
       const attachment = attachmentOf(this.#record);
-      if (attachment !== undefined) await network.attach(attachment, this.#container.pid);
+      if (attachment !== undefined) await network.attach(attachment, container.pid);
       session = attach === undefined ? undefined : await this.#attached(attach, signal);
       // Should it have ended by now, the watch will say so.
       this.#container = { ...(await runtime.start(id, signal)), state: 'running' };
@@ -246,41 +259,30 @@ export class Standalone {
 
   /** Nothing of a start that failed goes on; what it wrote before stays. */
   async #onFailure(cause: unknown): Promise<void> {
-    const { runtime, clock, log } = this.#tools;
     this.#restart.begun();
-    const error = toClusterError(cause);
-    try {
-      if (this.#container !== undefined && this.#container.state !== 'exited') {
-        await runtime.stop(this.#record.id, { stopSignal: '', graceMs: 0 }, this.#stop.signal);
-        this.#container = { ...this.#container, state: 'exited' };
-      }
-      await this.#detach();
-    } catch (failure) {
-      log.warn({ containerId: this.#record.id, cause: failure }, 'a container that did not start could not be ended');
-    }
-    const exitCode = exitOf(cause)?.code ?? NOT_STARTED;
+    this.#container = await ended(this.#tools, this.#record, this.#container, this.#stop.signal);
     await this.#change({
-      wanted: false,
-      error: explain(error),
-      exitCode,
-      ...(this.#record.startedAt === 0 ? {} : { finishedAt: clock.now() }),
+      error: explain(toClusterError(cause)),
+      exitCode: exitOf(cause)?.code ?? NOT_STARTED,
+      ...(this.#record.startedAt === 0 ? {} : { finishedAt: this.#tools.clock.now() }),
     });
   }
 
-  async #end(graceMs: number | undefined, signal: AbortSignal): Promise<void> {
+  async #end({ graceMs, stopSignal = this.#stopSignal }: StopWish, signal: AbortSignal): Promise<void> {
     this.#mustBeHere();
+    signalNumber(stopSignal);
     await this.#change({ wanted: false });
     this.#forgetRestart();
     if (!this.isRunning) return;
-    const { container } = this.#record.spec.template;
-    const grace = graceMs ?? container.stopGraceMs;
-    const request = {
-      stopSignal: container.stopSignal ?? stopSignalOf(this.#container),
-      graceMs: graceOf(grace),
-    };
+    const grace = graceMs ?? this.#record.spec.template.container.stopGraceMs;
     this.#isPaused = false;
-    await this.#tools.runtime.stop(this.#record.id, request, signal);
-    await this.#settled(signal);
+    await this.#tools.runtime.stop(this.#record.id, { stopSignal, graceMs: graceOf(grace) }, signal);
+    await this.settled(signal);
+  }
+
+  /** What asks it to go unless a user says otherwise. */
+  get #stopSignal(): string {
+    return this.#record.spec.template.container.stopSignal ?? stopSignalOf(this.#container);
   }
 
   #watch(container: Container): void {
@@ -299,50 +301,60 @@ export class Standalone {
     const { log } = this.#tools;
     this.#health?.end();
     this.#health = undefined;
-    await this.#detach().catch((cause: unknown) => {
+    await detached(this.#tools, this.#record).catch((cause: unknown) => {
       log.warn({ containerId: this.#record.id, cause }, 'a container’s link could not be removed');
     });
     const exitCode = codeOf(exit);
     const { wanted, restarts, spec, startedAt } = this.#record;
-    const ranMs = exit.finishedAt - startedAt;
-    const verdict = afterEnd(spec, {
-      exitCode,
-      ranMs,
-      wasStopped: !wanted,
-      restarts,
-      lastDelayMs: this.#restart.lastDelayMs,
-    });
+    const end = { exitCode, ranMs: exit.finishedAt - startedAt, wasStopped: !wanted, restarts };
+    const verdict = afterEnd(spec, { ...end, lastDelayMs: this.#restart.lastDelayMs });
     if (this.#container !== undefined) this.#container = { ...this.#container, state: 'exited', exit };
     this.#isPaused = false;
+    this.#ends += 1;
     if (verdict.kind === 'again') this.#restart.set(verdict.delayMs, () => this.#again());
     await this.#change({ exitCode, oomKilled: exit.oomKilled, finishedAt: exit.finishedAt, error: '' });
-    if (verdict.kind === 'rest' && spec.autoRemove) {
-      await this.#inTurn(() => this.#erase()).catch((cause: unknown) => {
-        log.warn({ containerId: this.#record.id, cause }, 'a container could not be removed after its end');
-      });
-    }
+    if (verdict.kind === 'rest') await this.#rest();
+  }
+
+  /** What was to follow its end when the last agent went. */
+  async #goOn(): Promise<void> {
+    const { spec, startedAt, wanted, exitCode, restarts } = this.#record;
+    if (startedAt === 0) return;
+    const verdict = afterReturn(spec, { exitCode, wasStopped: !wanted, restarts });
+    if (verdict.kind === 'rest') return await this.#rest();
+    this.#restart.set(verdict.delayMs, () => this.#again());
+    await this.#change({ wanted: true });
+  }
+
+  async #rest(): Promise<void> {
+    if (!this.#record.spec.autoRemove) return;
+    await this.#inTurn(() => this.#erase()).catch((cause: unknown) => {
+      const { id: containerId } = this.#record;
+      this.#tools.log.warn({ containerId, cause }, 'a container could not be removed after its end');
+    });
   }
 
   #again(): void {
+    const { log } = this.#tools;
     const work = this.#inTurn(async () => {
       if (!this.#restart.isSet || this.#isGone || this.#stop.signal.aborted) return;
       await this.#change({ restarts: this.#record.restarts + 1, run: 1 });
-      await this.#begin(this.#stop.signal);
+      await this.#begin(this.#stop.signal).catch((cause: unknown) => this.#notAgain(cause));
     });
-    work.catch((cause: unknown) => this.#notAgain(cause));
+    work.catch((cause: unknown) => {
+      if (!isAbort(cause, this.#stop.signal))
+        log.error({ containerId: this.#record.id, cause }, 'the restart of a container broke off');
+    });
   }
 
-  /** What passes is tried again; what does not is in its record. */
-  #notAgain(cause: unknown): void {
-    const { log } = this.#tools;
-    if (isAbort(cause, this.#stop.signal)) return;
-    log.warn({ containerId: this.#record.id, cause }, 'a container could not be run again');
+  /** What passes is tried again, unless a user has stopped it meanwhile; what does not is in its record. */
+  async #notAgain(cause: unknown): Promise<void> {
+    if (isAbort(cause, this.#stop.signal)) throw cause;
+    this.#tools.log.warn({ containerId: this.#record.id, cause }, 'a container could not be run again');
     const { code } = toClusterError(cause);
-    if (code !== 'unavailable' && code !== 'exhausted') return;
-    this.#restart.setAgain(() => this.#again());
-    this.#change({ wanted: true }).catch((failure: unknown) => {
-      log.warn({ containerId: this.#record.id, cause: failure }, 'the record of a container was not kept');
-    });
+    const passes = code === 'unavailable' || code === 'exhausted';
+    if (passes && this.#record.wanted) this.#restart.setAgain(() => this.#again());
+    else await this.#change({ wanted: false });
   }
 
   #forgetRestart(): void {
@@ -353,26 +365,15 @@ export class Standalone {
   async #erase(): Promise<void> {
     if (this.#isGone) return;
     await this.#tools.runtime.remove(this.#record.id);
-    await this.#detach();
+    await detached(this.#tools, this.#record);
     this.#isGone = true;
     await this.#tools.gone(this.#record.id);
     this.#bell.ring();
   }
 
-  /** Before the network was ever taken over there is nothing to forget. */
-  async #detach(): Promise<void> {
-    if (this.#record.address === '') return;
-    try {
-      await this.#tools.network.detach(this.#record.id as TaskId);
-    } catch (cause) {
-      if (toClusterError(cause).code !== 'unavailable') throw cause;
-    }
-  }
-
-  async #settled(signal: AbortSignal, what: 'the run' | 'restarts too' = 'the run'): Promise<void> {
-    const isOver = (): boolean => !this.isRunning && (what === 'the run' || this.state !== 'restarting');
+  async #until(isSo: () => boolean, signal: AbortSignal): Promise<void> {
     const ending = AbortSignal.any([signal, this.#stop.signal]);
-    while (!isOver() && !this.#isGone) await untilAborted(this.#bell.heard(), ending);
+    while (!isSo() && !this.#isGone) await untilAborted(this.#bell.heard(), ending);
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {

@@ -124,8 +124,8 @@ export async function* chunksOf(
         yield { stream, bytes };
         continue;
       }
-      // A socket that was closed has no descriptor to ask, and says so later.
-      if (isOver || socket.destroyed || (hasEnded && waiting() === 0)) return;
+      // A socket that was closed has no descriptor to ask, and says so later. One that ended before we listened says nothing more.
+      if (isOver || socket.destroyed || socket.readableEnded || (hasEnded && waiting() === 0)) return;
       await turn.promise;
     }
   } finally {

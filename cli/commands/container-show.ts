@@ -8,6 +8,7 @@ import { addSwitch } from '../flags/switch.ts';
 import { collected, wholeNumber } from '../flags/values.ts';
 import { containerRow, cpuPercent, inspectContainer } from '../format/container.ts';
 import { containerFilters, passesContainer } from '../format/container-filter.ts';
+import { filled } from '../format/object-template.ts';
 import { type Column, type Row, render } from '../format/table.ts';
 
 const COLUMNS: readonly Column[] = [
@@ -47,7 +48,7 @@ export function addContainerViews(program: Command): void {
   program
     .command('inspect <container...>')
     .description('Show containers in full')
-    .option('--format <format>', 'json')
+    .option('-f, --format <format>', 'json, or a template such as {{.State.Status}}')
     .action(async (refs: readonly string[], { format }: { format?: string }) => {
       const shown = await withCluster(async (_control, engine) => {
         const found: object[] = [];
@@ -56,6 +57,7 @@ export function addContainerViews(program: Command): void {
         return found;
       });
       if (format === 'json') process.stdout.write(shown.map((one) => `${JSON.stringify(one)}\n`).join(''));
+      else if (format !== undefined) process.stdout.write(shown.map((one) => `${filled(format, one)}\n`).join(''));
       else process.stdout.write(`${JSON.stringify(shown, undefined, 4)}\n`);
     });
   program

@@ -1,5 +1,5 @@
 /** `start stop restart kill pause unpause rm wait rename update attach`: what is done to containers without a service. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { ClusterError, toClusterError } from '../../common/errors.ts';
 import { parseBytes, parseCpus } from '../../common/units.ts';
 import type { covey } from '../../proto/messages.ts';
@@ -31,14 +31,11 @@ export function addContainerVerbs(program: Command): void {
     .description('Wait until containers have ended, and print their exit codes')
     .action(async (refs: readonly string[]) => {
       const signal = interruptible();
-      await each(
-        refs,
-        async (ref, { engine }) => {
-          const { code } = await engine.waitContainer({ container: ref }, { signal });
-          process.stdout.write(`${code}\n`);
-        },
-        'silent',
-      );
+      await each(refs, async (ref, { engine }) => {
+        const { code } = await engine.waitContainer({ container: ref }, { signal });
+        process.stdout.write(`${code}\n`);
+        return 'silent';
+      });
     });
   program
     .command('update <container...>')
@@ -59,19 +56,22 @@ export function addContainerVerbs(program: Command): void {
 
 function addEnds(program: Command): void {
   const time = (command: Command): Command =>
-    command.option('-t, --time <seconds>', 'time until it is killed; -1: for ever');
+    command
+      .option('-s, --signal <signal>', 'asks it to go with this signal instead of its own')
+      .option('-t, --timeout <seconds>', 'time until it is killed; -1: for ever')
+      .addOption(new Option('--time <seconds>', 'the same').hideHelp());
   const signal = interruptible;
   time(program.command('stop <container...>').description('Stop containers')).action(
     async (refs: readonly string[], flags: TimeFlags) => {
       await each(refs, async (ref, { engine }) => {
-        await engine.stopContainer({ container: ref, ...graceOf(flags) }, { signal: signal() });
+        await engine.stopContainer({ container: ref, ...endOf(flags) }, { signal: signal() });
       });
     },
   );
   time(program.command('restart <container...>').description('Stop containers and start them again')).action(
     async (refs: readonly string[], flags: TimeFlags) => {
       await each(refs, async (ref, { engine }) => {
-        await engine.stopContainer({ container: ref, restart: true, ...graceOf(flags) }, { signal: signal() });
+        await engine.stopContainer({ container: ref, restart: true, ...endOf(flags) }, { signal: signal() });
       });
     },
   );
@@ -167,11 +167,16 @@ async function attachTo(
 
 interface TimeFlags {
   readonly time?: string;
+  readonly timeout?: string;
+  readonly signal?: string;
 }
 
-function graceOf({ time }: TimeFlags): { readonly graceMs?: number } {
-  if (time === undefined) return {};
-  return { graceMs: time === '-1' ? -1 : wholeNumber(time, '--time') * 1_000 };
+function endOf({ time, timeout = time, signal = '' }: TimeFlags): {
+  readonly signal: string;
+  readonly graceMs?: number;
+} {
+  if (timeout === undefined) return { signal };
+  return { signal, graceMs: timeout === '-1' ? -1 : wholeNumber(timeout, '--timeout') * 1_000 };
 }
 
 interface UpdateFlags {
@@ -195,13 +200,15 @@ function changeOf(flags: UpdateFlags): Partial<covey.v1.UpdateContainerRequest.$
   };
 }
 
-async function remove(control: ControlClient, ref: string, force: boolean): Promise<void> {
+/** As Docker: with force, one that is not there is told and is no failure. */
+async function remove(control: ControlClient, ref: string, force: boolean): Promise<Named> {
   try {
     await control.removeContainer({ ref, force }, { signal: interruptible() });
+    return 'named';
   } catch (cause) {
-    // As Docker: with force, one that is not there is gone already.
     if (!force || toClusterError(cause).code !== 'not_found') throw cause;
     process.stderr.write(`covey: ${toClusterError(cause).message}\n`);
+    return 'silent';
   }
 }
 
@@ -210,16 +217,18 @@ interface Clients {
   readonly engine: EngineClient;
 }
 
+/** Whether one that is done is printed. */
+type Named = 'named' | 'silent';
+
 /** One after the other, each named when it is done; what fails is told, and the rest goes on. */
 async function each(
   refs: readonly string[],
-  work: (ref: string, clients: Clients) => Promise<void>,
-  voice: 'named' | 'silent' = 'named',
+  work: (ref: string, clients: Clients) => Promise<Named | void>,
 ): Promise<void> {
   await withCluster(async (control, engine) => {
     for (const ref of refs) {
       try {
-        await work(ref, { control, engine });
+        const voice = (await work(ref, { control, engine })) ?? 'named';
         if (voice === 'named') process.stdout.write(`${ref}\n`);
       } catch (cause) {
         if (refs.length === 1) throw cause;

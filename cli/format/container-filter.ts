@@ -1,4 +1,5 @@
 /** The filters of `ps`, as Docker writes them. Pure. */
+import { ClusterError } from '../../common/errors.ts';
 import type { covey } from '../../proto/messages.ts';
 import { hasLabel, noFilter } from './image-filter.ts';
 
@@ -16,6 +17,7 @@ export function containerFilters(texts: readonly string[]): ContainerFilters {
     if (key === undefined) throw noFilter(text, KEYS);
     found[key].push(text.slice(equals + 1));
   }
+  for (const name of found.name) patternOf(name);
   return found;
 }
 
@@ -27,7 +29,7 @@ export function passesContainer(view: covey.v1.ContainerView, filters: Container
     values.length === 0 || values.some(fits);
   return (
     any(filters.id, (id) => view.id.startsWith(id)) &&
-    any(filters.name, (name) => view.name.includes(name.replace(/^\//, ''))) &&
+    any(filters.name, (name) => [view.name, `/${view.name}`].some((each) => patternOf(name).test(each))) &&
     any(filters.status, (status) => view.state === status) &&
     any(
       filters.ancestor,
@@ -38,4 +40,13 @@ export function passesContainer(view: covey.v1.ContainerView, filters: Container
     any(filters.node, (node) => view.nodeName === node || view.nodeId.startsWith(node)) &&
     filters.label.every((label) => hasLabel(container?.labels ?? {}, label))
   );
+}
+
+/** Docker's names are patterns, found with and without the slash that they begin with. @throws ClusterError `invalid` */
+function patternOf(name: string): RegExp {
+  try {
+    return new RegExp(name);
+  } catch (cause) {
+    throw new ClusterError('invalid', `"${name}" is no pattern`, { field: '--filter', hint: 'write name=^web', cause });
+  }
 }

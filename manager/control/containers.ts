@@ -135,12 +135,14 @@ export async function listContainers(
 ): Promise<covey.v1.ContainerList.$Properties> {
   const { store, clock } = parts;
   const nodes = [...store.view.all('node')].map(({ value }) => value.id);
+  // Before the nodes are asked: one that is made while they answer is not missing.
+  const claims = [...store.view.all('container')];
   const answers = await Promise.all(nodes.map((nodeId) => askNode(parts, nodeId, signal)));
   const containers = answers.flatMap(({ containers: some = [] }) => some);
   const known = new Set(containers.map(({ id }) => id));
   const told = new Set(answers.filter(({ refusal: why }) => why === undefined).map(({ nodeId }) => nodeId));
   const unasked = answers.flatMap(({ refusal: why }) => (why === undefined ? [] : [why]));
-  for (const { value: claim } of [...store.view.all('container')]) {
+  for (const { value: claim } of claims) {
     if (known.has(claim.id)) continue;
     const isGone = store.view.get('node', claim.nodeId) === undefined;
     if (isGone || (told.has(claim.nodeId) && !isBeingMade(claim, clock.now()))) await drop(parts, claim.id, signal);

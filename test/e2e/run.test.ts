@@ -56,6 +56,12 @@ describe('covey run', () => {
     expect(out).toBe('through and back');
   });
 
+  it('ends as a command that says nothing and ends at once, each time', async () => {
+    for (let times = 0; times < 3; times += 1) {
+      expect(await covey('run', '--rm', 'shell:1', 'sh', '-c', 'exit 3')).toEqual({ code: 3, out: '', err: '' });
+    }
+  });
+
   it('ends with 127 and 125 as Docker does, and says why', async () => {
     const none = await covey('run', '--rm', 'shell:1', '/nothing');
     expect(none).toMatchObject({ code: 127, err: expect.stringContaining('/nothing') });
@@ -121,7 +127,14 @@ describe('a container without a service', () => {
     await cluster.must('unpause', 'crate');
     await cluster.must('kill', '-s', 'TERM', 'crate');
     expect(await cluster.must('wait', 'crate')).toBe('0\n');
+    expect(await cluster.must('inspect', '-f', '{{.State.Status}} {{.State.ExitCode}}', 'crate')).toBe('exited 0\n');
     await cluster.must('rm', 'crate');
+    expect(await covey('rm', 'crate')).toMatchObject({ code: 1, out: '' });
+    expect(await covey('rm', '-f', 'crate')).toMatchObject({
+      code: 0,
+      out: '',
+      err: 'covey: no such container: crate\n',
+    });
     expect(await covey('inspect', 'crate')).toMatchObject({
       code: 1,
       err: expect.stringContaining('no such container'),

@@ -93,6 +93,7 @@ async function run(script: string, change: Partial<ContainerSpec> = {}): Promise
 
 const tools = () => ({ images, runtime: world.runtime });
 const ended = (box: Standalone) => box.wait(forever);
+const eventually = <T>(look: () => T) => expect.poll(look, { timeout: 20_000 });
 
 async function namesIn(tar: AsyncIterable<Uint8Array>): Promise<Map<string, string>> {
   const reader = new TarReader(tar, 'a tar');
@@ -121,6 +122,19 @@ describe('a container of no service', () => {
     await expect(world.runtime.writable(box.record.id)).rejects.toMatchObject({ code: 'not_found' });
   });
 
+  it('tells who is attached from the start its end, though it says nothing and ends at once', async () => {
+    for (let times = 0; times < 5; times += 1) {
+      const box = await engine.create(`${times}`.padStart(64, 'a'), spec('exit 3'), forever);
+      const session = await box.start(forever, { types: false });
+      const said: unknown[] = [];
+      for await (const chunk of session?.output ?? []) said.push(chunk);
+      expect(said).toEqual([]);
+      expect(await session?.ended).toBe(3);
+      await box.settled(forever);
+      expect(box.state).toBe('exited');
+    }
+  });
+
   it('goes with its end when it is to', async () => {
     const box = await run('true', { autoRemove: true });
     await ended(box);
@@ -129,8 +143,28 @@ describe('a container of no service', () => {
 
   it('is run again until it was given up, and counts', async () => {
     const box = await run('exit 3', { restart: 'on-failure', restartMax: 2 });
+    await eventually(() => box.state).toBe('exited');
+    expect(box.record).toMatchObject({ restarts: 2, exitCode: 3 });
+  });
+
+  it('tells who waits its next end, whatever its policy makes of that', async () => {
+    const box = await run('test -e /data/second && exec sleep 1000; echo > /data/second; exit 3', {
+      restart: 'always',
+    });
     expect(await ended(box)).toMatchObject({ code: 3 });
-    expect(box.record.restarts).toBe(2);
+    await eventually(() => box.state).toBe('running');
+  });
+
+  it('does not come back once it was killed between two runs, and does after another signal', async () => {
+    const box = await run('exit 3', { restart: 'always' });
+    await eventually(() => box.state).toBe('restarting');
+    await box.kill('USR1');
+    await eventually(() => box.record.restarts).toBeGreaterThan(1);
+    await eventually(() => box.state).toBe('restarting');
+    await box.kill('TERM');
+    expect(['exited', 'running']).toContain(box.state);
+    await eventually(() => box.state).toBe('exited');
+    expect(box.record.wanted).toBe(false);
   });
 
   it('says why it cannot be started, and is as it was', async () => {
@@ -153,7 +187,7 @@ describe('a container of no service', () => {
       expect(found.state).toBe('running');
       expect(found.pid).toBe(lives.pid);
       expect(await second.find(ends.record.id).wait(forever)).toMatchObject({ code: 6 });
-      await found.stop(0, forever);
+      await found.stop({ graceMs: 0 }, forever);
       expect(found.record.exitCode).toBe(137);
     } finally {
       for (const each of second.all) await each.remove({ force: true });
@@ -161,6 +195,36 @@ describe('a container of no service', () => {
       runtime.close();
       engine = await started(world.runtime);
     }
+  });
+});
+
+describe('another agent', () => {
+  /** Lets go of everything as an agent that ends, and takes it up as the next. */
+  async function next(): Promise<ContainerEngine> {
+    engine.stop();
+    engine = await started(world.runtime);
+    return engine;
+  }
+
+  it('goes on with a restart that was waited for', async () => {
+    const box = await run('exit 3', { restart: 'unless-stopped' });
+    await eventually(() => box.record.restarts).toBeGreaterThan(2);
+    await eventually(() => box.state).toBe('restarting');
+    const again = (await next()).find(box.record.id);
+    const before = again.record.restarts;
+    await eventually(() => again.record.restarts).toBeGreaterThan(before);
+  });
+
+  it('starts what is to run always though a user has stopped it, and nothing else that was stopped', async () => {
+    const always = await run('exec sleep 1000', { restart: 'always' });
+    const stopped = await run('exec sleep 1000', { restart: 'unless-stopped' });
+    const never = await engine.create('e'.repeat(64), spec('exec sleep 1000', { restart: 'always' }), forever);
+    for (const box of [always, stopped]) await box.stop({ graceMs: 0 }, forever);
+    const second = await next();
+    await eventually(() => second.find(always.record.id).state).toBe('running');
+    expect(second.find(stopped.record.id).state).toBe('exited');
+    expect(second.find(never.record.id).state).toBe('created');
+    expect(second.find(never.record.id).record).toEqual(never.record);
   });
 });
 

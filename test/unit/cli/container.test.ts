@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { restartOf, runWish } from '../../../cli/flags/container-flags.ts';
 import { containerRow, inspectContainer, statusOf } from '../../../cli/format/container.ts';
 import { containerFilters, passesContainer } from '../../../cli/format/container-filter.ts';
+import { filled } from '../../../cli/format/object-template.ts';
 import { covey } from '../../../proto/messages.ts';
 
 const ID = 'ab'.repeat(32);
@@ -127,6 +128,17 @@ describe('covey ps', () => {
     expect(shows('exited=0')).toBe(false);
     expect(shows('label=none')).toBe(false);
     expect(() => containerFilters(['volume=x'])).toThrow(expect.objectContaining({ field: '--filter' }));
+    expect(['name=^box$', 'name=^/box', 'name=o'].map((filter) => shows(filter))).toEqual([true, true, true]);
+    expect(shows('name=^ox')).toBe(false);
+    expect(() => containerFilters(['name=('])).toThrow(expect.objectContaining({ field: '--filter' }));
+  });
+
+  it('fills templates of what inspect shows, and refuses those that name nothing', () => {
+    const shown = inspectContainer(view());
+    expect(filled('{{.State.Status}} {{ .Name }} {{json .State.Running}}', shown)).toBe('running /box true');
+    expect(filled('{{json .Config.Labels}}|{{.Config.Labels}}', shown)).toBe('{"tier":"front"}|{"tier":"front"}');
+    for (const template of ['{{.State.None}}', '{{range .Mounts}}', '{{.State.Status.more}}'])
+      expect(() => filled(template, shown)).toThrow(expect.objectContaining({ field: '--format' }));
   });
 
   it('inspects as Docker does', () => {
