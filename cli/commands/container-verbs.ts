@@ -18,7 +18,7 @@ export function addContainerVerbs(program: Command): void {
   const rm = program.command('rm <container...>').description('Remove containers');
   addSwitch(rm, '-f, --force', 'kill one that runs');
   rm.action(async (refs: readonly string[], { force = false }: { force?: boolean }) => {
-    await each(refs, (ref, { control }) => remove(control, ref, force));
+    await each(refs, (ref, { control }) => remove(control, ref, force), 'silent');
   });
   program
     .command('rename <container> <name>')
@@ -31,11 +31,11 @@ export function addContainerVerbs(program: Command): void {
     .description('Wait until containers have ended, and print their exit codes')
     .action(async (refs: readonly string[]) => {
       const signal = interruptible();
-      await each(refs, async (ref, { engine }) => {
+      const told = async (ref: string, { engine }: Clients): Promise<void> => {
         const { code } = await engine.waitContainer({ container: ref }, { signal });
         process.stdout.write(`${code}\n`);
-        return 'silent';
-      });
+      };
+      await each(refs, told, 'silent');
     });
   program
     .command('update <container...>')
@@ -200,15 +200,14 @@ function changeOf(flags: UpdateFlags): Partial<covey.v1.UpdateContainerRequest.$
   };
 }
 
-/** As Docker: with force, one that is not there is told and is no failure. */
-async function remove(control: ControlClient, ref: string, force: boolean): Promise<Named> {
+/** As Docker: with force, one that is not there is told, not named, and no failure. */
+async function remove(control: ControlClient, ref: string, force: boolean): Promise<void> {
   try {
     await control.removeContainer({ ref, force }, { signal: interruptible() });
-    return 'named';
+    process.stdout.write(`${ref}\n`);
   } catch (cause) {
     if (!force || toClusterError(cause).code !== 'not_found') throw cause;
     process.stderr.write(`covey: ${toClusterError(cause).message}\n`);
-    return 'silent';
   }
 }
 
@@ -217,18 +216,16 @@ interface Clients {
   readonly engine: EngineClient;
 }
 
-/** Whether one that is done is printed. */
-type Named = 'named' | 'silent';
-
 /** One after the other, each named when it is done; what fails is told, and the rest goes on. */
 async function each(
   refs: readonly string[],
-  work: (ref: string, clients: Clients) => Promise<Named | void>,
+  work: (ref: string, clients: Clients) => Promise<void>,
+  voice: 'named' | 'silent' = 'named',
 ): Promise<void> {
   await withCluster(async (control, engine) => {
     for (const ref of refs) {
       try {
-        const voice = (await work(ref, { control, engine })) ?? 'named';
+        await work(ref, { control, engine });
         if (voice === 'named') process.stdout.write(`${ref}\n`);
       } catch (cause) {
         if (refs.length === 1) throw cause;
