@@ -9,10 +9,12 @@ export const RUNTIME_PACKAGES = [
   'musl-tools', // the static shim
   'nlohmann-json3-dev', // OCI config in the addon
   'libseccomp-dev', // system call filters in the addon
+  'nettle-dev', // digests in the addon
+  'libzstd-dev', // layers packed with it, in the addon
   'libnftables-dev', // load balancing rules in process
   'iproute2', // hosts as network namespaces
   'nftables',
-  'zstd', // layers packed with it
+  'zstd', // archives and layers packed with it, where there is no addon
   'isal', // igzip: layers packed with gzip, twice as fast
   'bzip2', // archives that ADD unpacks
   'xz-utils',

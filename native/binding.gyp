@@ -23,7 +23,7 @@
         "-Wno-restrict",
         "-Wno-cast-function-type"
       ],
-      "libraries": ["-lseccomp"],
+      "libraries": ["-lseccomp", "-lnettle", "-lzstd"],
       "ldflags": ["-Wl,-z,relro,-z,now"]
     }
   ]

@@ -226,7 +226,7 @@ const SHARED_WITH_RUNTIME = ['failure.c', 'hooks.c', 'plan.c', 'texts.c'];
 const LINKED = { 'covey-runtime': 'runtime', 'bare-core': 'test/core' };
 
 /** The subjects of src/ that are for the addon alone. */
-const NOT_IN_RUNTIME = /^(addon|bind_.*|conntrack|js_error|link|netlink|nft|poll|route|tc.*)$/;
+const NOT_IN_RUNTIME = /^(addon|bind_.*|conntrack|js_error|link|netlink|nft|poll|route|tc.*|unzstd)$/;
 
 /**
  * A static program of the addon's own objects, so that they are compiled once, and what lies in `folder`.

@@ -12,6 +12,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ClusterError } from '../common/errors.ts';
+import type { BytesAddon } from './bytes.ts';
 import type { CgroupAddon } from './cgroup.ts';
 import type { ContainerAddon } from './container.ts';
 import type { ExecAddon } from './exec.ts';
@@ -20,13 +21,26 @@ import type { NetworkAddon } from './network.ts';
 import type { ProcessAddon } from './process.ts';
 import type { TreeAddon } from './tree.ts';
 
-interface Subjects extends CgroupAddon, ContainerAddon, ExecAddon, LayerAddon, NetworkAddon, ProcessAddon, TreeAddon {}
+interface Subjects
+  extends BytesAddon,
+    CgroupAddon,
+    ContainerAddon,
+    ExecAddon,
+    LayerAddon,
+    NetworkAddon,
+    ProcessAddon,
+    TreeAddon {}
 
 /**
  * Every function, in the order in which the addon registers them: src/bind_*.cc by name, each from top to bottom. What is
  * not here cannot be called, and an addon with other functions is not loaded.
  */
 export const FUNCTIONS = [
+  'sha256Open',
+  'sha256Update',
+  'sha256Digest',
+  'unzstdOpen',
+  'unzstdStep',
   'cgroupEnsureParent',
   'cgroupKill',
   'cgroupSignal',

@@ -13,7 +13,7 @@ import { type Digest, type Instant, isDigest } from '../../common/model/ids.ts';
 import { BlobStore } from '../../common/oci/blob-store.ts';
 import { type ConfigFile, parseConfig } from '../../common/oci/config.ts';
 import { diskError } from '../../common/oci/disk.ts';
-import { LayerReader } from '../../common/oci/layer.ts';
+import { LAYER_LIMITS, LayerReader } from '../../common/oci/layer.ts';
 import { type Descriptor, JSON_BYTES_MAX, type Manifest, parseManifest } from '../../common/oci/manifest.ts';
 import { fits, wrongPlatform } from '../../common/oci/platform.ts';
 import { SingleFlight } from '../../common/single-flight.ts';
@@ -23,6 +23,7 @@ import { Mesh, type MeshTools } from '../mesh/mesh.ts';
 import { Arrivals } from './arrivals.ts';
 import type { HeldImage, Images, UnpackedImage } from './image.ts';
 import { LayerFolders } from './layer-folders.ts';
+import { NATIVE_MEANS } from './means.ts';
 import { type BlobServer, Puller } from './pull.ts';
 import { unpackLayer } from './unpack.ts';
 
@@ -258,7 +259,7 @@ export class LayerImages implements Images {
       const startedAt = performance.now();
       const use = (bytes: AsyncIterable<Uint8Array>): Promise<void> =>
         this.#folders.make(diffId, async (dir) => {
-          const reader = new LayerReader(bytes, name);
+          const reader = new LayerReader(bytes, name, LAYER_LIMITS, NATIVE_MEANS);
           const { leftOut } = await unpackLayer({ reader, dir, diffId, name }, shared);
           if (leftOut > 0)
             this.#options.log.info({ image, layer: diffId, leftOut }, 'devices 0, 0 of a layer left out');

@@ -64,7 +64,7 @@ export async function unpackLayer(unpacking: Unpacking, signal: AbortSignal): Pr
       if (entry.kind === 'nothing') leftOut += 1;
       await add(writer, entry, unpacking);
     }
-    unpacking.reader.prove(unpacking.diffId);
+    await unpacking.reader.prove(unpacking.diffId);
     await writer.finish();
     return { leftOut };
   } finally {

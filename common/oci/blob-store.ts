@@ -6,7 +6,6 @@
  *   DIR/incoming/<hex>.part    the beginning of one, resumed by `fill`
  *   DIR/incoming/<hex>.pieces  one that arrives in pieces (agent/mesh)
  */
-import { createHash, type Hash } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ClusterError } from '../errors.ts';
@@ -15,11 +14,10 @@ import { wrongDigest } from './digest.ts';
 import { diskError } from './disk.ts';
 import { BLOB_BYTES_MAX } from './manifest.ts';
 import { piecesOf } from './pieces.ts';
+import { type Receiver, receiverTo } from './receiver.ts';
 
 /** Reading in larger pieces than Node's 64 KiB saves turns of the event loop. */
 const READ_BYTES = 512 * 1024;
-/** The same for writing: sources give 64 KiB and less. */
-const BATCH_BYTES = 1024 * 1024;
 
 /** Where a blob's bytes come from, from `offset` on. */
 export type BlobSource = (offset: number, signal: AbortSignal) => AsyncIterable<Uint8Array>;
@@ -104,8 +102,9 @@ export class BlobStore {
     const file = await open(path, 'a+', 0o600).catch((cause: unknown) => {
       throw diskError(`blob ${digest}`, cause);
     });
+    const receiver = receiverTo(file, blob.size);
     try {
-      await this.#receive(file, blob, source, signal);
+      await this.#receive({ file, receiver, source }, blob, signal);
     } catch (cause) {
       const error = diskError(`blob ${digest}`, cause);
       // Corrupt bytes would make every resumption fail, and a full disk needs the room.
@@ -114,6 +113,8 @@ export class BlobStore {
       }
       throw error;
     } finally {
+      // Before the file, which it writes to.
+      await receiver.close();
       await file.close();
     }
     await this.adopt(path, digest);
@@ -179,35 +180,31 @@ export class BlobStore {
   }
 
   async #receive(
-    file: FileHandle,
+    { file, receiver, source }: { readonly file: FileHandle; readonly receiver: Receiver; readonly source: BlobSource },
     blob: { readonly digest: Digest; readonly size?: number },
-    source: BlobSource,
     signal: AbortSignal,
   ): Promise<void> {
     const name = `blob ${blob.digest}`;
-    const hash = createHash('sha256');
-    let size = await hashSoFar(file, hash);
+    let size = await takeUp(file, receiver);
     const limit = blob.size ?? BLOB_BYTES_MAX;
     if (size < limit) {
-      const batch = new WriteBatch(file);
       try {
         for await (const chunk of source(size, signal)) {
           signal.throwIfAborted();
           size += chunk.length;
           if (size > limit) throw corruptSize(name, `more than ${limit}`);
-          hash.update(chunk);
-          await batch.add(chunk);
+          await receiver.add(chunk);
         }
       } finally {
         // What came before a failure is there to go on from.
-        await batch.end();
+        await receiver.flush();
       }
     }
     if (size < limit && blob.size !== undefined) {
       throw new ClusterError('unavailable', `${name} was cut off after ${size} of ${limit} bytes`);
     }
     if (size > limit) throw corruptSize(name, `${size} instead of ${limit}`);
-    const found = `sha256:${hash.digest('hex')}`;
+    const found = `sha256:${await receiver.digest()}`;
     if (found !== blob.digest) throw wrongDigest({ name, digest: blob.digest }, found);
     await file.datasync();
   }
@@ -226,47 +223,14 @@ export class BlobStore {
   }
 }
 
-/** Appends pieces many at a time, the next ones being gathered while the last are written: a write costs a turn of the loop. */
-class WriteBatch {
-  readonly #file: FileHandle;
-  #pieces: Uint8Array[] = [];
-  #bytes = 0;
-  #writing: Promise<void> = Promise.resolve();
-
-  constructor(file: FileHandle) {
-    this.#file = file;
-  }
-
-  async add(piece: Uint8Array): Promise<void> {
-    this.#pieces.push(piece);
-    this.#bytes += piece.length;
-    if (this.#bytes >= BATCH_BYTES) await this.#write();
-  }
-
-  async end(): Promise<void> {
-    if (this.#bytes > 0) await this.#write();
-    await this.#writing;
-  }
-
-  /** Resolves when the batch before this one is written. */
-  async #write(): Promise<void> {
-    const bytes = Buffer.concat(this.#pieces, this.#bytes);
-    this.#pieces = [];
-    this.#bytes = 0;
-    await this.#writing;
-    this.#writing = this.#file.appendFile(bytes);
-    // It is looked at before the next one, or at the end.
-    this.#writing.catch(() => undefined);
-  }
-}
-
-async function hashSoFar(file: FileHandle, hash: Hash): Promise<number> {
+/** What an earlier call left, into the hash. Resolves to how much it is. */
+async function takeUp(file: FileHandle, receiver: Receiver): Promise<number> {
   const buffer = Buffer.allocUnsafe(READ_BYTES);
   let size = 0;
   for (;;) {
     const { bytesRead } = await file.read(buffer, 0, buffer.length, size);
     if (bytesRead === 0) return size;
-    hash.update(buffer.subarray(0, bytesRead));
+    await receiver.addKnown(buffer.subarray(0, bytesRead));
     size += bytesRead;
   }
 }

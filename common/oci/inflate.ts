@@ -1,6 +1,7 @@
 /** Layers and archives as plain bytes, however they are packed. */
 import { ClusterError } from '../errors.ts';
 import { gunzipped } from './gunzip.ts';
+import type { LayerMeans } from './layer-means.ts';
 import { unzstd } from './unzstd.ts';
 
 export type Packing = 'gzip' | 'zstd' | 'plain';
@@ -29,10 +30,15 @@ export function packingOf(head: Uint8Array): Packing {
  * `source` is read whole unless the reader leaves early.
  *
  * @param name  what errors call it
+ * @param fromZstd  how zstd is unpacked
  * @throws ClusterError `invalid` for a broken or cut off gzip or zstd and for packings that are not understood, `unavailable` when
  *   the program for zstd cannot be run; what `source` throws
  */
-export async function* inflated(source: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Uint8Array> {
+export async function* inflated(
+  source: AsyncIterable<Uint8Array>,
+  name: string,
+  fromZstd: LayerMeans['unzstd'] = unzstd,
+): AsyncGenerator<Uint8Array> {
   const chunks = source[Symbol.asyncIterator]();
   try {
     const head = await readHead(chunks);
@@ -48,7 +54,7 @@ export async function* inflated(source: AsyncIterable<Uint8Array>, name: string)
         yield* gunzipped(whole, name);
         return;
       case 'zstd':
-        yield* unzstd(whole, name);
+        yield* fromZstd(whole, name);
         return;
       case 'plain':
         yield* whole;

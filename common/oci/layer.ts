@@ -4,11 +4,11 @@
  * beneath the root, whiteouts told apart. Nothing that leaves the root comes out.
  * Source: OCI image-spec, layer.md.
  */
-import { createHash } from 'node:crypto';
 import { ClusterError } from '../errors.ts';
 import type { Digest } from '../model/ids.ts';
 import { wrongDigest } from './digest.ts';
 import { bounded, inflated } from './inflate.ts';
+import { type LayerMeans, NODE_MEANS, type RunningHash } from './layer-means.ts';
 import { shown, type TarEntry, TarReader } from './tar.ts';
 
 /**
@@ -51,7 +51,7 @@ const AUFS = '.wh..wh.';
 export class LayerReader {
   readonly #name: string;
   readonly #limits: LayerLimits;
-  readonly #hash = createHash('sha256');
+  readonly #hash: RunningHash;
   readonly #tar: TarReader;
   /** Files a hard link may point to. */
   readonly #linkable = new Set<string>();
@@ -59,11 +59,17 @@ export class LayerReader {
   #bytes = 0;
 
   /** @param name  what errors call the layer, such as `layer sha256:… of image "web:1"` */
-  constructor(source: AsyncIterable<Uint8Array>, name: string, limits: LayerLimits = LAYER_LIMITS) {
+  constructor(
+    source: AsyncIterable<Uint8Array>,
+    name: string,
+    limits: LayerLimits = LAYER_LIMITS,
+    means: LayerMeans = NODE_MEANS,
+  ) {
     this.#name = name;
     this.#limits = limits;
+    this.#hash = means.hash();
     const plainMax = limits.bytes + limits.entries * HEADER_BYTES;
-    const plain = bounded(inflated(source, name), plainMax, () =>
+    const plain = bounded(inflated(source, name, means.unzstd), plainMax, () =>
       this.#refuse(`its tar has more than ${plainMax} bytes`),
     );
     this.#tar = new TarReader(this.#hashed(plain), name);
@@ -92,8 +98,8 @@ export class LayerReader {
   }
 
   /** To be called after the last entry: proves that the unpacked layer is the one the config names. @throws ClusterError `invalid` */
-  prove(diffId: Digest): void {
-    const found = `sha256:${this.#hash.digest('hex')}`;
+  async prove(diffId: Digest): Promise<void> {
+    const found = `sha256:${await this.#hash.digest()}`;
     if (found !== diffId) throw wrongDigest({ name: `${this.#name}, unpacked,`, digest: diffId }, found);
   }
 
@@ -103,7 +109,8 @@ export class LayerReader {
 
   async *#hashed(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
     for await (const chunk of source) {
-      this.#hash.update(chunk);
+      const room = this.#hash.add(chunk);
+      if (room !== undefined) await room;
       yield chunk;
     }
   }

@@ -54,7 +54,7 @@ async function proved(
   try {
     do signal.throwIfAborted();
     while ((await reader.next()) !== undefined);
-    reader.prove(diffId);
+    await reader.prove(diffId);
   } finally {
     await reader.close();
   }

@@ -6,6 +6,7 @@ namespace covey {
 
 // One line per subject here and one in kSubjects, in the order of the files; the function is defined in
 // bind_<subject>.cc. FUNCTIONS in native/index.ts is the same list.
+void RegisterBytes(Napi::Object exports);
 void RegisterCgroup(Napi::Object exports);
 void RegisterContainer(Napi::Object exports);
 void RegisterExec(Napi::Object exports);
@@ -18,8 +19,8 @@ namespace {
 
 using Register = void (*)(Napi::Object);
 constexpr Register kSubjects[] = {
-    RegisterCgroup,  RegisterContainer, RegisterExec, RegisterLayer,
-    RegisterNetwork, RegisterProcess,   RegisterTree,
+    RegisterBytes, RegisterCgroup,  RegisterContainer, RegisterExec,
+    RegisterLayer, RegisterNetwork, RegisterProcess,   RegisterTree,
 };
 
 Napi::Object Init(Napi::Object exports) {

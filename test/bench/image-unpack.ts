@@ -8,9 +8,10 @@ import { createHash } from 'node:crypto';
 import { createReadStream, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { NATIVE_MEANS } from '../../agent/image/means.ts';
 import { unpackLayer } from '../../agent/image/unpack.ts';
 import type { Digest } from '../../common/model/ids.ts';
-import { LayerReader } from '../../common/oci/layer.ts';
+import { LAYER_LIMITS, LayerReader } from '../../common/oci/layer.ts';
 import { piecesOf } from '../../common/oci/pieces.ts';
 import { native } from '../../native/index.ts';
 import type { Figure, Report } from './figure.ts';
@@ -87,7 +88,7 @@ function covey(folder: string, layer: Layer): Contender {
   const dir = join(folder, 'by-covey');
   const unpack = async (signal: AbortSignal): Promise<void> => {
     mkdirSync(dir);
-    const reader = new LayerReader(piecesOf(layer.path), 'the layer');
+    const reader = new LayerReader(piecesOf(layer.path), 'the layer', LAYER_LIMITS, NATIVE_MEANS);
     await unpackLayer({ reader, dir, diffId: layer.diffId, name: 'the layer' }, signal);
   };
   return { name: 'covey', run: unpack, after: () => compared(dir, layer) };

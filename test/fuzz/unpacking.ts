@@ -3,6 +3,7 @@ import assert from 'node:assert';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { NATIVE_MEANS } from '../../agent/image/means.ts';
 import { unpackLayer } from '../../agent/image/unpack.ts';
 import { digestOf } from '../../common/oci/digest.ts';
 import { packingOf } from '../../common/oci/inflate.ts';
@@ -52,7 +53,7 @@ async function unpacked(bytes: Buffer): Promise<void> {
   const dir = join(parent, 'root');
   mkdirSync(dir);
   const name = 'layer L';
-  const reader = new LayerReader(streamOf(bytes), name, LIMITS);
+  const reader = new LayerReader(streamOf(bytes), name, LIMITS, NATIVE_MEANS);
   try {
     await refusing(() => unpackLayer({ reader, dir, diffId: digestOf(bytes), name }, never));
   } finally {

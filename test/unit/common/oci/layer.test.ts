@@ -11,7 +11,7 @@ async function read(bytes: Uint8Array, limits: LayerLimits = LAYER_LIMITS, diffI
   const reader = new LayerReader(streamOf(bytes), 'layer L', limits);
   const entries: LayerEntry[] = [];
   for (let entry = await reader.next(); entry !== undefined; entry = await reader.next()) entries.push(entry);
-  if (diffId !== undefined) reader.prove(diffId);
+  if (diffId !== undefined) await reader.prove(diffId);
   return entries;
 }
 
