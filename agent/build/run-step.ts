@@ -3,9 +3,12 @@
  * killed agent leaves is removed with all containers that nobody wants (worker.ts).
  */
 import { randomBytes } from 'node:crypto';
+import { statfs } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import type { Clock } from '../../common/clock.ts';
 import { ClusterError } from '../../common/errors.ts';
 import type { TreeEntry } from '../../common/oci/tree-entry.ts';
+import { formatBytes } from '../../common/units.ts';
 import type { TreeLayer } from '../image/tree.ts';
 import { readLog } from '../logs/reader.ts';
 import type { ContainerMount, CreateRequest, Exit, PlacedFile, Runtime } from '../runtime/runtime.ts';
@@ -13,6 +16,8 @@ import { changesSince, footingOf } from './changes.ts';
 
 /** Of its output, kept for the error of a command that fails. */
 const LAST_BYTES = 4_096;
+/** With less, a command that fails may have failed for it. */
+const SCARCE_BYTES = 4 * 2 ** 20;
 
 export interface RunTools {
   readonly runtime: Pick<Runtime, 'create' | 'start' | 'wait' | 'writable' | 'remove'>;
@@ -84,7 +89,14 @@ async function followed(
     }
   }
   const exit = await ended;
-  if (exit.code !== 0) throw failed(argv, exit, last.toString('utf8'));
+  if (exit.code !== 0) throw failed(argv, exit, `${last.toString('utf8')}${await shortage(logPath)}`);
+}
+
+/** What a command that fails for lack of room may not have been able to say: its lines go to that disk too. */
+async function shortage(path: string): Promise<string> {
+  const { bavail, bsize } = await statfs(dirname(path));
+  const free = bavail * bsize;
+  return free < SCARCE_BYTES ? `only ${formatBytes(free)} free on this node’s disk\n` : '';
 }
 
 /** In Docker's words. Source: moby, builder/dockerfile/dispatchers.go, `errdefs.StatusCode`. */

@@ -78,15 +78,35 @@ int read_birth(pid_t pid, struct birth* birth) {
   return 0;
 }
 
-int write_record(int folder, const char* name, const char* text) {
-  char fresh[32];
-  snprintf(fresh, sizeof fresh, ".%s.new", name);
-  int fd = openat(folder, fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (fd < 0) return -1;
-  ssize_t n = write(fd, text, strlen(text));
+/** The file that becomes a record. What it holds is overwritten, not thrown away first: its room would be gone. */
+static int open_draft(int folder, const char* name, char draft[DRAFT_BYTES]) {
+  snprintf(draft, DRAFT_BYTES, ".%s.new", name);
+  return openat(folder, draft, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+}
+
+static int put_draft(int fd, const char* bytes, size_t size) {
+  ssize_t n = write(fd, bytes, size);
+  int whole = n == (ssize_t)size && ftruncate(fd, n) == 0;
+  // A disk that takes a part has no room for the rest.
+  if (n >= 0 && n < (ssize_t)size) errno = ENOSPC;
+  int cause = errno;
   close(fd);
-  if (n != (ssize_t)strlen(text)) return -1;
-  return renameat(folder, fresh, folder, name);
+  errno = cause;
+  return whole ? 0 : -1;
+}
+
+int keep_room(int folder, const char* name) {
+  char draft[DRAFT_BYTES], blank[RECORD_BYTES];
+  memset(blank, ' ', sizeof blank);
+  int fd = open_draft(folder, name, draft);
+  return fd < 0 ? -1 : put_draft(fd, blank, sizeof blank);
+}
+
+int write_record(int folder, const char* name, const char* text) {
+  char draft[DRAFT_BYTES];
+  int fd = open_draft(folder, name, draft);
+  if (fd < 0 || put_draft(fd, text, strlen(text)) != 0) return -1;
+  return renameat(folder, draft, folder, name);
 }
 
 void say(int fd, const char* text) {
@@ -209,8 +229,11 @@ int record_state(struct shim* shim, struct failure* failure) {
       "\"run\":%u,\"startedAt\":\"%s\"}\n",
       CONTROL_VERSION, shim->boot_id, shim->pid, shim->start_time, getpid(), shim->own_start_time,
       shim->restart.run, started);
-  if (write_record(shim->folder, "state.json", text) == 0) return 0;
-  return failed(failure, step, "write", "state.json");
+  if (write_record(shim->folder, "state.json", text) != 0)
+    return failed(failure, step, "write", "state.json");
+  // Taken while there is some: a container that fills the disk must not hide its own end.
+  if (keep_room(shim->folder, "exit.json") != 0) return failed(failure, step, "write", "exit.json");
+  return 0;
 }
 
 /** The record comes last: until then the container is being created, for hooks too. */

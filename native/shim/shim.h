@@ -65,6 +65,12 @@ struct birth {
 /** 0, or -1 with errno. */
 int read_birth(pid_t pid, struct birth* birth);
 
+/** Of a name with what makes it a draft. */
+enum { DRAFT_BYTES = 32, RECORD_BYTES = 512 };
+
+/** Takes the room that a record of up to RECORD_BYTES will need. 0 or -1 with errno. */
+int keep_room(int folder, const char* name);
+
 /** Puts a small file in place by rename. 0 or -1 with errno. */
 int write_record(int folder, const char* name, const char* text);
 

@@ -62,7 +62,8 @@ static void record_exit(struct shim* shim, int status) {
   snprintf(text, sizeof text,
            "{\"code\":%s,\"signal\":%s,\"oomKilled\":%s,\"startedAt\":\"%s\",\"finishedAt\":\"%s\"}\n", code,
            number, killed ? "true" : "false", started, finished);
-  // A full disk must not lose an exit; a file of this size soon fits again, or the agent removes us.
+  // A full disk must not lose an exit, where even the room that was kept for it is not to be had (copy on write): a file of this size
+  // soon fits again, or the agent removes us.
   for (int tries = 0; write_record(shim->folder, "exit.json", text) != 0 && tries < 3000; tries++)
     usleep(100000);
 }

@@ -1,34 +1,69 @@
 /** A disk in memory of a test's own, of which the test says how much is free: full at whatever step it wants. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { ClusterError } from '../../common/errors.ts';
+import { LoopDisk } from './loop-disk.ts';
 
 /** tmpfs gives whole pages. */
 export const PAGE_BYTES = 4096;
 /** More than any test needs; without it a disk that is never enough would be a loop without an end. */
 const TRIES_MAX = 400;
 
+export interface TightDiskOptions {
+  readonly mib: number;
+  /** Default: tmpfs, the quickest; ext4 also holds the layers of containers. */
+  readonly kind?: 'tmpfs' | 'ext4';
+  /** How many files, folders and links a tmpfs can have. */
+  readonly files?: number;
+}
+
 export class TightDisk {
   /** Where it is mounted. */
   readonly path: string;
   readonly #ballast: string;
+  readonly #unmount: () => void;
 
-  /** @param files  how many files, folders and links it can have */
-  constructor(folder: string, { mib, files = 4_000 }: { readonly mib: number; readonly files?: number }) {
-    this.path = join(folder, 'tight');
+  constructor(folder: string, { mib, kind = 'tmpfs', files = 4_000 }: TightDiskOptions) {
+    if (kind === 'ext4') {
+      const disk = new LoopDisk(folder, { mib, make: ['-m', '0', '-O', '^has_journal'] });
+      this.path = disk.path;
+      this.#unmount = () => disk.remove();
+    } else {
+      const path = join(folder, 'tight');
+      mkdirSync(path);
+      const options = `size=${mib}m,nr_inodes=${files},mode=0700`;
+      execFileSync('mount', ['-t', 'tmpfs', '-o', options, 'covey-tight', path]);
+      this.path = path;
+      this.#unmount = () => {
+        execFileSync('umount', ['--lazy', path]);
+        rmSync(path, { recursive: true });
+      };
+    }
     this.#ballast = join(this.path, 'ballast');
-    mkdirSync(this.path);
-    const options = `size=${mib}m,nr_inodes=${files},mode=0700`;
-    execFileSync('mount', ['-t', 'tmpfs', '-o', options, 'covey-tight', this.path]);
   }
 
   /** So many bytes are free from now on, to a page. */
   leaveBytes(bytes: number): void {
     this.clear();
-    const { bavail, bsize } = statfsSync(this.path);
-    writeFileSync(this.#ballast, Buffer.alloc(Math.max(bavail * bsize - bytes, 0)));
+    const file = openSync(this.#ballast, 'wx');
+    try {
+      // To its last byte, then some of it given back: what a file takes besides its bytes is for the file system to know.
+      ftruncateSync(file, Math.max(filled(file) - bytes, 0));
+    } finally {
+      closeSync(file);
+    }
   }
 
   /** So many files can be made from now on. */
@@ -45,8 +80,31 @@ export class TightDisk {
   }
 
   remove(): void {
-    execFileSync('umount', ['--lazy', this.path]);
-    rmSync(this.path, { recursive: true });
+    this.#unmount();
+  }
+}
+
+/** Writes as much as there is room for; its bytes. */
+function filled(file: number): number {
+  let size = 0;
+  for (;;) {
+    const before = size;
+    size = filledOnce(file, size);
+    // What ext4 kept back for the file's own blocks is free again once they are on the disk.
+    fsyncSync(file);
+    if (size === before) return size;
+  }
+}
+
+function filledOnce(file: number, from: number): number {
+  const zeros = Buffer.alloc(2 ** 20);
+  for (let size = from; ; ) {
+    try {
+      size += writeSync(file, zeros);
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === 'ENOSPC') return size;
+      throw cause;
+    }
   }
 }
 
