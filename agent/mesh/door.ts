@@ -52,7 +52,8 @@ export class MeshDoor {
     // A stranger is told nothing, and its handshake's failure is no error of ours.
     server.on('tlsClientError', (cause) => log.debug({ err: cause }, 'a caller of the mesh was refused'));
     server.on('secureConnection', (socket) => {
-      const peerOf = (): Peer | undefined => workerOf(known(socket.getPeerCertificate().raw));
+      const { raw: certificate } = socket.getPeerX509Certificate() ?? { raw: Buffer.alloc(0) };
+      const peerOf = (): Peer | undefined => workerOf(known(certificate));
       if (peerOf() === undefined) {
         socket.destroy();
         return;

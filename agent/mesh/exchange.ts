@@ -67,9 +67,13 @@ export class Giver {
       if (!isDigest(digest ?? '')) throw new ClusterError('invalid', 'an exchange began without a digest');
       const source = await this.#tools.sourceOf(digest as Digest);
       if (source === undefined) throw new ClusterError('not_found', `nothing of blob ${digest} is here`);
-      const hashes = list === true ? await this.#tools.hashesOf(source, signal) : undefined;
-      yield { size: source.size, pieceBytes: source.pieceBytes, has: source.has.bits, ...(hashes && { hashes }) };
-      yield* this.#give(source, reader, signal);
+      try {
+        const hashes = list === true ? await this.#tools.hashesOf(source, signal) : undefined;
+        yield { size: source.size, pieceBytes: source.pieceBytes, has: source.has.bits, ...(hashes && { hashes }) };
+        yield* this.#give(source, reader, signal);
+      } finally {
+        await source.release();
+      }
     } finally {
       this.#calls -= 1;
     }

@@ -9,7 +9,7 @@ import { ClusterError, toClusterError } from '../../common/errors.ts';
 import { untilAborted } from '../../common/iterate.ts';
 import type { Log } from '../../common/log.ts';
 import type { Digest } from '../../common/model/ids.ts';
-import type { BlobStore } from '../../common/oci/blob-store.ts';
+import { type BlobStore, readFrom } from '../../common/oci/blob-store.ts';
 import { checkedList, countOf, cutOf, lengthOf, type PieceList, PieceSet } from '../../common/oci/cut.ts';
 import { wrongDigest } from '../../common/oci/digest.ts';
 import { Throttle } from '../../common/throttle.ts';
@@ -204,19 +204,22 @@ export class Mesh {
     const arriving = this.#arriving.get(digest);
     if (arriving !== undefined) return arriving;
     const size = await this.#blobs.sizeOf(digest);
-    return size === undefined ? undefined : wholeSource(this.#blobs, digest, size);
+    return size === undefined ? undefined : await wholeSource(this.#blobs, digest, size);
   }
 }
 
-function wholeSource(blobs: BlobStore, digest: Digest, size: number): PieceSource {
+/** Open until it is released: a piece then costs one read. */
+async function wholeSource(blobs: BlobStore, digest: Digest, size: number): Promise<PieceSource> {
   const cut = cutOf(size);
+  const file = await blobs.open(digest);
   return {
     ...cut,
     list: undefined,
     has: PieceSet.whole(countOf(cut)),
     lengthOf: (index) => lengthOf(cut, index),
-    read: (index, bytes) => blobs.readAt(digest, index * cut.pieceBytes, bytes),
+    read: (index, bytes) => readFrom(file, index * cut.pieceBytes, bytes),
     onGained: () => () => {},
+    release: () => file.close(),
   };
 }
 

@@ -10,7 +10,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, open, rm } from 'node:fs/promises';
 import { ClusterError } from '../../common/errors.ts';
 import { untilAborted, withResolvers } from '../../common/iterate.ts';
-import { readAt } from '../../common/oci/blob-store.ts';
+import { readAt, readFrom } from '../../common/oci/blob-store.ts';
 import { countOf, hashOf, lengthOf, type PieceList, PieceSet } from '../../common/oci/cut.ts';
 import { diskError } from '../../common/oci/disk.ts';
 
@@ -28,6 +28,8 @@ export interface PieceSource {
   read(index: number, bytes: Buffer): Promise<Buffer>;
   /** Calls `gained` for each further piece until the returned function is called. */
   onGained(gained: (index: number) => void): () => void;
+  /** Nothing more is read of it by whoever got it. */
+  release(): Promise<void>;
 }
 
 export class PieceFile implements PieceSource {
@@ -37,6 +39,7 @@ export class PieceFile implements PieceSource {
   readonly #file: FileHandle;
   readonly #listeners = new Set<(index: number) => void>();
   #path: string;
+  #isClosed = false;
   #grown = withResolvers<void>();
   #failure: { readonly cause: unknown } | undefined;
 
@@ -103,7 +106,9 @@ export class PieceFile implements PieceSource {
 
   async read(index: number, bytes: Buffer): Promise<Buffer> {
     try {
-      return await readAt(this.#path, index * this.pieceBytes, bytes);
+      return await (this.#isClosed
+        ? readAt(this.#path, index * this.pieceBytes, bytes)
+        : readFrom(this.#file, index * this.pieceBytes, bytes));
     } catch (cause) {
       throw diskError(this.#name, cause);
     }
@@ -112,6 +117,10 @@ export class PieceFile implements PieceSource {
   onGained(gained: (index: number) => void): () => void {
     this.#listeners.add(gained);
     return () => this.#listeners.delete(gained);
+  }
+
+  release(): Promise<void> {
+    return Promise.resolve();
   }
 
   /** The blob's bytes from its beginning; waits for what is not here yet. Throws what `fail` was given. */
@@ -145,6 +154,7 @@ export class PieceFile implements PieceSource {
 
   /** No more pieces are taken; those that are here can be read on. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     await this.#file.close();
   }
 

@@ -132,6 +132,16 @@ export class BlobStore {
     await rm(this.piecesPath(digest), { force: true });
   }
 
+  /** The blob to be read; the caller closes it. @throws ClusterError `not_found` when it is not here */
+  async open(digest: Digest): Promise<FileHandle> {
+    try {
+      return await open(this.path(digest), 'r');
+    } catch (cause) {
+      if (isMissing(cause)) throw absent(digest);
+      throw diskError(`blob ${digest}`, cause);
+    }
+  }
+
   /** Fills `bytes` with what the blob has from `offset` on. @throws ClusterError `not_found` when it is not here or has fewer */
   async readAt(digest: Digest, offset: number, bytes: Buffer): Promise<Buffer> {
     try {
@@ -255,10 +265,15 @@ function isMissing(cause: unknown): boolean {
 export async function readAt(path: string, offset: number, bytes: Buffer): Promise<Buffer> {
   const file = await open(path, 'r');
   try {
-    const { bytesRead } = await file.read(bytes, 0, bytes.length, offset);
-    if (bytesRead === bytes.length) return bytes;
-    throw new ClusterError('not_found', `${path} has ${offset + bytesRead} bytes, not ${offset + bytes.length}`);
+    return await readFrom(file, offset, bytes);
   } finally {
     await file.close();
   }
+}
+
+/** The same of an open file. */
+export async function readFrom(file: FileHandle, offset: number, bytes: Buffer): Promise<Buffer> {
+  const { bytesRead } = await file.read(bytes, 0, bytes.length, offset);
+  if (bytesRead === bytes.length) return bytes;
+  throw new ClusterError('not_found', `a file has ${offset + bytesRead} bytes, not ${offset + bytes.length}`);
 }

@@ -17,12 +17,28 @@ interface Known {
   readonly from: number;
 }
 
+type Judge = (certificate: Buffer) => Peer | undefined;
+
+/** One for each CA, whoever asks: what one connection has learnt of a certificate, the next need not. */
+const judges = new Map<string, Judge>();
+/** A process knows one cluster; tests know more. */
+const JUDGES_MAX = 16;
+
 /**
- * Makes the judge of peers' certificates for one CA.
+ * The judge of peers' certificates for one CA.
  * It answers undefined for whatever the CA did not sign, is out of its time, or names no role.
  * @param ca PEM
  */
-export function identify(ca: string): (certificate: Buffer) => Peer | undefined {
+export function identify(ca: string): Judge {
+  const known = judges.get(ca);
+  if (known !== undefined) return known;
+  if (judges.size >= JUDGES_MAX) judges.clear();
+  const judge = judgeOf(ca);
+  judges.set(ca, judge);
+  return judge;
+}
+
+function judgeOf(ca: string): Judge {
   const issuer = new X509Certificate(ca);
   const known = new Map<string, Known>();
   return (certificate) => {

@@ -5,14 +5,16 @@
  */
 import type { Clock } from '../../common/clock.ts';
 import { Queue } from '../../common/iterate.ts';
-import type { Digest, NodeId } from '../../common/model/ids.ts';
+import type { Digest, Instant, NodeId } from '../../common/model/ids.ts';
 import type { covey } from '../../proto/messages.ts';
 import { Origin } from './origin.ts';
 
 export type SwarmNews = covey.v1.SwarmNews.$Properties;
 
 /** News gather so long: nodes that begin together choose among all of them, not among the first. */
-export const NEWS_MS = 100;
+const NEWS_MS = 100;
+/** And no oftener than this: each change is news for every node of the swarm, and what a neighbour has it says itself. */
+export const NEWS_EVERY_MS = 500;
 /** Members that a node is told of; of more, each node hears of others, by chance. */
 export const MEMBERS_MAX = 64;
 /** So many that take a blob are served by one that has it. */
@@ -29,6 +31,7 @@ interface Swarm {
   readonly takers: Map<NodeId, Taker>;
   readonly origin: Origin;
   cancel: (() => void) | undefined;
+  toldAt: Instant;
 }
 
 export interface SwarmsTools {
@@ -115,7 +118,12 @@ export class Swarms {
   }
 
   #begin(digest: Digest, pieces: number): Swarm {
-    const swarm: Swarm = { takers: new Map(), origin: new Origin(pieces), cancel: undefined };
+    const swarm: Swarm = {
+      takers: new Map(),
+      origin: new Origin(pieces),
+      cancel: undefined,
+      toldAt: Number.NEGATIVE_INFINITY,
+    };
     this.#swarms.set(digest, swarm);
     return swarm;
   }
@@ -136,8 +144,11 @@ export class Swarms {
   #stir(digest: Digest): void {
     const swarm = this.#swarms.get(digest);
     if (swarm === undefined) return;
-    swarm.cancel ??= this.#tools.clock.after(NEWS_MS, () => {
+    const { clock } = this.#tools;
+    const at = Math.max(clock.now() + NEWS_MS, swarm.toldAt + NEWS_EVERY_MS);
+    swarm.cancel ??= clock.after(at - clock.now(), () => {
       swarm.cancel = undefined;
+      swarm.toldAt = clock.now();
       for (const { wake } of swarm.takers.values()) wake.push('wake');
     });
   }

@@ -29,6 +29,7 @@ export interface SwarmStory {
 
 const LAYERS_AT_ONCE = 3;
 const NEWS_MS = 100;
+const NEWS_EVERY_MS = 500;
 const MESSAGE_MS = 1;
 const ORIGIN_ASKS = 2;
 const AHEAD_MS = 250;
@@ -170,7 +171,7 @@ class SwarmWorld {
       node.near.add(id);
     }
     this.#ask(node, layer);
-    this.#after(NEWS_MS, () => this.#meet(node, layer));
+    this.#after(NEWS_EVERY_MS, () => this.#meet(node, layer));
   }
 
   #ask(node: Node, layer: number): void {

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Digest, NodeId } from '../../../../common/model/ids.ts';
-import { MEMBERS_MAX, NEWS_MS, type SwarmNews, Swarms } from '../../../../manager/mesh/swarms.ts';
+import { MEMBERS_MAX, NEWS_EVERY_MS, type SwarmNews, Swarms } from '../../../../manager/mesh/swarms.ts';
 import { FakeClock, settle } from '../../../support/fake-clock.ts';
 
 const BLOB = `sha256:${'a'.repeat(64)}` as Digest;
@@ -41,7 +41,7 @@ function textOf({ peers, gone }: SwarmNews): string {
 
 async function pass(): Promise<void> {
   await settle();
-  clock.advance(NEWS_MS);
+  clock.advance(NEWS_EVERY_MS);
   await settle();
 }
 
@@ -64,6 +64,17 @@ describe('a node in a swarm', () => {
     for (const name of ['c', 'd', 'e']) join(name);
     await pass();
     expect(b.heard).toEqual(['', '+c +d +e']);
+  });
+
+  it('hears twice a second at most, however often something changes', async () => {
+    const b = join('b');
+    for (let ms = 0; ms < 2_000; ms += 20) {
+      join(`n${ms}`);
+      clock.advance(20);
+      await settle();
+    }
+    expect(b.heard.length).toBeLessThanOrEqual(6);
+    expect(b.heard.join(' ')).toContain('+n1200');
   });
 
   it('hears of a bounded number', async () => {
