@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander';
 import { type ClusterError, explain, toClusterError } from '../common/errors.ts';
 import { VERSION } from '../common/version.ts';
 import { addBuildCommand } from './commands/build.ts';
+import { addBuilderCommands } from './commands/builder.ts';
 import { addClusterCommands } from './commands/cluster.ts';
 import { addCommitCommand } from './commands/commit.ts';
 import { addContainerFiles } from './commands/container-files.ts';
@@ -36,6 +37,7 @@ function build(): Command {
   addNodeCommands(program);
   addImageCommands(program);
   addBuildCommand(program);
+  addBuilderCommands(program);
   addClusterCommands(program);
   addEventsCommand(program);
   addExecCommand(program);

@@ -5,7 +5,7 @@
  *   DIR/cache      what steps came to (step-cache.ts); their layers lie with those of images
  *   DIR/packed     what own layers came to as blobs (image.ts)
  *   DIR/listed     what the files of contexts hold (listed/store.ts)
- *   DIR/caches     what `RUN --mount=type=cache` keeps
+ *   DIR/caches     what `RUN --mount=type=cache` keeps (cache-mounts.ts)
  *   DIR/work       contexts and whatever a step is shown; nothing in it outlives its build
  *   DIR/empty      the folder under a stage without layers
  */
@@ -28,6 +28,7 @@ import { type ImageServer, putImage } from '../image/put.ts';
 import type { PlacedFile, Runtime } from '../runtime/runtime.ts';
 import { BaseImages } from './base-images.ts';
 import { Build, type BuildEvent, type BuiltStage } from './build.ts';
+import { CacheMounts } from './cache-mounts.ts';
 import { dockerfileIn } from './context.ts';
 import { buildContext, type ContextInput } from './context-input.ts';
 import { parseDockerfile } from './dockerfile/parse.ts';
@@ -106,14 +107,23 @@ export class Builder {
   readonly #parts: BuilderParts;
   readonly #cache: StepCache;
   readonly #contexts: ContextStore;
+  readonly #mounts: CacheMounts;
   readonly #holds: Holds;
   readonly #stageLayers: StageLayers;
   readonly #fetch: Fetch;
 
-  private constructor(parts: BuilderParts, cache: StepCache, contexts: ContextStore) {
+  private constructor(
+    parts: BuilderParts,
+    {
+      cache,
+      contexts,
+      mounts,
+    }: { readonly cache: StepCache; readonly contexts: ContextStore; readonly mounts: CacheMounts },
+  ) {
     this.#parts = parts;
     this.#cache = cache;
     this.#contexts = contexts;
+    this.#mounts = mounts;
     this.#holds = new Holds();
     const { dir, runtime, clock, connect, files } = parts;
     this.#fetch = fetcher(join(dir, 'work'));
@@ -124,7 +134,7 @@ export class Builder {
       files,
       folders: parts.images.folders,
       cache,
-      mounts: new RunMounts(join(dir, 'caches'), join(dir, 'work')),
+      mounts: new RunMounts(mounts, join(dir, 'work')),
       fetch: this.#fetch,
       turns: new Turns(Math.max(2, availableParallelism())),
       emptyLayer: join(dir, 'empty'),
@@ -137,15 +147,17 @@ export class Builder {
   static async open(parts: BuilderParts): Promise<Builder> {
     const { dir, clock } = parts;
     await native().removeTree(join(dir, 'work'));
-    for (const name of ['work', 'packed', 'caches', 'empty'])
-      await mkdir(join(dir, name), { recursive: true, mode: 0o700 });
+    for (const name of ['work', 'packed', 'empty']) await mkdir(join(dir, name), { recursive: true, mode: 0o700 });
     await mkdir(join(dir, 'empty'), { recursive: true });
     await RunMounts.sweep(join(dir, 'work'));
     await removeNamed(join(dir, 'packed'), (name) => !/^[0-9a-f]{64}\.json$/.test(name));
     const { incoming } = parts.images.blobs;
     await removeNamed(incoming, (name) => name.startsWith(UNPACKED_BLOB));
-    const contexts = await ContextStore.open(join(dir, 'listed'), clock);
-    return new Builder(parts, await StepCache.open(join(dir, 'cache'), clock), contexts);
+    return new Builder(parts, {
+      cache: await StepCache.open(join(dir, 'cache'), clock),
+      contexts: await ContextStore.open(join(dir, 'listed'), clock),
+      mounts: await CacheMounts.open(join(dir, 'caches'), clock),
+    });
   }
 
   /**
@@ -195,7 +207,11 @@ export class Builder {
 
   /** What the cache holds, for those who make room. */
   get cache(): DiskSource {
-    return together({ step: heldSteps(this.#cache, this.#holds), context: this.#contexts.held });
+    const { images } = this.#parts;
+    const imageLayers = async (): Promise<ReadonlySet<string>> =>
+      new Set((await images.list()).flatMap(({ layers }) => layers));
+    const steps = heldSteps({ cache: this.#cache, holds: this.#holds, folders: images.folders, imageLayers });
+    return together({ step: steps, context: this.#contexts.held, mount: this.#mounts.held });
   }
 
   async #build(

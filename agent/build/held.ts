@@ -1,20 +1,36 @@
 /** What builds keep, for those who make room. */
 import type { DiskSource } from '../disk/keeper.ts';
+import type { Held } from '../disk/marks.ts';
+import type { LayerFolders } from '../image/layer-folders.ts';
 import type { Holds } from './holds.ts';
 import type { StepCache } from './step-cache.ts';
 
-/** Outcomes of steps; their layers go with the next collection. */
-export function heldSteps(cache: StepCache, holds: Holds): DiskSource {
+export interface HeldStepsTools {
+  readonly cache: StepCache;
+  readonly holds: Holds;
+  readonly folders: Pick<LayerFolders, 'pathOf'>;
+  /** Folders of layers that images on this host have. */
+  readonly imageLayers: () => Promise<ReadonlySet<string>>;
+}
+
+/** Outcomes of steps; their layers go with the next collection, unless an image has them too. */
+export function heldSteps({ cache, holds, folders, imageLayers }: HeldStepsTools): DiskSource {
   return {
-    list: async () =>
-      cache.list().map(({ key, layer, bytes, usedAt }) => ({
-        kind: 'build-cache',
-        id: key,
-        name: layer.slice('sha256:'.length, 'sha256:'.length + 12),
-        bytes,
-        usedAt,
-        worth: holds.has(layer) ? 'needed' : 'spare',
-      })),
+    async list() {
+      const shared = await imageLayers();
+      return cache.list().map(({ key, layer, bytes, usedAt }): Held => {
+        const isShared = shared.has(folders.pathOf(layer));
+        return {
+          kind: 'build-cache',
+          id: key,
+          name: `layer ${layer.slice('sha256:'.length, 'sha256:'.length + 12)}`,
+          bytes: isShared ? 0 : bytes,
+          usedAt,
+          worth: holds.has(layer) ? 'needed' : 'spare',
+          ...(isShared ? { isShared } : {}),
+        };
+      });
+    },
     remove: async (key) => {
       const entry = cache.list().find((each) => each.key === key);
       if (entry === undefined || holds.has(entry.layer)) return false;

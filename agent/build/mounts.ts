@@ -1,22 +1,20 @@
 /**
  * What `RUN --mount` asks for, as mounts of the step's container. Comes in: the step's mounts and where their files are. Goes out: OCI
  * mounts, and what takes away afterwards whatever was made for them. Secrets are only ever in memory.
- *
- *   DIR/<hex of an id>           a cache that is shared or locked
- *   DIR/<hex of an id>.N         further ones of a private cache that was in use
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { chmod, chown, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cleanPath } from '../../common/context/paths.ts';
 import { ClusterError } from '../../common/errors.ts';
-import { Turns } from '../../common/turns.ts';
 import { native } from '../../native/index.ts';
 import { writeTree } from '../image/layer-writer.ts';
 import type { ContainerMount } from '../runtime/runtime.ts';
 import { bytesOf } from './byte-paths.ts';
+import type { CacheMounts } from './cache-mounts.ts';
 import type { Mount, RunStep, Source } from './dockerfile/steps.ts';
 import type { TreeOf } from './transfer-sources.ts';
+import type { Undo } from './undo.ts';
 
 /** A tmpfs on every Linux host. */
 const MEMORY = '/dev/shm';
@@ -27,30 +25,15 @@ export interface MountSources {
   readonly secrets: ReadonlyMap<string, Uint8Array>;
 }
 
-/** Things that were made for a step, taken away in reverse. */
-export class Undo {
-  readonly #steps: (() => Promise<void>)[] = [];
-
-  add(step: () => Promise<void>): void {
-    this.#steps.push(step);
-  }
-
-  async all(): Promise<void> {
-    for (const step of this.#steps.splice(0).toReversed()) await step();
-  }
-}
-
 export class RunMounts {
-  readonly #cacheDir: string;
+  readonly #caches: CacheMounts;
   readonly #workDir: string;
   /** Begins the names of our secrets: other agents of this machine have theirs beside them. */
   readonly #secretPrefix: string;
-  readonly #locks = new Map<string, Turns>();
-  readonly #inUse = new Set<string>();
 
   /** @param workDir  where files lie that a step is shown */
-  constructor(cacheDir: string, workDir: string) {
-    this.#cacheDir = cacheDir;
+  constructor(caches: CacheMounts, workDir: string) {
+    this.#caches = caches;
     this.#workDir = workDir;
     this.#secretPrefix = secretPrefix(workDir);
   }
@@ -99,34 +82,18 @@ export class RunMounts {
     }
   }
 
-  async #cache(
+  #cache(
     mount: Extract<Mount, { readonly type: 'cache' }>,
     sources: MountSources,
     undo: Undo,
     signal: AbortSignal,
   ): Promise<string> {
-    const name = createHash('sha256').update(mount.id).digest('hex');
-    let path = join(this.#cacheDir, name);
-    if (mount.sharing === 'locked') await this.#lock(name, undo, signal);
-    if (mount.sharing === 'private') {
-      for (let number = 2; this.#inUse.has(path); number += 1) path = join(this.#cacheDir, `${name}.${number}`);
-      const mine = path;
-      this.#inUse.add(mine);
-      undo.add(async () => void this.#inUse.delete(mine));
-    }
-    const isNew = (await mkdir(path, { recursive: true })) !== undefined;
-    if (!isNew) return path;
-    await chmod(path, mount.mode);
-    await chown(path, mount.uid, mount.gid);
-    if (mount.from !== undefined) await this.#copy({ from: mount.from, source: mount.source }, path, sources, signal);
-    return path;
-  }
-
-  async #lock(name: string, undo: Undo, signal: AbortSignal): Promise<void> {
-    const turns = this.#locks.get(name) ?? new Turns(1);
-    this.#locks.set(name, turns);
-    const pass = await turns.take(signal);
-    undo.add(async () => pass());
+    const fill = async (dir: string): Promise<void> => {
+      await chmod(dir, mount.mode);
+      await chown(dir, mount.uid, mount.gid);
+      if (mount.from !== undefined) await this.#copy({ from: mount.from, source: mount.source }, dir, sources, signal);
+    };
+    return this.#caches.take(mount, fill, undo, signal);
   }
 
   /** Shown are copies: what a command writes into them, or another one meanwhile into the source, is nobody's. */

@@ -18,11 +18,12 @@ import { noYoungerThan } from './changes.ts';
 import { cacheKey, type LayerStep } from './dockerfile/cache-key.ts';
 import { argvOf, runEnv, type StageState, workdirAfter } from './dockerfile/state.ts';
 import type { RunStep } from './dockerfile/steps.ts';
-import { type RunMounts, Undo } from './mounts.ts';
+import type { RunMounts } from './mounts.ts';
 import { type RunRequest, type RunTools, runStep } from './run-step.ts';
 import type { Outcome, StepCache } from './step-cache.ts';
 import { transferred } from './transfer.ts';
 import { type Fetch, mountContents, TransferSources, type TreeOf } from './transfer-sources.ts';
+import { Undo } from './undo.ts';
 
 export interface LayerTools extends RunTools {
   readonly folders: LayerFolders;

@@ -3,7 +3,7 @@ import type { covey } from '../../proto/messages.ts';
 import type { Engine } from '../../proto/methods.ts';
 import type { Handlers } from '../../proto/rpc.ts';
 import { type DiskKeeper, diskUse, type Listed } from './keeper.ts';
-import { inTurn } from './marks.ts';
+import { inTurn, toPrune } from './marks.ts';
 
 export interface DiskHandlersTools {
   readonly dir: string;
@@ -21,17 +21,15 @@ export function diskHandlers({
       const items = inTurn(await keeper.list(signal)).map(itemOf);
       return { dir, usedBytes, freeBytes, pressure, items };
     },
-    async *pruneDisk({ kinds, plan, until }, { signal }) {
-      for (const each of inTurn(await keeper.list(signal))) {
-        if (each.worth === 'needed' || (kinds.length > 0 && !kinds.includes(each.kind))) continue;
-        if (until > 0 && each.usedAt >= until) continue;
+    async *pruneDisk(request, { signal }) {
+      for (const each of toPrune(inTurn(await keeper.list(signal)), request)) {
         signal.throwIfAborted();
-        if (plan || (await each.source.remove(each.id, signal))) yield itemOf(each);
+        if (request.plan || (await each.source.remove(each.id, signal))) yield itemOf(each);
       }
     },
   };
 }
 
-function itemOf({ kind, id, name, bytes, usedAt, worth }: Listed): covey.v1.DiskItem.$Properties {
-  return { kind, id, name, bytes, usedAt, worth };
+function itemOf({ kind, id, name, bytes, usedAt, worth, isShared }: Listed): covey.v1.DiskItem.$Properties {
+  return { kind, id, name, bytes, usedAt, worth, shared: isShared === true };
 }

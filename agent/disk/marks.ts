@@ -59,6 +59,35 @@ export interface Held {
   /** Milliseconds since the epoch; when it was last used. */
   readonly usedAt: number;
   readonly worth: Worth;
+  /** Something else has it too: its removal frees nothing. */
+  readonly isShared?: true;
+}
+
+/** What a user wants to be rid of. */
+export interface PruneWish {
+  /** Empty: all. */
+  readonly kinds: readonly string[];
+  /** Only what was last used before; 0: whenever. */
+  readonly until: number;
+  /** Not what something else has too. */
+  readonly unshared: boolean;
+  /** So much of these kinds may stay, the newest. */
+  readonly keepBytes: number;
+}
+
+/** What goes of these, in their order. */
+export function toPrune<H extends Held>(held: readonly H[], wish: PruneWish): readonly H[] {
+  const meant = held.filter(({ kind }) => wish.kinds.length === 0 || wish.kinds.includes(kind));
+  let left = meant.reduce((sum, { bytes }) => sum + bytes, 0);
+  const goes: H[] = [];
+  for (const each of meant) {
+    if (wish.keepBytes > 0 && left <= wish.keepBytes) break;
+    if (each.worth === 'needed' || (wish.until > 0 && each.usedAt >= wish.until)) continue;
+    if (wish.unshared && each.isShared === true) continue;
+    goes.push(each);
+    left -= each.bytes;
+  }
+  return goes;
 }
 
 /** In the order in which they go. */

@@ -88,7 +88,7 @@ export function pruneWish(
 }
 
 /** A duration back from now, seconds since the epoch, or a date. Source: docker, opts `until`. */
-function momentOf(text: string, now: number): number {
+export function momentOf(text: string, now: number): number {
   if (/^\d+(\.\d+)?$/.test(text)) return Math.round(Number(text) * 1_000);
   const date = Date.parse(text);
   return /^\d{4}-/.test(text) && !Number.isNaN(date) ? date : now - parseDuration(text, '--filter');

@@ -1,11 +1,10 @@
 /** `system df` and `system prune`: what takes room on the nodes' disks, and being rid of it. */
 import type { Command } from 'commander';
-import { type ClusterError, explain, toClusterError } from '../../common/errors.ts';
 import { formatBytes } from '../../common/units.ts';
 import type { covey } from '../../proto/messages.ts';
 import { agreed } from '../agreed.ts';
-import { brief, type ControlClient, type EngineClient, interruptible, withCluster } from '../client.ts';
-import { EXIT } from '../exit.ts';
+import { type EngineClient, interruptible, withCluster } from '../client.ts';
+import { fromEach, nodesOf, usesOf } from '../each-node.ts';
 import { addSwitch } from '../flags/switch.ts';
 import { collected } from '../flags/values.ts';
 import { DISK_COLUMNS, diskRows, ITEM_COLUMNS, itemRows, NODE_COLUMNS, nodeRow } from '../format/disk.ts';
@@ -47,17 +46,9 @@ export function addSystemCommands(program: Command): void {
   prune.action(pruneAll);
 }
 
-interface NodeUse {
-  readonly name: string;
-  readonly report: covey.v1.DiskUseReport;
-}
-
 async function showUse(flags: DfFlags): Promise<void> {
   await withCluster(async (control, engine) => {
-    const names = await nodesOf(control, flags.node);
-    const uses = await fromEach(names, async (name): Promise<NodeUse> => {
-      return { name, report: await engine.diskUse({ node: name }, brief()) };
-    });
+    const uses = await usesOf(control, engine, flags.node);
     const rows = uses.flatMap(({ name, report }) => diskRows(name, report));
     if (flags.verbose === true) {
       const nodes = uses.map(({ name, report }) => nodeRow(name, report));
@@ -110,25 +101,4 @@ async function pruneNode(
     freed += bytes;
   }
   return freed;
-}
-
-/** The named node, or every one that is not lost, by name; two of one name by id. */
-async function nodesOf(control: ControlClient, ref: string | undefined): Promise<readonly string[]> {
-  if (ref !== undefined) return [ref];
-  const { nodes } = await control.listNodes({}, brief());
-  const names = nodes.map(({ status }) => status?.description?.hostname ?? '');
-  return nodes.map(({ node }, index) => {
-    const name = names[index] ?? '';
-    return name !== '' && names.indexOf(name) === names.lastIndexOf(name) ? name : (node?.id ?? '');
-  });
-}
-
-/** All at once. A node that fails is told and makes the exit code 1; the others' answers count. */
-async function fromEach<T>(names: readonly string[], ask: (name: string) => Promise<T>): Promise<readonly T[]> {
-  const answers = await Promise.allSettled(names.map(ask));
-  const failures = answers.flatMap((answer) => (answer.status === 'rejected' ? [toClusterError(answer.reason)] : []));
-  if (failures.length === names.length && failures.length > 0) throw failures[0] as ClusterError;
-  for (const failure of failures) process.stderr.write(`covey: ${explain(failure)}\n`);
-  if (failures.length > 0) process.exitCode = EXIT.error;
-  return answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
 }

@@ -52,6 +52,16 @@ it('builds an image on a node, shows how, and runs it as a service on every host
   expect(await (await fetch(`http://${host?.address}:8091/`)).json()).toEqual({ version: 'built' });
 });
 
+it('shows what builds keep on each node, and removes it', async () => {
+  const shown = await cluster.must('builder', 'du', '--node', 'n1');
+  expect(shown).toMatch(/^n1 +context:[0-9a-f]{12} +context of own\/web:1 +true +false /m);
+  const removed = await cluster.must('builder', 'prune', '--force', '--node', 'n1');
+  expect(removed).toMatch(
+    /^Deleted build cache objects:\n(?:(?:step|context|mount):.*\n)+\nTotal reclaimed space: [1-9]/,
+  );
+  expect(await cluster.must('builder', 'du', '--node', 'n1')).not.toContain('context of');
+});
+
 it('leaves out what .dockerignore says, and takes another Dockerfile', async () => {
   const file = join(cluster.dir, 'file');
   writeFileSync(file, 'FROM own/web:1\nRUN test ! -e /context/left-out.txt && test -e /context/Dockerfile\n');

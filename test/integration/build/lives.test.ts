@@ -1,5 +1,5 @@
 /** Builds beside each other, given up, out of room, and after one another. */
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { BuilderEvent } from '../../../agent/build/builder.ts';
@@ -58,6 +58,35 @@ describe('the cache', () => {
     expect(await world.images.folders.list()).toEqual([]);
     const anew = await world.build(file, { context: 'echo 1 > f' }, forever, builder);
     expect(outcomes(anew.steps.slice(1))).toEqual(['done', 'done', 'done']);
+  });
+});
+
+describe('a cache mount', () => {
+  const mounts = async () => (await world.builder.cache.list(forever)).filter(({ id }) => id.startsWith('mount:'));
+
+  it('is counted, goes when room is needed, and is then begun anew', async () => {
+    const file =
+      'FROM base:1\nRUN --mount=type=cache,target=/own/cache ls /own/cache; head -c 1000000 /dev/zero > /own/cache/f\n';
+    await world.build(file);
+    const mount = (await mounts()).find(({ name }) => name === 'cache mount /own/cache');
+    expect(mount).toMatchObject({ kind: 'build-cache', worth: 'spare' });
+    expect(mount?.bytes).toBeGreaterThanOrEqual(1_000_000);
+    expect((await world.build(file, { usesCache: false })).output).toBe('f\n');
+    expect(await world.builder.cache.remove(mount?.id ?? '', forever)).toBe(true);
+    expect((await mounts()).map(({ id }) => id)).not.toContain(mount?.id);
+    expect((await world.build(file, { usesCache: false })).output).toBe('');
+  });
+
+  it('stays while a step has it, and whatever it began with is whole', async () => {
+    const file =
+      'FROM base:1\nRUN --mount=type=cache,target=/busy/cache,from=base:1,source=/etc,uid=5,mode=0700 stat -c %a:%u /busy/cache; ls /busy/cache; echo begun; until [ -e /busy/cache/go ]; do sleep 1; done\n';
+    const building = world.build(file);
+    await until('a command runs', 10_000, async () => (await world.native.runtime.list(forever)).length > 0);
+    const mount = (await mounts()).find(({ name }) => name === 'cache mount /busy/cache');
+    expect(mount?.worth).toBe('needed');
+    expect(await world.builder.cache.remove(mount?.id ?? '', forever)).toBe(false);
+    writeFileSync(join(world.native.folder, 'build', 'caches', mount?.id.slice('mount:'.length) ?? '', 'go'), '');
+    expect((await building).output).toBe('700:5\ngroup\npasswd\nbegun\n');
   });
 });
 
