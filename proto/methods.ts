@@ -56,6 +56,7 @@ export const Control = {
     loadImage: clientStream(v1.LoadImageRequest, v1.ImageList),
     pullImage: serverStream(v1.PullImageRequest, v1.PullProgress),
     pushImage: serverStream(v1.PushImageRequest, v1.PushProgress),
+    listTags: unary(v1.ListTagsRequest, v1.TagList),
     listImages: unary(v1.ListImagesRequest, v1.ImageList),
     inspectImage: unary(v1.ImageRef, v1.ImageDetails),
     tagImage: unary(v1.TagImageRequest, v1.Image),

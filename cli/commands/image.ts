@@ -2,16 +2,13 @@
 import { createReadStream, statSync } from 'node:fs';
 import type { Command } from 'commander';
 import { ClusterError, messageOf } from '../../common/errors.ts';
-import { parseReference } from '../../common/oci/reference.ts';
-import { placeOf } from '../../common/registry/place.ts';
 import type { covey } from '../../proto/messages.ts';
 import { brief, interruptible, withCluster } from '../client.ts';
-import { collected } from '../flags/values.ts';
 import type { ImageWords } from '../format/image.ts';
 import { type Column, render } from '../format/table.ts';
 import { addImageArchives } from './image-archives.ts';
 import { addImageList } from './image-list.ts';
-import { type PlaceFlags, placeImage } from './image-place.ts';
+import { addImageRegistry } from './image-registry.ts';
 import { addImageRemoval } from './image-removal.ts';
 
 const CHUNK_BYTES = 512 * 1024;
@@ -33,18 +30,7 @@ export function addImageCommands(program: Command): void {
     .option('-i, --input <file>', 'the archive; `-` or nothing: standard input')
     .option('-q, --quiet', 'no output')
     .action(loadImage);
-  image
-    .command('pull <name>')
-    .description('Bring an image from its registry into the cluster')
-    .option('-q, --quiet', 'the name only')
-    .action(pullImage);
-  image
-    .command('push <name>')
-    .description('Bring an image of the cluster to its registry, or to its nodes')
-    .option('--to-cluster', 'to every ready node, before a task needs it; no registry is asked')
-    .option('--node <node>', 'with --to-cluster: to this node only; may be repeated', collected, [])
-    .option('-q, --quiet', 'the name only')
-    .action(pushImage);
+  addImageRegistry(image);
   addImageList(image);
   image
     .command('inspect <image...>')
@@ -75,50 +61,6 @@ async function loadImage(argument: string | undefined, flags: { input?: string; 
   const signal = interruptible();
   const { images } = await withCluster((control) => control.loadImage(chunks(file), { signal }));
   if (flags.quiet !== true) for (const one of images) process.stdout.write(`Loaded image: ${one.reference}\n`);
-}
-
-async function pullImage(reference: string, flags: { quiet?: boolean }): Promise<void> {
-  const say = flags.quiet === true ? () => undefined : (line: string) => process.stdout.write(`${line}\n`);
-  const signal = interruptible();
-  await withCluster(async (control) => {
-    for await (const { blob, received, size, existed, image, isNew } of control.pullImage({ reference }, { signal })) {
-      const id = blob.replace('sha256:', '').slice(0, 12);
-      if (image === null || image === undefined) {
-        if (received === size) say(`${id}: ${existed ? 'Already exists' : 'Pull complete'}`);
-        continue;
-      }
-      const outcome = isNew ? 'Downloaded newer image for' : 'Image is up to date for';
-      say(`Digest: ${image.digest}\nStatus: ${outcome} ${image.reference}`);
-      process.stdout.write(`${image.reference}\n`);
-    }
-  });
-}
-
-interface PushFlags extends PlaceFlags {
-  readonly toCluster?: boolean;
-}
-
-async function pushImage(name: string, flags: PushFlags): Promise<void> {
-  if (flags.toCluster === true) return await placeImage(name, flags);
-  if (flags.node.length > 0) {
-    throw new ClusterError('invalid', '--node is for --to-cluster', { field: '--node', hint: 'add --to-cluster' });
-  }
-  const { reference, name: bare, tag } = parseReference(name);
-  const { registry, repository } = placeOf(bare);
-  const say = flags.quiet === true ? () => undefined : (line: string) => process.stdout.write(`${line}\n`);
-  const signal = interruptible();
-  await withCluster(async (control) => {
-    say(`The push refers to repository [${registry}/${repository}]`);
-    for await (const { blob, size, outcome, from, digest } of control.pushImage({ reference }, { signal })) {
-      const id = blob.replace('sha256:', '').slice(0, 12);
-      if (outcome === 'exists') say(`${id}: Layer already exists`);
-      if (outcome === 'mounted') say(`${id}: Mounted from ${from}`);
-      if (outcome === 'sent') say(`${id}: Pushed`);
-      if (digest === '') continue;
-      say(`${tag}: digest: ${digest} size: ${size}`);
-      if (flags.quiet === true) process.stdout.write(`${reference}\n`);
-    }
-  });
 }
 
 function checkFile(file: string): void {

@@ -48,6 +48,17 @@ export function parseReference(text: string): Reference {
   return { reference: `${name}:${tag}`, name, tag, ...(digest === undefined ? {} : { digest }) };
 }
 
+/** Reads `NAME`, of which all tags are meant. @throws ClusterError `invalid` with the field `image`, for one with a tag or digest too */
+export function bareName(text: string): string {
+  const { name } = parseReference(text);
+  if (text.lastIndexOf(':') <= text.lastIndexOf('/')) return name;
+  // Docker's words.
+  throw new ClusterError('invalid', `tag can't be used with --all-tags/-a`, {
+    field: 'image',
+    hint: `"${text.slice(0, 300)}" names one image; give the name alone`,
+  });
+}
+
 function familiar(name: string): string {
   const bare = /^(?:index\.)?docker\.io\/(.+)$/.exec(name)?.[1];
   if (bare === undefined) return name;

@@ -19,6 +19,10 @@ export interface Document {
   readonly text: string;
 }
 
+/** Registries give fewer where they want to. */
+const TAGS_EACH = 1_000;
+const TAGS_MAX = 100_000;
+
 export class Registry {
   readonly #endpoint: Endpoint;
 
@@ -56,6 +60,40 @@ export class Registry {
     }, signal);
   }
 
+  /** Every tag of the repository, as the registry orders them. @throws as `manifest` */
+  async tags(signal: AbortSignal): Promise<readonly string[]> {
+    const { place } = this.#endpoint;
+    const name = `list of tags of ${place.registry}/${place.repository}`;
+    const tags: string[] = [];
+    const seen = new Set<string>();
+    for (let query: string | undefined = `?n=${TAGS_EACH}`; query !== undefined; ) {
+      if (seen.has(query) || tags.length > TAGS_MAX) throw this.#endpoint.wrong(`gives a ${name} without an end`);
+      seen.add(query);
+      const page: { readonly tags: readonly string[]; readonly next?: string } = await this.#tagPage(
+        query,
+        name,
+        signal,
+      );
+      tags.push(...page.tags);
+      query = page.next;
+    }
+    return tags;
+  }
+
+  async #tagPage(
+    query: string,
+    name: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly tags: readonly string[]; readonly next?: string }> {
+    return await this.#endpoint.patiently(async () => {
+      const answer = await this.#get(`tags/list${query}`, {}, name, signal);
+      const json = ImageJson.parse(await this.#endpoint.text(answer, name, signal), name);
+      const tags = json.has('tags') ? json.list('tags', TAGS_MAX).map((each) => each.asText()) : [];
+      const next = nextQuery([answer.headers.link ?? []].flat());
+      return next === undefined ? { tags } : { tags, next };
+    }, signal);
+  }
+
   /** A blob's bytes from `offset` on. Asked once: what arrived is the caller's to keep. @throws as `manifest` */
   async *blob(digest: Digest, offset: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const name = `blob ${digest}`;
@@ -86,6 +124,16 @@ export class Registry {
     if (answer.status === 200 || answer.status === 206) return answer;
     throw await this.#endpoint.refusal(answer, name, signal);
   }
+}
+
+/** Where the list goes on. Only its query counts: the list is this repository's. Source: RFC 8288; distribution-spec 1.1, "Content Discovery". */
+function nextQuery(links: readonly string[]): string | undefined {
+  for (const link of links.flatMap((each) => each.split(/,(?=\s*<)/))) {
+    const [, target = ''] = /^\s*<([^>]*)>\s*;.*\brel="?next"?/i.exec(link) ?? [];
+    const query = target.indexOf('?');
+    if (query >= 0) return target.slice(query);
+  }
+  return undefined;
 }
 
 /** Of the first byte that the answer has. A registry may take no notice of a range. */

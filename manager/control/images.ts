@@ -2,12 +2,14 @@
 import { ClusterError } from '../../common/errors.ts';
 import { Queue } from '../../common/iterate.ts';
 import type { Image } from '../../common/model/cluster.ts';
+import { bareName } from '../../common/oci/reference.ts';
 import { toImage } from '../../common/wire/cluster.ts';
 import type { covey } from '../../proto/messages.ts';
 import type { ManagerImages } from '../images/manager-images.ts';
 import type { BlobProgress } from '../images/pull.ts';
 import { type PullPolicy, pullAsWished } from '../images/pull-policy.ts';
 import type { ImagePusher, PushedBlob } from '../images/push.ts';
+import type { Registries } from '../images/registries.ts';
 import { type SaveSource, saveArchive } from '../images/save.ts';
 import type { Store } from '../store/store.ts';
 
@@ -33,6 +35,15 @@ export async function* pullMessages(
   for await (const { digest, received, size, existed } of waiting) yield { blob: digest, received, size, existed };
   const { image, isNew, warning } = await pulled;
   yield { image: toImage(image), isNew, warning };
+}
+
+/** Every `NAME:TAG` at a name's registry. @throws ClusterError `invalid` for a name with a tag or digest, and those of the registry */
+export async function tagsOf(
+  { registries }: { readonly registries: Pick<Registries, 'references'> },
+  text: string,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  return await registries.references(bareName(text), signal);
 }
 
 /** What saving needs: the images, and blobs of other managers. */

@@ -10,6 +10,7 @@ import type { Handlers } from '../../proto/rpc.ts';
 import { exec } from '../exec/exec.ts';
 import type { ManagerImages } from '../images/manager-images.ts';
 import type { ImagePusher } from '../images/push.ts';
+import type { Registries } from '../images/registries.ts';
 import type { SaveSource } from '../images/save.ts';
 import type { LogLine, LogWish } from '../logs/broker.ts';
 import type { EngineSource } from '../relay/engine.ts';
@@ -17,7 +18,7 @@ import { type CertificateRegister, clusterReport, joinToken, type StoreHealth } 
 import { createContainer, listContainers, removeContainer, renameContainer } from './containers.ts';
 import type { Context } from './context.ts';
 import type { EventFeed } from './event-feed.ts';
-import { archiveMessages, importImage, pullMessages, pushMessages } from './images.ts';
+import { archiveMessages, importImage, pullMessages, pushMessages, tagsOf } from './images.ts';
 import { type LoginParts, login, logout } from './logins.ts';
 import { findNode, findService } from './lookup.ts';
 import {
@@ -41,6 +42,7 @@ export interface ControlParts extends Context, LoginParts {
   /** Brings a blob here from another manager. */
   readonly fetchBlob: SaveSource['fetch'];
   readonly pusher: ImagePusher;
+  readonly registries: Pick<Registries, 'prove' | 'references'>;
   readonly events: EventFeed;
   readonly health: StoreHealth;
   readonly certificates: CertificateRegister;
@@ -125,6 +127,7 @@ function images(
   | 'loadImage'
   | 'pullImage'
   | 'pushImage'
+  | 'listTags'
   | 'listImages'
   | 'inspectImage'
   | 'tagImage'
@@ -137,6 +140,7 @@ function images(
     loadImage: async (requests, { signal }) => imageMessages(await parts.images.load(chunksOf(requests), signal)),
     pullImage: (request, { signal }) => pullMessages(parts, request, signal),
     pushImage: ({ reference }, { signal }) => pushMessages(parts.pusher, reference, signal),
+    listTags: async ({ name }, { signal }) => ({ references: [...(await tagsOf(parts, name, signal))] }),
     listImages: async ({ untagged }) => imageMessages(untagged ? parts.images.untagged() : parts.images.list()),
     inspectImage: async ({ ref }) => {
       const { image, references, manifest, config } = await parts.images.describe(ref);

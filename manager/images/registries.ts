@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock } from '../../common/clock.ts';
 import { ClusterError, messageOf } from '../../common/errors.ts';
+import { parseReference } from '../../common/oci/reference.ts';
 import type { Login, RegistryOptions } from '../../common/registry/endpoint.ts';
 import { placeOf, type RegistryPlace } from '../../common/registry/place.ts';
 import { proveLogin } from '../../common/registry/prove-login.ts';
@@ -58,6 +59,17 @@ export class Registries {
   async uploads(name: string, mountFrom: readonly string[]): Promise<Uploads> {
     const place = placeOf(name);
     return new Uploads({ ...(await this.#optionsFor(place, this.#options.logins.of(place.registry))), mountFrom });
+  }
+
+  /** Every `NAME:TAG` that a name's registry has; its mirrors, which may have some of them, are not asked. @throws as Registry.tags */
+  async references(name: string, signal: AbortSignal): Promise<readonly string[]> {
+    const place = placeOf(name);
+    const registry = new Registry(await this.#optionsFor(place, this.#options.logins.of(place.registry)));
+    try {
+      return (await registry.tags(signal)).map((tag) => parseReference(`${name}:${tag}`).reference);
+    } finally {
+      await registry.close();
+    }
   }
 
   /** @throws ClusterError as proveLogin */

@@ -83,6 +83,30 @@ it('says what a registry does not have, and that nobody answers, with exit code 
   expect(create).toMatchObject({ code: 1, out: '', err: expect.stringContaining('has no manifest "1"') });
 });
 
+it('pushes and pulls all tags of a name', async () => {
+  const name = `${registry.host}/demo/all`;
+  for (const [from, tag] of [
+    ['web:1', 'one'],
+    ['web:2', 'two'],
+  ] as const)
+    await cluster.must('image', 'tag', from, `${name}:${tag}`);
+  const pushed = await cluster.must('image', 'push', '--all-tags', name);
+  expect(pushed).toMatch(
+    /^The push refers to repository .*\n[\s\S]*\none: digest: sha256:.*\n[\s\S]*\ntwo: digest: sha256:.*\n$/,
+  );
+  await cluster.must('image', 'rm', `${name}:one`, `${name}:two`);
+  expect(await cluster.covey('image', 'push', '-a', name)).toMatchObject({
+    code: 1,
+    err: expect.stringContaining(`An image does not exist locally with the tag: ${name}`),
+  });
+  const pulled = await cluster.must('image', 'pull', '-a', name);
+  expect(pulled).toContain(`Status: Downloaded newer image for ${name}:one\n`);
+  expect(pulled).toContain(`Status: Downloaded newer image for ${name}:two\n`);
+  expect(pulled.endsWith(`${name}\n`)).toBe(true);
+  const refused = await cluster.covey('image', 'pull', '-a', `${name}:one`);
+  expect(refused).toMatchObject({ code: 1, err: expect.stringContaining("tag can't be used with --all-tags/-a") });
+});
+
 it('logs in, for pulls, pushes and services, and out again', async () => {
   const demo = await buildDemoImages(join(cluster.dir, 'images'));
   const { path = '' } = demo.find(({ reference }) => reference === 'deaf:1') ?? {};

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ClusterError } from '../../../../common/errors.ts';
-import { parseReference } from '../../../../common/oci/reference.ts';
+import { bareName, parseReference } from '../../../../common/oci/reference.ts';
 
 const DIGEST = `sha256:${'a'.repeat(64)}`;
 
@@ -19,6 +19,13 @@ describe('image references', () => {
     [`web:1@${DIGEST}`, 'web:1'],
   ])('reads %s as %s', (text, reference) => {
     expect(parseReference(text).reference).toBe(reference);
+  });
+
+  it('of all tags are names alone', () => {
+    expect(bareName('docker.io/library/web')).toBe('web');
+    expect(bareName('localhost:5000/web')).toBe('localhost:5000/web');
+    for (const text of ['web:1', `web@${DIGEST}`, 'localhost:5000/web:1'])
+      expect(() => bareName(text)).toThrow("tag can't be used with --all-tags/-a");
   });
 
   it('keeps the digest that an image is pinned to', () => {
