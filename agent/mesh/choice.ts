@@ -81,6 +81,33 @@ function oneOf<T>(list: readonly T[], random: () => number): T {
   return list[Math.min(list.length - 1, Math.floor(random() * list.length))] as T;
 }
 
+/** What a node that a manager has sent to the others knows of how they give. */
+export interface Pace {
+  /** Nobody else can be asked. */
+  readonly isAlone: boolean;
+  /** It waits in line at a node that has what is wanted. */
+  readonly isInLine: boolean;
+  /** Between two pieces from others, on average; undefined before the second. */
+  readonly gapMs: number | undefined;
+}
+
+/** A manager said that the others have it all: after so long without a piece from them it is asked for it all the same. */
+const URGENT_MS = 2_000;
+/** The same while it waits in line. */
+const IN_LINE_MS = 5_000;
+/** The same where nobody can be asked. */
+const ALONE_MS = 500;
+/** Where others give slowly but surely, so many gaps without a piece are not unusual. */
+const GAPS = 5;
+const PATIENCE_MAX_MS = 15_000;
+
+/** How long after the last piece from others a manager is asked for what it would rather not give. */
+export function patienceMs({ isAlone, isInLine, gapMs = 0 }: Pace): number {
+  if (isAlone) return ALONE_MS;
+  const least = isInLine ? IN_LINE_MS : URGENT_MS;
+  return Math.min(Math.max(least, gapMs * GAPS), PATIENCE_MAX_MS);
+}
+
 /** Somebody who is said to have the blob, or to take it. */
 export interface Candidate {
   readonly id: string;
@@ -91,6 +118,11 @@ export interface Candidate {
 
 /** Neighbours of one blob; each gets about as many that ask it. */
 export const NEIGHBOURS_MAX = 8;
+/**
+ * Strangers are begun with only up to so many: a connection costs both ends more than many pieces do, and nodes that were talked to about
+ * other layers come to this one as well.
+ */
+export const STRANGERS_MAX = 5;
 /** Of those that have all of it, this many are enough to be sure of every piece: the others are asked by others. */
 const WHOLE_MAX = 4;
 
@@ -104,12 +136,16 @@ export function nextNeighbours(
   candidates: readonly Candidate[],
   random: () => number,
 ): readonly string[] {
-  const room = NEIGHBOURS_MAX - current.length;
   const roomForWhole = WHOLE_MAX - current.filter(({ isWhole }) => isWhole).length;
   const ranked = candidates
     .map((each) => ({ ...each, rank: (each.isNear ? 0 : 1) + random() }))
     .toSorted((a, b) => a.rank - b.rank);
   const whole = ranked.filter(({ isWhole }) => isWhole).slice(0, Math.max(0, roomForWhole));
   const partial = ranked.filter(({ isWhole }) => !isWhole);
-  return [...whole, ...partial].slice(0, Math.max(0, room)).map(({ id }) => id);
+  const chosen: string[] = [];
+  for (const { id, isNear } of [...whole, ...partial]) {
+    const count = current.length + chosen.length;
+    if (count < NEIGHBOURS_MAX && (isNear || count < STRANGERS_MAX)) chosen.push(id);
+  }
+  return chosen;
 }

@@ -10,7 +10,7 @@ import type { Log } from '../../common/log.ts';
 import type { Digest, Instant } from '../../common/model/ids.ts';
 import { lengthOf, PieceSet } from '../../common/oci/cut.ts';
 import type { Throttle } from '../../common/throttle.ts';
-import { NEIGHBOURS_MAX, nextLines, nextNeighbours, nextPiece, type Situation } from './choice.ts';
+import { NEIGHBOURS_MAX, nextLines, nextNeighbours, nextPiece, patienceMs, type Situation } from './choice.ts';
 import { Link, type PieceServer } from './link.ts';
 import type { PieceFile } from './piece-file.ts';
 
@@ -56,12 +56,8 @@ export interface DownloadTools {
 const AHEAD_MS = 250;
 /** Asks of managers at once: one is answered while the other waits. */
 const ORIGIN_ASKS = 2;
-/** A manager said that the others have it all: after so long without a piece from them it is asked for it all the same. */
-export const URGENT_MS = 2_000;
-/** The same while it waits in line at a node that has what is wanted. */
-export const IN_LINE_MS = 5_000;
-/** The same where nobody can be asked. */
-export const ALONE_MS = 500;
+/** An average looks back on about so many pieces. */
+const GAP_SPAN = 8;
 /** A node that did not answer is not asked again before. */
 const AVOID_MS = 30_000;
 /** Managers that do not answer are asked again after this. */
@@ -77,6 +73,7 @@ export class Download {
   readonly #avoided = new Map<string, Instant>();
   #changed = withResolvers<void>();
   #fromOthersAt: Instant;
+  #gapMs: number | undefined;
   #progressAt: Instant;
   /** Since when the managers have said that the others have it all. */
   #restingAt: Instant | undefined;
@@ -206,8 +203,8 @@ export class Download {
     if (this.#restingAt === undefined) return 0;
     if (this.#underway.size > 0) return undefined;
     const isInLine = [...this.#links.values()].some(({ isIdle }) => !isIdle);
-    const patienceMs = isInLine ? IN_LINE_MS : this.#isAlone() ? ALONE_MS : URGENT_MS;
-    return Math.max(this.#restingAt, this.#fromOthersAt) + patienceMs;
+    const pace = { isAlone: !isInLine && this.#isAlone(), isInLine, gapMs: this.#gapMs };
+    return Math.max(this.#restingAt, this.#fromOthersAt) + patienceMs(pace);
   }
 
   #isAlone(): boolean {
@@ -243,6 +240,8 @@ export class Download {
       onTurn: () => this.#chooseFrom(link),
       onPiece: async (index, bytes) => {
         await this.#write(index, bytes);
+        const gapMs = this.#progressAt - this.#fromOthersAt;
+        this.#gapMs = this.#gapMs === undefined ? gapMs : this.#gapMs + (gapMs - this.#gapMs) / GAP_SPAN;
         this.#fromOthersAt = this.#progressAt;
       },
     });

@@ -13,8 +13,8 @@ type Ask = covey.v1.ExchangeAsk.$Properties;
 /** The part of a node that gives pieces; `peerChannel(…).service(Mesh)` is one. */
 export type PieceServer = Client<typeof Mesh>;
 
-/** A node that has not said by then what it has is given up. */
-export const HELLO_MS = 3_000;
+/** A node that has not said by then what it has is given up: fifty may ask it in the same second. */
+export const HELLO_MS = 10_000;
 /** So long may one piece take: a slow line and a queue, but not for ever. */
 export const PIECE_MS = 15_000;
 /** One that is asked says one thing at a time. */

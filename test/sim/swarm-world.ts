@@ -25,6 +25,8 @@ export interface SwarmStory {
   readonly doneAt: readonly number[];
   /** Pieces that the manager gave, through the pieces of the image. */
   readonly egress: number;
+  /** From a node to another that it asks, all in all. */
+  readonly connections: number;
 }
 
 const LAYERS_AT_ONCE = 3;
@@ -127,7 +129,8 @@ class SwarmWorld {
     }
     const doneAt = this.#nodes.filter(({ isGone }) => !isGone).map((node) => node.doneAt ?? END_MS);
     const pieces = this.#plan.layers * this.#plan.piecesEach;
-    return { doneAt: doneAt.toSorted((a, b) => a - b), egress: this.#given / pieces };
+    const connections = this.#nodes.reduce((sum, { near }) => sum + near.size, 0);
+    return { doneAt: doneAt.toSorted((a, b) => a - b), egress: this.#given / pieces, connections };
   }
 
   /** Source: mulberry32. */

@@ -19,6 +19,8 @@ describe('an image for fifty nodes at once', () => {
       expect(part(story, 0.5)).toBeLessThan(1.3);
       expect(part(story, 0.99)).toBeLessThan(1.8);
       expect(story.egress).toBeLessThan(2);
+      // Each asks some ten others, of layer after layer the same.
+      expect(story.connections).toBeLessThan(FANOUT.nodes * 12);
     },
   );
 

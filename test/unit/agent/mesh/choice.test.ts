@@ -5,6 +5,8 @@ import {
   nextLines,
   nextNeighbours,
   nextPiece,
+  patienceMs,
+  STRANGERS_MAX,
   WINDOW,
 } from '../../../../agent/mesh/choice.ts';
 import { PieceSet } from '../../../../common/oci/cut.ts';
@@ -68,11 +70,36 @@ describe('the nodes to talk to', () => {
   });
 
   it('are no more than so many, and of those that have all of it a few', () => {
-    const many = Array.from({ length: 40 }, (_, at) => candidate(`n${at}`));
+    const many = Array.from({ length: 40 }, (_, at) => ({ ...candidate(`n${at}`), isNear: true }));
     expect(nextNeighbours([], many, () => 0.5)).toHaveLength(NEIGHBOURS_MAX);
     expect(nextNeighbours([{ isWhole: false }], many, () => 0.5)).toHaveLength(NEIGHBOURS_MAX - 1);
     const whole = many.map((each) => ({ ...each, isWhole: true }));
     expect(nextNeighbours([], whole, () => 0.5)).toHaveLength(4);
     expect(nextNeighbours(Array(4).fill({ isWhole: true }), whole, () => 0.5)).toEqual([]);
+  });
+
+  it('are strangers only as far as there are too few', () => {
+    const strangers = Array.from({ length: 40 }, (_, at) => candidate(`n${at}`));
+    expect(nextNeighbours([], strangers, () => 0.5)).toHaveLength(STRANGERS_MAX);
+    const enough = Array(STRANGERS_MAX).fill({ isWhole: false });
+    expect(nextNeighbours(enough, strangers, () => 0.5)).toEqual([]);
+    const near = { ...candidate('near'), isNear: true };
+    expect(nextNeighbours(enough, [...strangers, near], () => 0.5)).toEqual(['near']);
+  });
+});
+
+describe('a manager that would rather not give', () => {
+  const pace = { isAlone: false, isInLine: false, gapMs: undefined };
+
+  it('is asked at once by who has nobody else, soon by who hears nothing, later by who waits in line', () => {
+    expect(patienceMs({ ...pace, isAlone: true })).toBeLessThan(patienceMs(pace));
+    expect(patienceMs(pace)).toBeLessThan(patienceMs({ ...pace, isInLine: true }));
+  });
+
+  it('is left alone for longer by who gets something from others, if slowly, but not for ever', () => {
+    expect(patienceMs({ ...pace, gapMs: 100 })).toBe(patienceMs(pace));
+    expect(patienceMs({ ...pace, gapMs: 1_000 })).toBe(5_000);
+    expect(patienceMs({ ...pace, gapMs: 60_000 })).toBe(15_000);
+    expect(patienceMs({ ...pace, isAlone: true, gapMs: 60_000 })).toBeLessThan(1_000);
   });
 });
