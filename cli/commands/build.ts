@@ -1,14 +1,16 @@
 /** `build`: an image from a Dockerfile, built on a node and put into the cluster. */
 import type { Command } from 'commander';
+import { systemClock } from '../../common/clock.ts';
 import { ClusterError } from '../../common/errors.ts';
 import type { covey } from '../../proto/messages.ts';
 import { callBuild } from '../build-call.ts';
-import { BuildProgress } from '../build-progress.ts';
+import { type BuildProgress, DrawnProgress, LineProgress, NO_PROGRESS } from '../build-progress.ts';
 import { sourceOf } from '../build-source.ts';
 import { interruptible, withCluster } from '../client.ts';
 import { secretsOf } from '../flags/build-secret.ts';
 import { addSwitch } from '../flags/switch.ts';
 import { collected } from '../flags/values.ts';
+import { sizeOf } from '../terminal.ts';
 
 interface BuildFlags {
   readonly tag: readonly string[];
@@ -41,7 +43,7 @@ export function addBuildCommand(parent: Command): void {
     .option('--secret <id=name,src=file>', 'a file, or env=VARIABLE, for RUN --mount=type=secret', collected, [])
     .option('--network <network>', 'of RUN: default, none or host')
     .option('--allow <entitlement>', 'network.host: RUN --network=host may be', collected, [])
-    .option('--progress <plain|auto>', 'how it is shown', 'auto')
+    .option('--progress <auto|plain|tty|quiet>', 'how it is shown', 'auto')
     .option('--node <node>', 'where to build (default: the node with the most room)');
   addSwitch(build, '--pull', 'ask registries for newer base images');
   addSwitch(build, '-q, --quiet', 'only the image’s id');
@@ -50,12 +52,7 @@ export function addBuildCommand(parent: Command): void {
 
 async function runBuild(context: string, flags: BuildFlags): Promise<void> {
   const signal = interruptible();
-  if (!['plain', 'auto'].includes(flags.progress)) {
-    throw new ClusterError('invalid', `progress "${flags.progress}" is not known`, {
-      field: '--progress',
-      hint: 'choose plain or auto',
-    });
-  }
+  const openProgress = progressOf(flags);
   if (flags.tag.length === 0) {
     throw new ClusterError('invalid', 'the image has no name', {
       field: '--tag',
@@ -79,12 +76,40 @@ async function runBuild(context: string, flags: BuildFlags): Promise<void> {
     hasContext: source.context.kind === 'tar',
     listedContext: source.context.kind === 'folder' ? source.context.origin : '',
   };
-  const progress = new BuildProgress(flags.quiet === true ? 'quiet' : 'plain');
+  let digest = '';
   await withCluster(async (_control, engine) => {
-    const first = { node: flags.node ?? '', start };
-    await callBuild(engine, { first, context: source.context, show: (output) => progress.show(output) }, signal);
+    const progress = openProgress();
+    const show = (output: covey.v1.BuildOutput): void => {
+      digest = output.built || digest;
+      progress.show(output);
+    };
+    try {
+      await callBuild(engine, { first: { node: flags.node ?? '', start }, context: source.context, show }, signal);
+    } finally {
+      progress.end();
+    }
   });
-  progress.done(flags.tag);
+  // On standard output what scripts read.
+  if (flags.quiet === true) process.stdout.write(`${digest}\n`);
+  else for (const name of flags.tag) process.stderr.write(`built ${name} ${digest}\n`);
+}
+
+/** How it is to be shown; begins when it is called. @throws ClusterError `invalid` */
+function progressOf({ progress, quiet }: BuildFlags): () => BuildProgress {
+  const { stderr } = process;
+  const canDraw = stderr.isTTY === true && sizeOf(stderr) !== undefined;
+  const hint = 'choose auto, plain, tty or quiet';
+  if (!['auto', 'plain', 'tty', 'quiet'].includes(progress))
+    throw new ClusterError('invalid', `progress "${progress}" is not known`, { field: '--progress', hint });
+  if (progress === 'tty' && !canDraw)
+    throw new ClusterError('invalid', 'standard error is no terminal that can be drawn on', {
+      field: '--progress',
+      hint,
+    });
+  if (quiet === true || progress === 'quiet') return () => NO_PROGRESS;
+  const isWanted = progress === 'tty' || (progress === 'auto' && process.env.TERM !== 'dumb');
+  if (isWanted && canDraw) return () => new DrawnProgress(stderr, systemClock);
+  return () => new LineProgress((text) => void stderr.write(text));
 }
 
 /** As docker buildx does. Source: reproducible-builds.org, SOURCE_DATE_EPOCH. */

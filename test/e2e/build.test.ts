@@ -70,6 +70,19 @@ it('leaves out what .dockerignore says, and takes another Dockerfile', async () 
   expect(piped, piped.err).toMatchObject({ code: 0, err: expect.stringContaining('from a pipe') });
 });
 
+it('draws on a terminal what goes on', async () => {
+  const file = join(cluster.dir, 'drawn');
+  writeFileSync(file, 'FROM own/web:1\nRUN echo it is seen; sleep 1\n');
+  const screen = cluster.onTerminal(24, 80, 'build', '--progress', 'tty', '-t', 'own/drawn', '-f', file, context);
+  await screen.sees('# it is seen');
+  await screen.sees('FINISHED');
+  await screen.sees('built own/drawn sha256:');
+  expect(screen.shown).toMatch(/\[\+\] Building \d\.\ds \(2\/2\) FINISHED/);
+  expect(await screen.code).toBe(0);
+  const none = await cluster.covey('build', '--progress', 'tty', '-t', 'own/drawn', context);
+  expect(none).toMatchObject({ code: 2, err: expect.stringContaining('no terminal') });
+});
+
 it('fails with 1 and the last lines when a command fails, and with 2 for a flag', async () => {
   const file = join(cluster.dir, 'failing');
   writeFileSync(file, 'FROM own/web:1\nRUN echo the reason; exit 9\n');
