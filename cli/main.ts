@@ -19,6 +19,7 @@ import { addNodeCommands } from './commands/node.ts';
 import { addRunCommands } from './commands/run.ts';
 import { addServiceCommands } from './commands/service.ts';
 import { addSystemCommands } from './commands/system.ts';
+import { addVolumeCommands } from './commands/volume.ts';
 import { EXIT } from './exit.ts';
 import { refusalOf } from './flags/refused.ts';
 
@@ -47,6 +48,7 @@ function build(): Command {
   addContainerFiles(program);
   addCommitCommand(program);
   addLoginCommands(program);
+  addVolumeCommands(program);
   addSystemCommands(program);
   overrideExits(program);
   return program;

@@ -108,6 +108,8 @@ export const Engine = {
     renameContainer: unary(v1.RenameContainerRequest, v1.Empty),
     updateContainer: unary(v1.UpdateContainerRequest, v1.Empty),
     waitContainer: unary(v1.ContainerRef, v1.ContainerExit),
+    listVolumes: unary(v1.ListVolumesRequest, v1.VolumeList),
+    removeVolume: unary(v1.RemoveVolumeRequest, v1.Empty),
     containerLogs: serverStream(v1.ContainerLogsRequest, v1.LogLine),
     containerStats: serverStream(v1.ContainerStatsRequest, v1.ContainerUsage),
     containerTop: unary(v1.ContainerTopRequest, v1.ContainerProcesses),

@@ -9,11 +9,14 @@ import { ClusterError } from '../../common/errors.ts';
 import type { Log } from '../../common/log.ts';
 import { type ContainerSpec, containerSpecFlaw } from '../../common/model/container.ts';
 import type { Digest } from '../../common/model/ids.ts';
+import { type Mount, volumeNameFlaw } from '../../common/model/mount.ts';
 import type { Images } from '../image/image.ts';
 import type { Attachment, Network } from '../network/network.ts';
 import { commandOf } from '../runtime/oci-config.ts';
 import type { PlacedFile, Runtime } from '../runtime/runtime.ts';
+import { type Volume, Volumes } from '../volume/volumes.ts';
 import { freeAddress, freePort } from './addresses.ts';
+import { namedMounts, prepareMounts } from './mounts.ts';
 import { type ContainerRecord, ContainerRecords, newRecord } from './record.ts';
 import { isStandalone } from './request.ts';
 import { Standalone } from './standalone.ts';
@@ -37,11 +40,13 @@ export class ContainerEngine {
   readonly #tools: EngineTools;
   readonly #records: ContainerRecords;
   readonly #all = new Map<string, Standalone>();
+  readonly #volumes: Volumes;
   #lastAddress: string | undefined;
 
   constructor(tools: EngineTools) {
     this.#tools = tools;
     this.#records = new ContainerRecords(tools.stateDir, tools.log);
+    this.#volumes = new Volumes(tools.stateDir);
   }
 
   /** Takes up what the last agent left. */
@@ -49,6 +54,7 @@ export class ContainerEngine {
     const { runtime, log } = this.#tools;
     const found = (await runtime.list(signal)).filter(isStandalone);
     const records = await this.#records.load();
+    await this.#volumes.sweep();
     for (const record of records) {
       const own = found.find(({ id }) => id === record.id);
       this.#all.set(record.id, new Standalone(this.#partTools(), record, own));
@@ -104,16 +110,56 @@ export class ContainerEngine {
     // Known from now on: whoever asks meanwhile hears that it is here.
     this.#all.set(id, new Standalone(this.#partTools(), fresh));
     try {
-      const { config } = await this.#tools.images.ensure(image, imageDigest, signal);
-      const record = { ...fresh, command: commandOf(config, spec.template.container) };
+      const unpacked = await this.#tools.images.ensure(image, imageDigest, signal);
+      const { config } = unpacked;
+      const mounts = namedMounts(spec, config.volumes ?? []);
+      const named = { ...fresh.spec, mounts };
+      const record = { ...fresh, spec: named, command: commandOf(config, spec.template.container) };
+      // Known before they are made: nobody removes them meanwhile.
+      this.#all.set(id, new Standalone(this.#partTools(), record));
+      await prepareMounts(named, unpacked, { volumes: this.#volumes, now: fresh.createdAt }, signal);
       await this.#records.keep(record);
       const made = new Standalone(this.#partTools(), record);
       this.#all.set(id, made);
       return made;
     } catch (cause) {
+      const mounts = this.#all.get(id)?.record.spec.mounts ?? [];
       this.#all.delete(id);
+      await this.#forget(mounts);
       throw cause;
     }
+  }
+
+  /** The volumes of this host, by name, and the names of the containers that have each. */
+  async volumes(): Promise<readonly (Volume & { readonly containers: readonly string[] })[]> {
+    const found = await this.#volumes.list();
+    return found.map((volume) => ({ ...volume, containers: this.#usersOf(volume.name) }));
+  }
+
+  /** @throws ClusterError `not_found`, `conflict` when a container has it */
+  async removeVolume(name: string, signal: AbortSignal): Promise<void> {
+    const flaw = volumeNameFlaw(name);
+    if (flaw !== undefined) throw new ClusterError('invalid', flaw.message, { hint: flaw.hint });
+    const users = this.#usersOf(name);
+    if (users.length > 0) {
+      throw new ClusterError('conflict', `volume ${name} is in use by ${users.join(', ')}`, {
+        hint: 'remove the containers first',
+      });
+    }
+    if (!(await this.#volumes.remove(name, signal))) throw new ClusterError('not_found', `no such volume: ${name}`);
+  }
+
+  async #forget(mounts: readonly Mount[]): Promise<void> {
+    for (const mount of mounts) {
+      if (mount.kind !== 'volume' || !mount.anonymous || this.#usersOf(mount.source).length > 0) continue;
+      await this.#volumes.remove(mount.source, new AbortController().signal);
+    }
+  }
+
+  #usersOf(volume: string): readonly string[] {
+    const has = ({ record }: Standalone): boolean =>
+      record.spec.mounts.some((mount) => mount.kind === 'volume' && mount.source === volume);
+    return this.all.filter(has).map(({ record }) => record.spec.name);
   }
 
   #partTools(): StandaloneTools {
@@ -125,6 +171,8 @@ export class ContainerEngine {
       filesFor,
       clock,
       log,
+      volumes: this.#volumes,
+      forget: (mounts) => this.#forget(mounts),
       address: (id) => this.#address(id),
       checkPorts: (id) => this.#checkPorts(id),
       keep: (record: ContainerRecord) => this.#records.keep(record),

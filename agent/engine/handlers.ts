@@ -38,6 +38,8 @@ type Verbs = Pick<
   | 'killContainer'
   | 'pauseContainer'
   | 'removeContainer'
+  | 'listVolumes'
+  | 'removeVolume'
   | 'renameContainer'
   | 'updateContainer'
   | 'waitContainer'
@@ -70,8 +72,15 @@ function verbs(tools: ContainerHandlerTools): Verbs {
       await (resume ? engine.find(container).resume() : engine.find(container).pause());
       return {};
     },
-    removeContainer: async ({ container, force }) => {
-      await engine.find(container).remove({ force });
+    removeContainer: async ({ container, force, volumes }) => {
+      await engine.find(container).remove({ force, volumes });
+      return {};
+    },
+    listVolumes: async () => ({
+      volumes: (await engine.volumes()).map((volume) => ({ ...volume, containers: [...volume.containers] })),
+    }),
+    removeVolume: async ({ name }, { signal }) => {
+      await engine.removeVolume(name, signal);
       return {};
     },
     renameContainer: async ({ container, name }) => {

@@ -1,10 +1,11 @@
 /**
  * How a container without a service is made for its next run. Comes in: its record. Goes out: a container that waits to be started,
- * over what it wrote before, with its image, files and address.
+ * over what it wrote before, with its image, files, mounts and address.
  */
 import { toClusterError } from '../../common/errors.ts';
 import type { Digest, TaskId } from '../../common/model/ids.ts';
 import type { Container } from '../runtime/runtime.ts';
+import { shownOf } from './mounts.ts';
 import type { ContainerRecord } from './record.ts';
 import { requestOf } from './request.ts';
 import type { StandaloneTools } from './standalone-tools.ts';
@@ -33,7 +34,12 @@ export async function launch(
   const unpacked = await images.ensure(image, imageDigest as Digest, signal);
   const address = spec.network === 'cluster' ? tools.address(id) : '';
   const files = spec.network === 'host' ? [] : await filesFor(hostname, address === '' ? '127.0.1.1' : address);
-  const request = requestOf(record, unpacked, files);
+  const { mounts, devices } = await shownOf(spec, tools.volumes);
+  const request = requestOf(record, unpacked, {
+    files,
+    ...(mounts.length > 0 && { mounts }),
+    ...(devices.length > 0 && { devices }),
+  });
   const container = await (earlier === undefined ? runtime.create(request, signal) : runtime.remake(request, signal));
   return { container, address };
 }

@@ -5,7 +5,7 @@ import type { HealthCheck } from '../../common/model/service.ts';
 import { runtimeImage } from '../container-request.ts';
 import type { UnpackedImage } from '../image/image.ts';
 import type { Attachment } from '../network/network.ts';
-import type { Container, CreateRequest, Exit, PlacedFile, RestartInPlace } from '../runtime/runtime.ts';
+import type { Container, CreateRequest, Exit, RestartInPlace } from '../runtime/runtime.ts';
 import type { ContainerRecord } from './record.ts';
 
 const OWNER = 'covey.engine';
@@ -22,7 +22,7 @@ export const LOST = { code: null, signal: null, oomKilled: false } as const sati
 export function requestOf(
   { id, spec, restarts }: ContainerRecord,
   image: UnpackedImage,
-  files: readonly PlacedFile[],
+  { files, mounts, devices }: Pick<CreateRequest, 'files' | 'mounts' | 'devices'>,
 ): CreateRequest {
   const { container, limits } = spec.template;
   const { config } = image;
@@ -33,6 +33,8 @@ export function requestOf(
     limits,
     hostname: id.slice(0, 12),
     files,
+    ...(mounts === undefined ? {} : { mounts }),
+    ...(devices === undefined ? {} : { devices }),
     labels: {
       [OWNER]: id,
       [STOP_SIGNAL]: container.stopSignal ?? config.stopSignal,

@@ -173,7 +173,7 @@ export class Standalone {
   }
 
   /** @throws ClusterError `conflict` for one that runs, unless `force` */
-  remove({ force }: { readonly force: boolean }): Promise<void> {
+  remove({ force, volumes = false }: { readonly force: boolean; readonly volumes?: boolean }): Promise<void> {
     return this.#inTurn(async () => {
       if (this.#isGone) return;
       if (!force && (this.isRunning || this.state === 'restarting')) {
@@ -183,7 +183,7 @@ export class Standalone {
       }
       this.#forgetRestart();
       await this.#change({ wanted: false });
-      await this.#erase();
+      await this.#erase(volumes);
     });
   }
 
@@ -202,8 +202,8 @@ export class Standalone {
   }
 
   /** Resolves once an end that has happened is known here: nothing is told of it before. */
-  async settled(signal: AbortSignal): Promise<void> {
-    await this.#until(() => !this.isRunning, signal);
+  settled(signal: AbortSignal): Promise<void> {
+    return this.#until(() => !this.isRunning, signal);
   }
 
   /** Ends the watch, not the container. */
@@ -328,9 +328,8 @@ export class Standalone {
 
   async #rest(): Promise<void> {
     if (!this.#record.spec.autoRemove) return;
-    await this.#inTurn(() => this.#erase()).catch((cause: unknown) => {
-      const { id: containerId } = this.#record;
-      this.#tools.log.warn({ containerId, cause }, 'a container could not be removed after its end');
+    await this.#inTurn(() => this.#erase(true)).catch((cause: unknown) => {
+      this.#tools.log.warn({ containerId: this.#record.id, cause }, 'a container could not be removed after its end');
     });
   }
 
@@ -362,12 +361,13 @@ export class Standalone {
     this.#bell.ring();
   }
 
-  async #erase(): Promise<void> {
+  async #erase(withVolumes: boolean): Promise<void> {
     if (this.#isGone) return;
     await this.#tools.runtime.remove(this.#record.id);
     await detached(this.#tools, this.#record);
     this.#isGone = true;
     await this.#tools.gone(this.#record.id);
+    if (withVolumes) await this.#tools.forget(this.#record.spec.mounts);
     this.#bell.ring();
   }
 

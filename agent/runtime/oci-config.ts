@@ -13,7 +13,7 @@ import type { OpenExecRequest } from './exec.ts';
 import type { HostFacts } from './host-facts.ts';
 import { type IdRange, RANGE_SIZE } from './id-ranges.ts';
 import { type OciResources, resourcesOf } from './oci-resources.ts';
-import type { ContainerImage, ContainerMount } from './runtime.ts';
+import type { ContainerDevice, ContainerImage, ContainerMount } from './runtime.ts';
 import { type OciSeccomp, resolveSeccomp } from './seccomp.ts';
 
 /** The user as ids; from the image's own /etc/passwd. */
@@ -40,6 +40,7 @@ export interface ConfigRequest {
   readonly cgroup: string;
   readonly files: readonly FileMount[];
   readonly mounts?: readonly ContainerMount[];
+  readonly devices?: readonly ContainerDevice[];
   readonly host: HostFacts;
   /** The host's ids that are the container's; absent: they are the same. */
   readonly ids?: IdRange;
@@ -72,6 +73,8 @@ export interface OciConfig {
   readonly linux: OciLinux;
 }
 
+type OciDevice = Omit<ContainerDevice, 'access'>;
+
 export interface OciIdMapping {
   readonly containerID: number;
   readonly hostID: number;
@@ -79,6 +82,7 @@ export interface OciIdMapping {
 }
 
 export interface OciLinux {
+  readonly devices?: readonly OciDevice[];
   readonly namespaces: readonly { readonly type: string }[];
   readonly uidMappings?: readonly OciIdMapping[];
   readonly gidMappings?: readonly OciIdMapping[];
@@ -150,28 +154,14 @@ export function ociConfig(request: ConfigRequest): OciConfig {
     process: processOf(request),
     root: { path: 'rootfs', readonly: template.readOnly },
     hostname: hostnameOf(request),
-    mounts: [
-      ...MOUNTS.map((mount) => mountOf(mount, rules)),
-      ...(request.mounts ?? []),
-      ...request.files.map((file) => ({
-        destination: file.target,
-        type: 'bind',
-        source: file.source,
-        options: [
-          'bind',
-          'ro',
-          'nosuid',
-          'nodev',
-          'noexec',
-          'private',
-          ...(request.ids === undefined ? [] : ['idmap']),
-        ],
-      })),
-    ],
+    mounts: mountsOf(request, rules),
     linux: {
+      ...(request.devices === undefined
+        ? {}
+        : { devices: request.devices.map(({ access: _access, ...node }) => node) }),
       ...namespacesOf(request),
       cgroupsPath: request.cgroup,
-      resources: resourcesOf(limits, rules.privileged ? 'all' : 'none'),
+      resources: allowed(resourcesOf(limits, rules.privileged ? 'all' : 'none'), request.devices ?? []),
       // Without privileges a web server binds port 80 and a probe can ping, as under Docker since 20.10.
       sysctl: { ...networkSysctls(request), ...rules.sysctls },
       maskedPaths: rules.privileged ? [] : MASKED_PATHS,
@@ -179,6 +169,34 @@ export function ociConfig(request: ConfigRequest): OciConfig {
       ...(seccomp === undefined ? {} : { seccomp }),
     },
   };
+}
+
+/** What a user mounts takes the place of what would be there. Source: moby, daemon/oci_linux.go. */
+function mountsOf({ mounts = [], files, ids }: ConfigRequest, rules: ProcessRules): readonly OciMount[] {
+  const taken = new Set(mounts.map(({ destination }) => destination));
+  const isFree = ({ destination }: OciMount): boolean => !taken.has(destination);
+  const idmap = ids === undefined ? [] : ['idmap'];
+  const placed = files.map(({ target, source }) => ({
+    destination: target,
+    type: 'bind',
+    source,
+    options: ['bind', 'ro', 'nosuid', 'nodev', 'noexec', 'private', ...idmap],
+  }));
+  return [
+    ...MOUNTS.filter(isFree).map((mount) => mountOf(mount, rules)),
+    ...(ids === undefined ? mounts.map(unmapped) : mounts),
+    ...placed.filter(isFree),
+  ];
+}
+
+/** Without a user namespace ids are the host's everywhere. */
+function unmapped(mount: OciMount): OciMount {
+  return { ...mount, options: mount.options.filter((option) => option !== 'idmap' && option !== 'ridmap') };
+}
+
+function allowed(resources: OciResources, devices: readonly ContainerDevice[]): OciResources {
+  const rules = devices.map(({ type, major, minor, access }) => ({ allow: true, type, major, minor, access }));
+  return { ...resources, devices: [...resources.devices, ...rules] };
 }
 
 /** @throws ClusterError `invalid` for the host's network in a user namespace, which owns nothing of it: not even /sys can be mounted */

@@ -51,7 +51,14 @@ export interface OciLimits {
 }
 
 export interface OciResources extends OciLimits {
-  readonly devices: readonly { readonly allow: boolean; readonly access: string }[];
+  /** Without a type: every device. */
+  readonly devices: readonly {
+    readonly allow: boolean;
+    readonly access: string;
+    readonly type?: 'b' | 'c';
+    readonly major?: number;
+    readonly minor?: number;
+  }[];
 }
 
 /** Docker's; the kernel's smallest quota is 1 ms, so a period of 100 ms allows 0.01 CPUs. */

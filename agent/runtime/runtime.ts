@@ -58,6 +58,21 @@ export interface ContainerMount {
   readonly options: readonly string[];
 }
 
+/** A device node of a container, with the right to use it. Source: OCI runtime-spec, config-linux.md, "Devices". */
+export interface ContainerDevice {
+  /** Below /dev. */
+  readonly path: string;
+  readonly type: 'b' | 'c';
+  readonly major: number;
+  readonly minor: number;
+  /** As the container sees them. */
+  readonly uid: number;
+  readonly gid: number;
+  readonly fileMode: number;
+  /** Of r, w and m. */
+  readonly access: string;
+}
+
 export interface CreateRequest {
   /** As CONTAINER_ID says, unique on this host: task id, with the run's number where there are several. */
   readonly id: string;
@@ -67,8 +82,10 @@ export interface CreateRequest {
   /** Used when the template names none. */
   readonly hostname: string;
   readonly files: readonly PlacedFile[];
-  /** Besides the usual ones, in their order; targets that are missing are made. Absent: none. */
+  /** Besides the usual ones or in their place, in their order; targets that are missing are made. Absent: none. */
   readonly mounts?: readonly ContainerMount[];
+  /** Absent: the usual ones only. */
+  readonly devices?: readonly ContainerDevice[];
   /** Kept with the container and given back by `list`; for the agent's own use (task id, run, service). */
   readonly labels: Labels;
   /** Absent: an exit while no agent is there is recorded, and that is all. */

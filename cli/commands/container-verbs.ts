@@ -17,8 +17,9 @@ export function addContainerVerbs(program: Command): void {
   addAttach(program);
   const rm = program.command('rm <container...>').description('Remove containers');
   addSwitch(rm, '-f, --force', 'kill one that runs');
-  rm.action(async (refs: readonly string[], { force = false }: { force?: boolean }) => {
-    await each(refs, (ref, { control }) => remove(control, ref, force), 'silent');
+  addSwitch(rm, '-v, --volumes', 'with its volumes that nobody has named');
+  rm.action(async (refs: readonly string[], { force = false, volumes = false }: RmFlags) => {
+    await each(refs, (ref, { control }) => remove(control, { ref, force, volumes }), 'silent');
   });
   program
     .command('rename <container> <name>')
@@ -165,6 +166,11 @@ async function attachTo(
   });
 }
 
+interface RmFlags {
+  readonly force?: boolean;
+  readonly volumes?: boolean;
+}
+
 interface TimeFlags {
   readonly time?: string;
   readonly timeout?: string;
@@ -201,9 +207,10 @@ function changeOf(flags: UpdateFlags): Partial<covey.v1.UpdateContainerRequest.$
 }
 
 /** As Docker: with force, one that is not there is told, not named, and no failure. */
-async function remove(control: ControlClient, ref: string, force: boolean): Promise<void> {
+async function remove(control: ControlClient, wish: { readonly ref: string } & Required<RmFlags>): Promise<void> {
+  const { ref, force } = wish;
   try {
-    await control.removeContainer({ ref, force }, { signal: interruptible() });
+    await control.removeContainer(wish, { signal: interruptible() });
     process.stdout.write(`${ref}\n`);
   } catch (cause) {
     if (!force || toClusterError(cause).code !== 'not_found') throw cause;

@@ -2,6 +2,7 @@
 import { type Command, Option } from 'commander';
 import type { ContainerNetwork, ContainerRestart, ContainerSpec } from '../../common/model/container.ts';
 import { DETACH_KEYS } from '../detach-keys.ts';
+import { mountsOf } from './mount-flags.ts';
 import { addProcessFlags } from './process-flags.ts';
 import { randomName } from './random-name.ts';
 import { createSpec, type Given } from './service-edits.ts';
@@ -43,6 +44,10 @@ const LISTS: readonly (readonly [flag: string, help: string])[] = [
   ['--env-file <file>', 'set the variables in this file'],
   ['-l, --label <key=value>', 'label'],
   ['-p, --publish <port>', '[published:]target[/protocol] on its node'],
+  ['-v, --volume <volume>', 'NAME:/path, /host/path:/path[:ro], or /path'],
+  ['--mount <mount>', 'type=bind|volume|tmpfs,source=…,target=…[,readonly]'],
+  ['--tmpfs <path[:options]>', 'memory instead of files'],
+  ['--device <device>', 'of its node: SOURCE[:TARGET][:rwm]'],
   ['--cap-add <capability>', 'give a capability, or ALL'],
   ['--cap-drop <capability>', 'take a capability away, or ALL'],
   ['--security-opt <option>', 'no-new-privileges, seccomp=…, apparmor=…, selinux=…'],
@@ -106,6 +111,7 @@ export function runWish(image: string, args: readonly string[], given: Given, en
     ports: ports.map((port) => ({ ...port, mode: 'host' })),
     network: networkOf(text(given, 'network') ?? 'cluster'),
     ...(interactive ? { input: detach ? 'kept' : 'once' } : {}),
+    ...mountsOf(given),
     autoRemove: given.rm === true,
     restart,
     restartMax,

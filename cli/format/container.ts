@@ -104,11 +104,19 @@ export function inspectContainer(view: View): object {
       StopTimeout: Math.round((container?.stopGraceMs ?? 0) / 1_000),
     },
     HostConfig: hostConfig(view),
+    Mounts: (spec?.mounts ?? []).map(mountPoint),
     NetworkSettings: { IPAddress: view.address, Ports: portMap(view) },
   };
 }
 
-function hostConfig({ spec }: View): object {
+function mountPoint({ kind, source, target, readOnly, propagation, options }: covey.v1.IMount): object {
+  const isReadOnly = readOnly === true || (options ?? []).includes('ro');
+  const named = kind === 'volume' ? { Name: source, Driver: 'local' } : { Source: source };
+  return { Type: kind, ...named, Destination: target, Mode: '', RW: !isReadOnly, Propagation: propagation };
+}
+
+function hostConfig(view: View): object {
+  const { spec } = view;
   const template = spec?.template;
   const container = template?.container;
   const { limitNanoCpus = 0, limitMemoryBytes = 0, limitPids = 0, limitMemorySwapBytes = 0 } = template ?? {};
@@ -124,6 +132,11 @@ function hostConfig({ spec }: View): object {
     CapDrop: container?.process?.capDrop ?? [],
     Init: container?.process?.init ?? false,
     UsernsMode: container?.userns ?? '',
+    Devices: (view.spec?.devices ?? []).map(({ source, target, access }) => ({
+      PathOnHost: source,
+      PathInContainer: target,
+      CgroupPermissions: access,
+    })),
     NanoCpus: limitNanoCpus,
     Memory: limitMemoryBytes,
     MemorySwap: limitMemorySwapBytes,

@@ -1,5 +1,6 @@
 /** Containers without a service: what a user wants of one, its rules, and the key that says where it is. */
 import type { Digest, Instant, NodeId } from './ids.ts';
+import { type Device, type Mount, mountsFlaw } from './mount.ts';
 import type { Port, ServiceSpec, TaskTemplate } from './service.ts';
 import { DEFAULT_UPDATE } from './service.ts';
 import { specFlaw } from './service-rules.ts';
@@ -17,6 +18,9 @@ export interface ContainerSpec {
   readonly network: ContainerNetwork;
   /** What those attached type reaches it; absent: it reads /dev/null. */
   readonly input?: 'kept' | 'once';
+  /** No two of one target. */
+  readonly mounts: readonly Mount[];
+  readonly devices: readonly Device[];
   readonly autoRemove: boolean;
   readonly restart: ContainerRestart;
   /** Of on-failure; 0 = without limit. */
@@ -67,6 +71,7 @@ export function containerSpecFlaw(spec: ContainerSpec): Flaw | undefined {
     () => specFlaw(asService),
     () => wholeFlaw(spec.restartMax, 'restartMax', 0, 1_000_000),
     () => networkFlaw(spec),
+    () => mountsFlaw(spec.mounts, spec.devices),
     () => restartFlaw(spec),
   );
 }

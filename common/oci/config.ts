@@ -26,6 +26,8 @@ export interface ImageConfig {
   /** In order of number, then protocol. */
   readonly exposedPorts: readonly ExposedPort[];
   readonly labels: Labels;
+  /** Folders that containers get a volume for, absolute; absent = none. */
+  readonly volumes?: readonly string[];
   /** Docker's HEALTHCHECK with its defaults filled in; absent = none. */
   readonly health?: HealthCheck;
 }
@@ -73,6 +75,7 @@ export function parseConfig(text: string, name: string): ConfigFile {
       stopSignal: config.text('StopSignal', ''),
       exposedPorts: exposedPorts(config),
       labels: config.has('Labels') ? config.object('Labels').texts() : {},
+      ...volumes(config),
       ...health(config),
     },
   };
@@ -100,6 +103,17 @@ function exposedPorts(config: ImageJson): readonly ExposedPort[] {
       return { port, protocol: match[2] === 'udp' ? 'udp' : 'tcp' };
     });
   return ports.toSorted((a, b) => a.port - b.port || a.protocol.localeCompare(b.protocol));
+}
+
+function volumes(config: ImageJson): { readonly volumes?: readonly string[] } {
+  const paths = config.has('Volumes') ? config.object('Volumes').keys() : [];
+  const wrong = paths.find((path) => !path.startsWith('/'));
+  if (wrong !== undefined) throw config.wrong('Volumes', `"${wrong.slice(0, 100)}" is not absolute`);
+  return paths.length === 0 ? {} : { volumes: [...new Set(paths.map(clean))].toSorted() };
+}
+
+function clean(path: string): string {
+  return path.replace(/\/+/g, '/').replace(/(.)\/$/, '$1');
 }
 
 function health(config: ImageJson): { readonly health?: HealthCheck } {

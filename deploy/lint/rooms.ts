@@ -18,7 +18,10 @@ export interface Room {
 const TESTS = { patterns: ['**/test/**'], message: 'nothing imports test' };
 const ETCD = { patterns: ['etcd3'], message: 'only manager/store/etcd*.ts speaks to etcd' };
 const GRPC = { patterns: ['@grpc/**', 'protobufjs', 'protobufjs/**'], message: 'only proto/ knows gRPC and protobuf' };
-const NATIVE = { patterns: ['**/native/**'], message: 'the addon is used in agent/{runtime,network,image,build} only' };
+const NATIVE = {
+  patterns: ['**/native/**'],
+  message: 'the addon is used in agent/{runtime,network,image,volume,build} only',
+};
 const MANAGER = { patterns: ['**/manager/**'], message: 'this room does not know the manager' };
 const AGENT = { patterns: ['**/agent/**'], message: 'this room does not know the agent' };
 const CLI = { patterns: ['**/cli/**', 'commander'], message: 'only the CLI knows the CLI' };
@@ -69,7 +72,7 @@ export const ROOMS: readonly Room[] = [
   { name: 'agent', files: ['agent/**'], bans: [MANAGER, CLI, NATIVE, DEPLOY, TESTS, ETCD, GRPC, X509, HTTP] },
   {
     name: 'hands',
-    files: ['agent/runtime/**', 'agent/network/**', 'agent/image/**', 'agent/build/*.ts'],
+    files: ['agent/runtime/**', 'agent/network/**', 'agent/image/**', 'agent/volume/**', 'agent/build/*.ts'],
     bans: [MANAGER, CLI, DEPLOY, TESTS, ETCD, GRPC, X509, HTTP],
   },
   {

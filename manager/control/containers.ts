@@ -69,7 +69,7 @@ export async function createContainer(
     await ask(
       parts,
       'removeContainer',
-      { node: nodeId, container: id, force: true },
+      { node: nodeId, container: id, force: true, volumes: true },
       AbortSignal.timeout(LIST_MS),
     ).catch(() => {});
     await drop(parts, id, AbortSignal.timeout(LIST_MS));
@@ -80,13 +80,13 @@ export async function createContainer(
 /** @throws ClusterError `not_found`, `conflict` for one that runs, `unavailable` when its node cannot be asked */
 export async function removeContainer(
   parts: ContainerParts,
-  { ref, force }: { readonly ref: string; readonly force: boolean },
+  { ref, force, volumes }: { readonly ref: string; readonly force: boolean; readonly volumes: boolean },
   signal: AbortSignal,
 ): Promise<void> {
   const { value: claim } = findContainer(parts.store.view, ref);
   try {
     if (!isNodeGone(parts, claim.nodeId)) {
-      await ask(parts, 'removeContainer', { node: claim.nodeId, container: claim.id, force }, signal);
+      await ask(parts, 'removeContainer', { node: claim.nodeId, container: claim.id, force, volumes }, signal);
     } else if (!force) {
       throw new ClusterError('unavailable', `container "${claim.name}" is on a node that is gone`, {
         hint: 'add --force to forget it',

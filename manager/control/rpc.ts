@@ -93,8 +93,8 @@ function containers(
   return {
     createContainer: ({ node, spec }, { signal }) =>
       createContainer(parts, { node, spec: fromContainerSpec(present(spec, 'spec')) }, signal),
-    removeContainer: async ({ ref, force }, { signal }) => {
-      await removeContainer(parts, { ref, force }, signal);
+    removeContainer: async ({ ref, force, volumes }, { signal }) => {
+      await removeContainer(parts, { ref, force, volumes }, signal);
       return {};
     },
     renameContainer: async ({ ref, name }, { signal }) => {

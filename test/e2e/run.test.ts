@@ -67,7 +67,10 @@ describe('covey run', () => {
     expect(none).toMatchObject({ code: 127, err: expect.stringContaining('/nothing') });
     const image = await covey('run', '--pull', 'never', 'none:1');
     expect(image).toMatchObject({ code: 125, err: expect.stringContaining('"none:1" is not in the cluster') });
-    expect(await covey('run', '-v', '/a:/b', 'shell:1')).toMatchObject({ code: 2, err: expect.stringContaining('-v') });
+    expect(await covey('run', '--gpus', 'all', 'shell:1')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('--gpus'),
+    });
     expect(await ps('-a')).toEqual([]);
   });
 
@@ -191,6 +194,32 @@ describe('a container without a service', () => {
     await cluster.must('image', 'rm', 'kept:1');
     await cluster.must('rm', '-f', 'files');
     await cluster.must('image', 'rm', 'flat:1');
+  });
+
+  it('keeps a volume of its node from one to the next, and is shown folders, memory and devices', async () => {
+    const run = (...args: readonly string[]): Promise<Said> => covey('run', '--rm', '--node', 'n2', ...args);
+    const dir = join(cluster.dir, 'shown');
+    expect(await run('-v', 'kept:/tmp', 'shell:1', 'sh', '-c', 'echo kept > /tmp/it')).toMatchObject({ code: 0 });
+    const flags = [
+      '--mount',
+      'type=volume,src=kept,dst=/tmp,readonly',
+      '-v',
+      `${dir}:/opt`,
+      '--tmpfs',
+      '/mnt:size=64k',
+    ];
+    const script = 'cat /tmp/it; echo x > /tmp/x; echo y > /opt/y; echo z > /mnt/z; cat /mnt/z';
+    const shown = await run(...flags, '--device', '/dev/zero:/dev/nought:r', 'shell:1', 'sh', '-c', script);
+    expect(shown.out).toBe('kept\nz\n');
+    expect(shown.err).toContain('/tmp/x');
+    expect(readFileSync(join(dir, 'y'), 'utf8')).toBe('y\n');
+    expect(await run('--mount', 'type=bind,src=/none,dst=/opt', 'shell:1', 'true')).toMatchObject({
+      code: 125,
+      err: expect.stringContaining('bind source path does not exist: /none'),
+    });
+    expect(await cluster.must('volume', 'ls', '--format', '{{.Node}} {{.Name}}')).toBe('n2 kept\n');
+    expect(await cluster.must('volume', 'rm', 'kept')).toBe('kept\n');
+    expect(await covey('volume', 'rm', 'kept')).toMatchObject({ code: 1, out: '' });
   });
 
   it('has an address of its node and a port on it, or no network at all', async () => {
