@@ -181,7 +181,8 @@ function engineTools(
 ): EngineTools {
   const { stateDir, runtime, network, clock, log } = parts;
   const addresses = { block: () => worker().block, taken: () => new Set([...worker().addresses, ...wayOut.addresses]) };
-  return { stateDir, runtime, images, network, clock, log, filesFor: namesFiles, ...addresses };
+  const portHolders = () => worker().portHolders;
+  return { stateDir, runtime, images, network, clock, log, filesFor: namesFiles, portHolders, ...addresses };
 }
 
 interface DiskUsers {

@@ -11,7 +11,7 @@ import type { Log } from '../common/log.ts';
 import { DEFAULT_FAILOVER_AFTER_MS } from '../common/model/cluster.ts';
 import type { Digest, NodeId, TaskId } from '../common/model/ids.ts';
 import { compareEpochs, type Epoch } from '../common/model/node.ts';
-import { isTerminal, type TaskStatus } from '../common/model/task.ts';
+import { isTerminal, type TaskStatus, taskName } from '../common/model/task.ts';
 import { fromEpoch } from '../common/wire/node.ts';
 import type { covey } from '../proto/messages.ts';
 import type { Assignment, ManagerContact } from './assignment.ts';
@@ -175,6 +175,21 @@ export class Worker {
   /** Those of the tasks here. */
   get addresses(): ReadonlySet<string> {
     return new Set([...this.#runners.values()].flatMap(({ held }) => held.task.address ?? []));
+  }
+
+  /** Published ports of this node that services have, `8080/tcp`, and whose each is. */
+  get portHolders(): ReadonlyMap<string, string> {
+    const everywhere = [...this.#map.ports.values()].map(
+      ({ published, protocol }) => [`${published}/${protocol}`, 'a service, on every node'] as const,
+    );
+    const here = [...this.#runners.values()]
+      .filter((runner) => runner.isAttached)
+      .flatMap(({ held }) => {
+        const name = `task ${taskName(held.revision.serviceName, held.task)}`;
+        const own = held.revision.ports.filter(({ mode }) => mode === 'host');
+        return own.map(({ published, protocol }) => [`${published}/${protocol}`, name] as const);
+      });
+    return new Map([...everywhere, ...here]);
   }
 
   /** How many tasks have something here. */

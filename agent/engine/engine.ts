@@ -32,6 +32,8 @@ export interface EngineTools {
   readonly block: () => string;
   /** Addresses that tasks of this node hold. */
   readonly taken: () => ReadonlySet<string>;
+  /** Ports of this node that services publish, `8080/tcp`, and whose each is. */
+  readonly portHolders: () => ReadonlyMap<string, string>;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -203,25 +205,26 @@ export class ContainerEngine {
   }
 
   #checkPorts(id: string): void {
-    const mine = this.find(id).record.spec.ports;
-    for (const other of this.all) {
-      if (other.record.id === id || !other.isRunning) continue;
-      for (const { published, protocol } of other.record.spec.ports) {
-        if (!mine.some((port) => port.published === published && port.protocol === protocol)) continue;
-        throw new ClusterError(
-          'conflict',
-          `port ${published}/${protocol} is already allocated by container ${other.record.spec.name}`,
-          {
-            hint: 'stop it, or publish another port',
-          },
-        );
-      }
+    const holders = new Map(this.#tools.portHolders());
+    for (const { record, isRunning } of this.all) {
+      if (record.id === id || !isRunning) continue;
+      for (const port of record.spec.ports) holders.set(keyOf(port), `container ${record.spec.name}`);
+    }
+    for (const port of this.find(id).record.spec.ports) {
+      const holder = holders.get(keyOf(port));
+      if (holder === undefined) continue;
+      throw new ClusterError('conflict', `port ${keyOf(port)} is already allocated by ${holder}`, {
+        hint: 'stop it, or publish another port',
+      });
     }
   }
 
   /** A 0 becomes a port of this node that nobody has. */
   #withPorts({ ports }: ContainerSpec): ContainerSpec['ports'] {
-    const used = new Set(this.all.flatMap(({ record }) => record.spec.ports).map(keyOf));
+    const used = new Set([
+      ...this.all.flatMap(({ record }) => record.spec.ports).map(keyOf),
+      ...this.#tools.portHolders().keys(),
+    ]);
     return ports.map((port) => {
       const published = port.published === 0 ? freePort(port.protocol, used) : port.published;
       if (published === undefined) throw new ClusterError('exhausted', 'no port of this node is free');

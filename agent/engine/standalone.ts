@@ -96,7 +96,7 @@ export class Standalone {
     if (found.state === 'created') {
       await this.#tools.runtime.stop(found.id, { stopSignal: '', graceMs: 0 }, this.#stop.signal);
       this.#container = { ...found, state: 'exited' };
-      return;
+      return await this.#goOn();
     }
     if (found.exit === undefined) {
       await this.#change({ startedAt: (found.runStartedAt ?? startedAt) || found.createdAt, hasRun: true });

@@ -35,6 +35,8 @@ export interface ContainerClaim {
   readonly nodeId: NodeId;
   readonly imageDigest: Digest;
   readonly createdAt: Instant;
+  /** That it publishes on its node, none with 0; none before it is made. */
+  readonly ports: readonly Port[];
   /** Its node has had it: should the node know nothing of it any more, it is gone. */
   readonly isMade: boolean;
 }

@@ -75,8 +75,8 @@ function fromDevice({ source, target, access }: covey.v1.Device.$Properties): De
 
 /** The claim as a message. */
 export function toContainerClaim(claim: ContainerClaim): covey.v1.ContainerClaim.$Properties {
-  const { isMade: made, ...rest } = claim;
-  return { ...rest, made };
+  const { isMade: made, ports, ...rest } = claim;
+  return { ...rest, made, ports: toPorts(ports) };
 }
 
 /** The claim of a message. @throws ClusterError `invalid` naming the field */
@@ -87,6 +87,7 @@ export function fromContainerClaim(message: covey.v1.ContainerClaim.$Properties)
     nodeId: text(message.nodeId),
     imageDigest: text(message.imageDigest),
     createdAt: integer(message.createdAt, 'createdAt'),
+    ports: fromPorts(message.ports),
     isMade: message.made ?? false,
   };
 }

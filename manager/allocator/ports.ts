@@ -2,6 +2,7 @@
  * Published ports: which numbers a service gets that leaves the choice to us, and which other service has one already.
  * Used by Control when it accepts a spec; nothing of it runs later.
  */
+import type { ContainerClaim } from '../../common/model/container.ts';
 import type { ServiceId } from '../../common/model/ids.ts';
 import type { Port } from '../../common/model/service.ts';
 import type { View } from '../store/store.ts';
@@ -15,6 +16,18 @@ export interface PortClaim {
   readonly serviceId: ServiceId;
   readonly serviceName: string;
   readonly port: Port;
+}
+
+/** A container without a service that publishes one of the ports, on whatever node; undefined when none does. */
+export function containerWith(view: View, { published, protocol }: Port): ContainerClaim | undefined {
+  if (published === 0) return undefined;
+  const has = (port: Port): boolean => port.published === published && port.protocol === protocol;
+  return [...view.all('container')].find(({ value }) => value.ports.some(has))?.value;
+}
+
+/** Those that containers without a service publish, each on its node. */
+export function containerPorts(view: View): readonly Port[] {
+  return [...view.all('container')].flatMap(({ value }) => value.ports);
 }
 
 /** The ports of all services' specs in force. */

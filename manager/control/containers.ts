@@ -15,11 +15,13 @@ import {
 import { normalContainer } from '../../common/model/container-rules.ts';
 import type { Digest, NodeId } from '../../common/model/ids.ts';
 import { toContainerSpec } from '../../common/wire/container.ts';
+import { fromPorts } from '../../common/wire/template.ts';
 import type { covey } from '../../proto/messages.ts';
+import { portClaims, portKey } from '../allocator/ports.ts';
 import { findImage } from '../images/image-records.ts';
 import type { EngineMethod, EngineSource } from '../relay/engine.ts';
 import { nodeTarget } from '../relay/target.ts';
-import { put, remove, type Stored, type Unit } from '../store/store.ts';
+import { put, remove, type Stored, type View as StoreView, type Unit } from '../store/store.ts';
 import { type Context, commitUnit, refusal } from './context.ts';
 import { findContainer } from './lookup.ts';
 import { nodeNameOf } from './names.ts';
@@ -45,11 +47,20 @@ export async function createContainer(
   const { store, clock } = parts;
   const flaw = containerSpecFlaw(spec);
   if (flaw !== undefined) throw refusal(flaw);
+  refusePublished(store.view, spec);
   const { nodeId } = nodeTarget(store.view, node);
   const pinned = withImage(parts, spec);
   const imageDigest = pinned.template.container.imageDigest as Digest;
   const id = randomBytes(32).toString('hex');
-  const claim: ContainerClaim = { id, name: spec.name, nodeId, imageDigest, createdAt: clock.now(), isMade: false };
+  const claim: ContainerClaim = {
+    id,
+    name: spec.name,
+    nodeId,
+    imageDigest,
+    createdAt: clock.now(),
+    ports: [],
+    isMade: false,
+  };
   await freeName(parts, spec.name, signal);
   await commitUnit(
     parts,
@@ -61,9 +72,11 @@ export async function createContainer(
     signal,
   );
   try {
-    const view = await ask(parts, 'createContainer', { node: nodeId, id, spec: toContainerSpec(pinned) }, signal);
-    await commitUnit(parts, () => [put('container', id, { ...claim, isMade: true })], signal);
-    return located(parts, nodeId, view as View);
+    const request = { node: nodeId, id, spec: toContainerSpec(pinned) };
+    const view: View = await ask(parts, 'createContainer', request, signal);
+    const ports = fromPorts(view.spec?.ports);
+    await commitUnit(parts, () => [put('container', id, { ...claim, ports, isMade: true })], signal);
+    return located(parts, nodeId, view);
   } catch (cause) {
     // Also when the caller has gone: a claim without a container would hold the name.
     await ask(
@@ -211,6 +224,23 @@ async function freeName(parts: ContainerParts, name: string, signal: AbortSignal
     if (isGone) return await drop(parts, id, signal);
   }
   throw taken(name, id);
+}
+
+/** What a service publishes on every node no container can have on its own. */
+function refusePublished(view: StoreView, { ports }: ContainerSpec): void {
+  const services = portClaims(view).filter(({ port }) => port.mode === 'ingress');
+  for (const port of ports) {
+    const owner = services.find((claim) => port.published !== 0 && portKey(claim.port) === portKey(port));
+    if (owner === undefined) continue;
+    throw new ClusterError(
+      'exists',
+      `port ${portKey(port)} is published by service "${owner.serviceName}" on every node`,
+      {
+        field: 'ports',
+        hint: 'choose another port',
+      },
+    );
+  }
 }
 
 function isBeingMade({ isMade, createdAt }: ContainerClaim, now: number): boolean {

@@ -9,6 +9,8 @@ import { revisionKey, type Service, type ServiceRevision, type ServiceSpec } fro
 import { changeFlaw, normalSpec, specFlaw } from '../../common/model/service-rules.ts';
 import {
   assignPorts,
+  containerPorts,
+  containerWith,
   lingeringPorts,
   PORTS_FIRST,
   PORTS_LAST,
@@ -22,6 +24,7 @@ import { rolledBack } from '../updater/rollback.ts';
 import { type Context, caughtUp, commitUnit, refusal } from './context.ts';
 import { pinned } from './image-choice.ts';
 import { findService } from './lookup.ts';
+import { nodeNameOf } from './names.ts';
 
 /**
  * Key of kind `name` that every unit writes which publishes a port, so that two that would take the same one at the
@@ -193,7 +196,8 @@ function accept(view: View, spec: ServiceSpec, before: Service | undefined): Ser
   const taken = portClaims(view)
     .filter((claim) => claim.serviceId !== before?.id)
     .map(({ port }) => port);
-  const ports = assignPorts(spec.ports, [...taken, ...lingeringPorts(view, before?.id)], before?.spec.ports ?? []);
+  const others = [...taken, ...lingeringPorts(view, before?.id), ...containerPorts(view)];
+  const ports = assignPorts(spec.ports, others, before?.spec.ports ?? []);
   if (ports === undefined) {
     throw new ClusterError('exhausted', `no free port is left for service "${spec.name}"`, {
       field: 'ports',
@@ -207,7 +211,7 @@ function accept(view: View, spec: ServiceSpec, before: Service | undefined): Ser
 
 function refusePortsOfOthers(view: View, spec: ServiceSpec, self: ServiceId | undefined): void {
   const conflict = portConflict(spec.ports, portClaims(view), self);
-  if (conflict === undefined) return;
+  if (conflict === undefined) return refusePortsOfContainers(view, spec);
   throw new ClusterError(
     'exists',
     `port ${portKey(conflict.with.port)} is published by service "${conflict.with.serviceName}"`,
@@ -216,6 +220,23 @@ function refusePortsOfOthers(view: View, spec: ServiceSpec, self: ServiceId | un
       hint: 'choose another port, or publish in host mode in both services',
     },
   );
+}
+
+/** In host mode the scheduler finds another node. */
+function refusePortsOfContainers(view: View, { ports }: ServiceSpec): void {
+  for (const [index, port] of ports.entries()) {
+    const claim = port.mode === 'ingress' ? containerWith(view, port) : undefined;
+    if (claim === undefined) continue;
+    const node = nodeNameOf(view, claim.nodeId);
+    throw new ClusterError(
+      'exists',
+      `port ${portKey(port)} is published by container "${claim.name}" on node ${node}`,
+      {
+        field: `ports[${index}].published`,
+        hint: 'choose another port, publish in host mode, or remove the container',
+      },
+    );
+  }
 }
 
 function portTable(view: View, service: Service): readonly Write[] {

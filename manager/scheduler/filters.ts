@@ -93,7 +93,7 @@ const hostPort: Filter = {
   refusal(want, seat) {
     const taken = want.hostPorts.find((port) => seat.portUsers(port) > 0);
     if (taken === undefined) return undefined;
-    return same(`host-mode port ${taken} in use on`, `host-mode port ${taken} is in use by another task`);
+    return same(`host-mode port ${taken} in use on`, `host-mode port ${taken} is in use by another task or container`);
   },
 };
 

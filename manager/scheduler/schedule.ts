@@ -102,12 +102,14 @@ function concerns(change: Change): boolean {
     case 'cluster':
     case 'revision':
       return true;
+    case 'container':
+      // Its ports are free again, or others.
+      return (change.before?.ports.length ?? 0) > 0;
     case 'manager':
     case 'leader':
     case 'login':
     case 'service':
     case 'rollout':
-    case 'container':
     case 'name':
       return false;
   }

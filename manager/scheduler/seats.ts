@@ -41,7 +41,7 @@ export interface Seat {
   readonly tasks: number;
   /** Why it has no address block; empty when it has one. */
   readonly blockProblem: string;
-  /** How many tasks that have not ended hold the host port. */
+  /** How many tasks that have not ended, and containers without a service, hold the host port. */
   portUsers(port: string): number;
 }
 
@@ -70,6 +70,10 @@ export class Seats {
   constructor(view: View) {
     this.#view = view;
     for (const node of view.all('node')) this.#seats.set(node.value.id, openSeat(node, view));
+    for (const { value: claim } of view.all('container')) {
+      const ports = this.#seats.get(claim.nodeId)?.ports;
+      for (const key of claim.ports.map(portKey)) ports?.set(key, (ports.get(key) ?? 0) + 1);
+    }
     for (const { value: task } of view.all('task')) {
       if (task.desired === 'ready' && !hasEnded(view, task)) this.#discount(task);
       const seat = task.nodeId === undefined ? undefined : this.#seats.get(task.nodeId);

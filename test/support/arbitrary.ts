@@ -272,7 +272,15 @@ const ARBITRARIES: Readonly<Record<Kind, fc.Arbitrary<unknown>>> = {
     { indexDigest: fc.string({ minLength: 1 }), isInRegistry: fc.constant(true) },
   ),
   login: object({ registry: text, username: text, sealed: text, createdAt: whole }),
-  container: object({ id: text, name: text, nodeId: text, imageDigest: text, createdAt: whole, isMade: fc.boolean() }),
+  container: object({
+    id: text,
+    name: text,
+    nodeId: text,
+    imageDigest: text,
+    createdAt: whole,
+    ports,
+    isMade: fc.boolean(),
+  }),
   name: object({ name: text, id: text }),
 };
 

@@ -7,6 +7,7 @@ import { changesOf, exported, readPath, writePath } from '../../../agent/engine/
 import type { Standalone } from '../../../agent/engine/standalone.ts';
 import type { NativeRuntime } from '../../../agent/runtime/native-runtime.ts';
 import { systemClock } from '../../../common/clock.ts';
+import { toClusterError } from '../../../common/errors.ts';
 import { noLog } from '../../../common/log.ts';
 import type { ContainerSpec } from '../../../common/model/container.ts';
 import type { Digest } from '../../../common/model/ids.ts';
@@ -20,6 +21,8 @@ import { streamOf, type TarPart, tarOf } from '../../support/tar.ts';
 let world: NativeWorld;
 let engine: ContainerEngine;
 let made = 0;
+/** Ports that services have on this node. */
+const held = new Map<string, string>();
 
 beforeAll(() => {
   world = new NativeWorld();
@@ -36,7 +39,12 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   for (const each of engine.all) await each.remove({ force: true });
-  for (const { name } of await engine.volumes()) await engine.removeVolume(name, forever);
+  for (const { name } of await engine.volumes()) {
+    await engine.removeVolume(name, forever).catch((cause: unknown) => {
+      // One that goes with its end may be removing it at this moment.
+      if (toClusterError(cause).code !== 'not_found') throw cause;
+    });
+  }
   engine.stop();
 });
 
@@ -60,8 +68,14 @@ const images = {
 
 async function started(runtime: NativeRuntime): Promise<ContainerEngine> {
   const network = new FakeNetwork();
+  await network.start({
+    host: { address: '10.0.0.1', pool: '10.64.0.0/12', block: '10.64.0.0/24' },
+    peers: [],
+    ports: [],
+    attached: [],
+  });
   const files = async () => [{ target: '/etc/hostname', content: 'box\n' }];
-  const addresses = { block: () => '', taken: () => new Set<string>() };
+  const addresses = { block: () => '10.64.0.0/24', taken: () => new Set<string>(), portHolders: () => held };
   const parts = { stateDir: world.folder, runtime, images, network, clock: systemClock, log: noLog };
   const fresh = new ContainerEngine({ ...parts, filesFor: files, ...addresses });
   await fresh.start(forever);
@@ -204,6 +218,27 @@ describe('a container of no service', () => {
   });
 });
 
+it('is not started while another container or a service has its port on this node', async () => {
+  const port = { protocol: 'tcp', published: 8_080, target: 80, mode: 'host' } as const;
+  const box = await engine.create('c'.repeat(64), spec('sleep 1000', { ports: [port], network: 'cluster' }), forever);
+  held.set('8080/tcp', 'task web.1');
+  try {
+    const message = 'port 8080/tcp is already allocated by task web.1';
+    await expect(box.start(forever)).rejects.toMatchObject({ code: 'conflict', message });
+    held.delete('8080/tcp');
+    await box.start(forever);
+    const other = await engine.create(
+      'd'.repeat(64),
+      spec('sleep 1000', { ports: [port], network: 'cluster' }),
+      forever,
+    );
+    const owner = `port 8080/tcp is already allocated by container ${box.record.spec.name}`;
+    await expect(other.start(forever)).rejects.toMatchObject({ code: 'conflict', message: owner });
+  } finally {
+    held.clear();
+  }
+});
+
 describe('what a container is shown besides its files', () => {
   const volume = (source: string, target: string, change: Partial<VolumeMount> = {}): VolumeMount => {
     return { kind: 'volume', source, target, readOnly: false, noCopy: false, anonymous: source === '', ...change };
@@ -295,8 +330,10 @@ describe('another agent', () => {
   }
 
   it('goes on with a restart that was waited for', async () => {
-    const box = await run('exit 3', { restart: 'unless-stopped' });
-    await eventually(() => box.record.restarts).toBeGreaterThan(2);
+    const box = await run('busybox sleep 0.3; exit 3', { restart: 'unless-stopped' });
+    await eventually(() => box.record.restarts).toBeGreaterThan(1);
+    await eventually(() => box.state).toBe('running');
+    // From its end on, for as long as its policy waits.
     await eventually(() => box.state).toBe('restarting');
     const again = (await next()).find(box.record.id);
     const before = again.record.restarts;

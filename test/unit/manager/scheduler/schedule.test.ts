@@ -182,6 +182,19 @@ describe('the scheduler', () => {
     ]);
   });
 
+  it('gives no host-mode port where a container without a service has it', () => {
+    const world = new World().nodes('n1', 'n2').service('web', {}, HOST_8080).tasks('web', 2);
+    const ports = [{ protocol: 'tcp', published: 8080, target: 80, mode: 'host' }] as const;
+    const claim = { id: 'c', name: 'box', nodeId: 'n1' as never, imageDigest: '' as never, createdAt: 0, isMade: true };
+    world.store.put('container', 'c', { ...claim, ports });
+    expect(world.run()).toEqual([
+      'web.1 -> n2 10.64.1.2',
+      'web.2 pending: no suitable node (host-mode port 8080/tcp in use on 2 nodes)',
+    ]);
+    const change = { kind: 'container', id: 'c', before: { ...claim, ports }, after: undefined } as never;
+    expect([...schedule.keysOf(change, world.view)]).toEqual(['cluster']);
+  });
+
   it('keeps a host-mode port taken while one of its two leaving holders is still there', () => {
     const world = new World().nodes('n1').service('web', {}, HOST_8080);
     world.on('n1', 'web.1', 'shutdown', { desired: 'shutdown' });
