@@ -211,7 +211,8 @@ function accept(view: View, spec: ServiceSpec, before: Service | undefined): Ser
 
 function refusePortsOfOthers(view: View, spec: ServiceSpec, self: ServiceId | undefined): void {
   const conflict = portConflict(spec.ports, portClaims(view), self);
-  if (conflict === undefined) return refusePortsOfContainers(view, spec);
+  refusePortsOfContainers(view, spec);
+  if (conflict === undefined) return;
   throw new ClusterError(
     'exists',
     `port ${portKey(conflict.with.port)} is published by service "${conflict.with.serviceName}"`,
