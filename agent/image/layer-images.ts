@@ -212,8 +212,7 @@ export class LayerImages implements Images {
     let bytes = packed.reduce((sum, { size }) => sum + size, 0);
     for (const { digest, size } of packed.toSorted((a, b) => a.at - b.at)) {
       if (bytes <= keepBytes) return;
-      await this.#arrivals.drop(digest);
-      bytes -= size;
+      if (await this.dropPacked(digest)) bytes -= size;
     }
   }
 

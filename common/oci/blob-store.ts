@@ -5,7 +5,10 @@
  *   DIR/blobs/sha256/<hex>     whole blobs
  *   DIR/incoming/<hex>.part    the beginning of one, resumed by `fill`
  *   DIR/incoming/<hex>.pieces  one that arrives in pieces (agent/mesh)
+ *   DIR/incoming/gone-<random> one that is being removed; what a crash left of it goes at the next start
  */
+import { randomBytes } from 'node:crypto';
+import { renameSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ClusterError } from '../errors.ts';
@@ -18,6 +21,8 @@ import { type Receiver, receiverTo } from './receiver.ts';
 
 /** Reading in larger pieces than Node's 64 KiB saves turns of the event loop. */
 const READ_BYTES = 512 * 1024;
+
+const GONE_PREFIX = 'gone-';
 
 /** Where a blob's bytes come from, from `offset` on. */
 export type BlobSource = (offset: number, signal: AbortSignal) => AsyncIterable<Uint8Array>;
@@ -34,6 +39,8 @@ export class BlobStore {
     const store = new BlobStore(dir);
     await mkdir(store.#blobs, { recursive: true, mode: 0o700 });
     await mkdir(store.incoming, { recursive: true, mode: 0o700 });
+    for (const name of await readdir(store.incoming))
+      if (name.startsWith(GONE_PREFIX)) await rm(join(store.incoming, name), { force: true });
     return store;
   }
 
@@ -120,16 +127,14 @@ export class BlobStore {
     await this.adopt(path, digest);
   }
 
-  /** A missing one is fine. */
-  async remove(digest: Digest): Promise<void> {
-    await rm(this.path(digest), { force: true });
-    await this.drop(digest);
+  /** A missing one is fine. It is out of sight at once, before the call has returned. */
+  remove(digest: Digest): Promise<void> {
+    return removeAll([this.#hidden(this.path(digest)), ...this.#hiddenParts(digest)]);
   }
 
-  /** The beginning of one, not the whole one. */
-  async drop(digest: Digest): Promise<void> {
-    await rm(join(this.incoming, `${hexOf(digest)}.part`), { force: true });
-    await rm(this.piecesPath(digest), { force: true });
+  /** The beginning of one, not the whole one; in the same way. */
+  drop(digest: Digest): Promise<void> {
+    return removeAll(this.#hiddenParts(digest));
   }
 
   /** The blob to be read; the caller closes it. @throws ClusterError `not_found` when it is not here */
@@ -228,6 +233,22 @@ export class BlobStore {
     }
   }
 
+  #hiddenParts(digest: Digest): readonly (string | undefined)[] {
+    return [join(this.incoming, `${hexOf(digest)}.part`), this.piecesPath(digest)].map((path) => this.#hidden(path));
+  }
+
+  /** Where the file is now; undefined when there is none. In one turn of the loop: who wants the blob meanwhile brings another. */
+  #hidden(path: string): string | undefined {
+    const gone = join(this.incoming, `${GONE_PREFIX}${randomBytes(8).toString('hex')}`);
+    try {
+      renameSync(path, gone);
+      return gone;
+    } catch (cause) {
+      if (isMissing(cause)) return undefined;
+      throw cause;
+    }
+  }
+
   get #blobs(): string {
     return join(this.#dir, 'blobs', 'sha256');
   }
@@ -243,6 +264,10 @@ async function takeUp(file: FileHandle, receiver: Receiver): Promise<number> {
     await receiver.addKnown(buffer.subarray(0, bytesRead));
     size += bytesRead;
   }
+}
+
+async function removeAll(paths: readonly (string | undefined)[]): Promise<void> {
+  for (const path of paths) if (path !== undefined) await rm(path, { force: true });
 }
 
 function hexOf(digest: Digest): string {

@@ -259,12 +259,20 @@ export class ManagerImages {
 
   /** Gives the bytes that went. To be called while `#storing` is held. */
   async #removeUnnamed(signal: AbortSignal): Promise<number> {
-    const named = new Set([...this.#options.store.view.all('image')].flatMap(({ value }) => value.blobs));
+    const { store } = this.#options;
+    let named = new Set<Digest>();
+    let revision: number | undefined;
     let bytes = 0;
     for (const digest of [...(await this.blobs.list()), ...(await this.blobs.begun())]) {
       signal.throwIfAborted();
+      const size = (await this.blobs.sizeOf(digest)) ?? 0;
+      // From here to the removal there is one turn of the loop: nobody can begin to need it in between, here or at another manager.
+      if (store.view.revision !== revision) {
+        revision = store.view.revision;
+        named = new Set([...store.view.all('image')].flatMap(({ value }) => value.blobs));
+      }
       if (named.has(digest) || this.pins.has(digest)) continue;
-      bytes += (await this.blobs.sizeOf(digest)) ?? 0;
+      bytes += size;
       await this.blobs.remove(digest);
     }
     return bytes;

@@ -1,6 +1,6 @@
 /** Managers whose disk is full at whatever step of a load, import, pull, put, copy or push: real files, on a disk as small as it takes. */
 import { createHash, randomBytes } from 'node:crypto';
-import { readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -29,6 +29,7 @@ import { noRegistry } from '../../support/registry.ts';
 import { streamOf, tarOf } from '../../support/tar.ts';
 import { PAGE_BYTES, TightDisk, untilEnough } from '../../support/tight-disk.ts';
 
+const MIB = 2 ** 20;
 const never = new AbortController().signal;
 /** Random, so that it takes as much packed. */
 const SPEC: ImageSpec = {
@@ -146,6 +147,27 @@ describe('a full disk', () => {
     disk.leaveBytes(20_000);
     await expect(images.pull('web:1', () => undefined, never)).rejects.toMatchObject({ code: 'exhausted' });
     expect(asked).toEqual([...new Set(asked)]);
+  });
+
+  it('is told of a blob that is long enough for a thread of its own', async () => {
+    const long = imageOf({ layers: [layer([{ path: 'long', body: randomBytes(9 * MIB) }])] });
+    mkdirSync(join(dir, 'large'));
+    const large = new TightDisk(join(dir, 'large'), { mib: 16 });
+    try {
+      images = await open(repositoryOf(long), join(large.path, 'manager'));
+      const { failures } = await untilEnough({
+        leave: (step) => large.leaveBytes(step * 3 * MIB),
+        work: () => images.pull('web:1', () => undefined, never),
+        after: async (where) => {
+          expect(readdirSync(images.blobs.incoming), where).toEqual([]);
+          expect(await held(), where).toEqual([]);
+        },
+      });
+      expect(failures).toHaveLength(4);
+      expect(await held()).toEqual(digests(long));
+    } finally {
+      large.remove();
+    }
   });
 
   it('ends the copying of another manager’s image, blob by blob, and a push that lacks one', async () => {
