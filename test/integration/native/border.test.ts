@@ -71,7 +71,7 @@ it('loads no addon with other functions, and says which', () => {
   expect(refused(Object.fromEntries(Object.entries(addon).reverse()))).toThrow('in another order');
 });
 
-const takesNothing: readonly string[] = ['bootId', 'links', 'nftGeneration'];
+const takesNothing: readonly string[] = ['bootId', 'links', 'nftGeneration', 'sha256Open'];
 
 it.each(FUNCTIONS.filter((name) => !takesNothing.includes(name)))(
   '%s tells of a value of the wrong type',
