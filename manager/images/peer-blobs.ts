@@ -5,6 +5,7 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../../common/clock.ts';
 import { ClusterError, toClusterError } from '../../common/errors.ts';
+import { Queue } from '../../common/iterate.ts';
 import type { Manager } from '../../common/model/cluster.ts';
 import type { Digest } from '../../common/model/ids.ts';
 import type { BlobStore } from '../../common/oci/blob-store.ts';
@@ -29,6 +30,9 @@ export interface PeerBlobsOptions {
 /** Between two living managers; one that is away is asked again when it comes back. */
 const COPY_RETRY = { firstMs: 200, maxMs: 2_000, tries: 4, jitter: 0.5 } as const;
 
+/** A disk that was full may have room by then. */
+export const COPY_AGAIN_MS = 60_000;
+
 export class PeerBlobs {
   readonly #options: PeerBlobsOptions;
   readonly #fetches = new SingleFlight<Digest, void>();
@@ -45,16 +49,35 @@ export class PeerBlobs {
     await this.#fetches.run(digest, (shared) => this.#fetchFromPeers(digest, shared), signal);
   }
 
-  /** Copies what the cluster's images name and this manager lacks, now and whenever images or managers change. */
+  /** Copies what the cluster's images name and this manager lacks: now, whenever images or managers change, and a while after it failed. */
   async keepCopies(clock: Clock, log: Logger, signal: AbortSignal): Promise<void> {
     // Subscribed before the first look, so that nothing falls in between.
     const changes = this.#options.store.changes(signal);
-    await this.#copyMissing(clock, log, signal);
-    for await (const batch of changes) if (matters(batch)) await this.#copyMissing(clock, log, signal);
+    const looks = new Queue<'look'>(1, signal);
+    let later = (): void => {};
+    const look = async (): Promise<void> => {
+      for await (const _ of looks) {
+        later();
+        const isWhole = await this.#copyMissing(clock, log, signal);
+        if (!isWhole) later = clock.after(COPY_AGAIN_MS, () => looks.push('look'));
+      }
+    };
+    looks.push('look');
+    const looking = look();
+    // Waited for below.
+    looking.catch(() => undefined);
+    try {
+      for await (const batch of changes) if (matters(batch)) looks.push('look');
+    } finally {
+      looks.end();
+      await looking.finally(() => later());
+    }
   }
 
-  async #copyMissing(clock: Clock, log: Logger, signal: AbortSignal): Promise<void> {
+  /** False when something could not be had. */
+  async #copyMissing(clock: Clock, log: Logger, signal: AbortSignal): Promise<boolean> {
     const { store, blobs } = this.#options;
+    let isWhole = true;
     for (const { value: image } of [...store.view.all('image')]) {
       try {
         for (const digest of image.blobs) {
@@ -63,9 +86,11 @@ export class PeerBlobs {
         }
       } catch (cause) {
         signal.throwIfAborted();
+        isWhole = false;
         log.warn({ image: image.reference, cause }, 'image cannot be copied from another manager');
       }
     }
+    return isWhole;
   }
 
   async #fetchFromPeers(digest: Digest, signal: AbortSignal): Promise<void> {

@@ -13,7 +13,7 @@ import type { Digest, ManagerId } from '../../../common/model/ids.ts';
 import { blobService } from '../../../manager/images/blob-service.ts';
 import { imageDoor } from '../../../manager/images/image-door.ts';
 import { ManagerImages, type ManagerImagesOptions } from '../../../manager/images/manager-images.ts';
-import { type BlobPeer, PeerBlobs } from '../../../manager/images/peer-blobs.ts';
+import { type BlobPeer, COPY_AGAIN_MS, PeerBlobs } from '../../../manager/images/peer-blobs.ts';
 import { ImagePusher, type ImagePusherOptions, type Shelf } from '../../../manager/images/push.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import {
@@ -28,6 +28,7 @@ import { MemoryEtcd } from '../../support/memory-store.ts';
 import { noRegistry } from '../../support/registry.ts';
 import { streamOf, tarOf } from '../../support/tar.ts';
 import { PAGE_BYTES, TightDisk, untilEnough } from '../../support/tight-disk.ts';
+import { until } from '../../support/until.ts';
 
 const MIB = 2 ** 20;
 const never = new AbortController().signal;
@@ -182,6 +183,26 @@ describe('a full disk', () => {
     expect(readdirSync(images.blobs.incoming)).toEqual([]);
     expect(await held()).toEqual(digests(OLD, WEB));
     expect(sent.at(-1)).toBe(WEB.digest);
+  });
+
+  it('keeps a copy of another manager’s image waiting only until there is room', async () => {
+    const copies = await copiesOf(WEB);
+    const clock = new FakeClock();
+    const end = new AbortController();
+    disk.leaveBytes(0);
+    const keeping = copies.keepCopies(clock, noLog, end.signal);
+    keeping.catch(() => undefined);
+    await until('it is given up for now', 10_000, async () => {
+      const waitMs = (clock.nextAt ?? clock.now()) - clock.now();
+      if (waitMs > 0 && waitMs < COPY_AGAIN_MS) clock.advance(waitMs);
+      return waitMs === COPY_AGAIN_MS;
+    });
+    disk.clear();
+    clock.advance(COPY_AGAIN_MS);
+    await until('it is copied', 10_000, async () => (await held()).length === digests(OLD, WEB).length);
+    end.abort();
+    await keeping.catch(() => undefined);
+    expect(clock.timers).toBe(0);
   });
 
   it('is enough for a push of what is here, which writes nothing', async () => {
