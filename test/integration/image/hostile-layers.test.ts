@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { mkdtemp, readdir } from 'node:fs/promises';
@@ -17,9 +18,10 @@ import { digestOf } from '../../../common/oci/digest.ts';
 import { type LayerLimits, LayerReader } from '../../../common/oci/layer.ts';
 import { LAYER_ZSTD_TYPE } from '../../../common/oci/manifest.ts';
 import { native } from '../../../native/index.ts';
-import { imageOf, layer } from '../../support/image-archive.ts';
+import { type BuiltImage, imageOf, layer } from '../../support/image-archive.ts';
 import { LoopDisk } from '../../support/loop-disk.ts';
 import { headerOf, streamOf, type TarPart, tarOf, zstdOf } from '../../support/tar.ts';
+import { PAGE_BYTES, TightDisk, untilEnough } from '../../support/tight-disk.ts';
 import { until } from '../../support/until.ts';
 
 const never = new AbortController().signal;
@@ -162,12 +164,13 @@ describe('a disk that is full', () => {
     { path: 'node', type: '3', device: [1, 3] },
   ]);
   const image = imageOf({ layers: [{ ...layer([]), tar, blob: zstdOf(tar), mediaType: LAYER_ZSTD_TYPE }] });
-  const server: BlobServer = {
+  const serverOf = ({ blobs }: BuiltImage): BlobServer => ({
     async *fetchBlob({ digest, offset }) {
-      const blob = image.blobs.get(digest ?? '') as Buffer;
+      const blob = blobs.get(digest ?? '') as Buffer;
       for await (const chunk of streamOf(blob.subarray(offset ?? 0), 10_000)) yield { chunk };
     },
-  };
+  });
+  const server = serverOf(image);
   const descriptors = (): number => readdirSync('/proc/self/fd').length;
 
   /** Tries with ever more of what is scarce until it succeeds; the number of tries that failed. */
@@ -222,6 +225,44 @@ describe('a disk that is full', () => {
       });
       expect(failed).toBeGreaterThan(5);
     } finally {
+      disk.remove();
+    }
+  });
+
+  it.each<[string, (disk: TightDisk, step: number) => void]>([
+    ['pages', (disk, step) => disk.leaveBytes(step * PAGE_BYTES)],
+    ['files', (disk, step) => disk.leaveFiles(step)],
+  ])('leaves nothing half there when it has too few %s, whether it pulls, unpacks or records', async (_, leave) => {
+    const content = layer([{ path: 'f', body: randomBytes(9_000) }]);
+    const diffId = digestOf(content.tar).slice('sha256:'.length);
+    const small = imageOf({ layers: [content] });
+    const disk = new TightDisk(dir, { mib: 1, files: 60 });
+    const root = join(disk.path, 'agent');
+    const options = { servers: () => [serverOf(small)], keepBytes: MIB, log: noLog };
+    const images = await LayerImages.open({ dir: root, ...options });
+    try {
+      const { failures } = await untilEnough({
+        leave: (step) => leave(disk, step),
+        work: () => images.ensure(small.reference, small.digest as Digest, never),
+        after: async (where) => {
+          for (const name of ['images', 'incoming'])
+            expect(readdirSync(join(root, name)), `${where}: ${name}`).toEqual([]);
+          // A layer that is whole stays for the next try, though its image could not be recorded.
+          const layers = readdirSync(join(root, 'layers')).filter((name) => !name.startsWith(diffId));
+          expect(layers, `${where}: layers`).toEqual([]);
+        },
+      });
+      for (const what of ['blob', 'layer', 'record of image'])
+        expect(
+          failures.some((each) => each.startsWith(what)),
+          what,
+        ).toBe(true);
+      await images.close();
+      const again = await LayerImages.open({ dir: root, ...options });
+      expect(await again.list()).toMatchObject([{ digest: small.digest }]);
+      await again.close();
+    } finally {
+      await images.close();
       disk.remove();
     }
   });
