@@ -1,19 +1,25 @@
 /** The call of a build: what is sent, the context as far as the node lacks it, and what comes back. */
+import { systemClock } from '../common/clock.ts';
 import { untilAborted, withResolvers } from '../common/iterate.ts';
+import { formatBytes } from '../common/units.ts';
 import type { covey } from '../proto/messages.ts';
 import { contentsOf } from './build-context.ts';
 import type { BuildSource } from './build-source.ts';
 import type { EngineClient } from './client.ts';
 
+/** Steps of the node's count from 1. */
+const SENDING = 0;
 /** As the contract says. */
 const PIECE_BYTES = 1024 * 1024;
 /** Of up to 4 KiB of path each. */
 const ENTRIES_A_MESSAGE = 500;
 
+type Shown = covey.v1.BuildOutput.$Properties;
+
 export interface BuildCall {
   readonly first: covey.v1.BuildInput.$Properties;
   readonly context: BuildSource['context'];
-  readonly show: (output: covey.v1.BuildOutput) => void;
+  readonly show: (output: Shown) => void;
 }
 
 /** @throws ClusterError what the node says, or why the context cannot be sent */
@@ -25,7 +31,7 @@ export async function callBuild(
   const over = new AbortController();
   const lack = withResolvers<readonly number[]>();
   const lacks = (): Promise<readonly number[]> => untilAborted(lack.promise, over.signal);
-  const inputs = new Inputs(inputsOf(first, context, lacks));
+  const inputs = new Inputs(inputsOf({ first, context, show }, lacks));
   try {
     for await (const output of engine.build(inputs.read(), { signal })) {
       if (output.lacks) lack.resolve(output.lacks.entries ?? []);
@@ -58,15 +64,27 @@ class Inputs {
 }
 
 async function* inputsOf(
-  first: covey.v1.BuildInput.$Properties,
-  context: BuildSource['context'],
+  { first, context, show }: BuildCall,
   lacks: () => Promise<readonly number[]>,
 ): AsyncGenerator<covey.v1.BuildInput.$Properties> {
   yield first;
   if (context.kind === 'tar') yield* inPieces(context.chunks);
   if (context.kind !== 'folder') return;
   yield* listingOf(context.entries);
-  yield* inPieces(contentsOf(context.folder, context.entries, await lacks()));
+  const wanted = await lacks();
+  const startedAt = systemClock.now();
+  show({ begin: { number: SENDING, title: sendingTitle(context.entries, wanted) } });
+  yield* inPieces(contentsOf(context.folder, context.entries, wanted));
+  const outcome = wanted.length === 0 ? 'cached' : 'done';
+  show({ end: { number: SENDING, outcome, ms: systemClock.now() - startedAt } });
+}
+
+/** Files of one content are sent once. */
+export function sendingTitle(entries: readonly covey.v1.ContextEntry.$Properties[], wanted: readonly number[]): string {
+  const files = entries.filter(({ size = 0 }) => size > 0).length;
+  const bytes = wanted.reduce((sum, at) => sum + (entries[at]?.size ?? 0), 0);
+  const sent = wanted.length === 0 ? 'none to be sent' : `${wanted.length} to be sent (${formatBytes(bytes)})`;
+  return `[context] ${files} ${files === 1 ? 'file' : 'files'}, ${sent}`;
 }
 
 function* listingOf(entries: readonly covey.v1.ContextEntry.$Properties[]): Generator<covey.v1.BuildInput.$Properties> {

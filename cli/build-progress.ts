@@ -7,7 +7,7 @@ import type { covey } from '../proto/messages.ts';
 import { after, type BuildPicture, emptyPicture, screenOf } from './build-picture.ts';
 
 export interface BuildProgress {
-  show(output: covey.v1.BuildOutput): void;
+  show(output: covey.v1.BuildOutput.$Properties): void;
   /** Nothing more comes. */
   end(): void;
 }
@@ -28,7 +28,7 @@ export class LineProgress implements BuildProgress {
     this.#say = say;
   }
 
-  show({ begin, end, text, warning }: covey.v1.BuildOutput): void {
+  show({ begin, end, text, warning }: covey.v1.BuildOutput.$Properties): void {
     if (warning) this.#say(`${warning}\n`);
     if (begin) this.#say(`#${begin.number} ${begin.title}\n`);
     if (text) this.#output(text.number ?? 0, Buffer.from(text.text ?? new Uint8Array()).toString('utf8'));
@@ -67,7 +67,7 @@ export class DrawnProgress implements BuildProgress {
     this.#frame();
   }
 
-  show(output: covey.v1.BuildOutput): void {
+  show(output: covey.v1.BuildOutput.$Properties): void {
     this.#picture = after(this.#picture, output, this.#clock.now());
   }
 

@@ -79,7 +79,7 @@ async function runBuild(context: string, flags: BuildFlags): Promise<void> {
   let digest = '';
   await withCluster(async (_control, engine) => {
     const progress = openProgress();
-    const show = (output: covey.v1.BuildOutput): void => {
+    const show = (output: covey.v1.BuildOutput.$Properties): void => {
       digest = output.built || digest;
       progress.show(output);
     };

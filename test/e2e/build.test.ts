@@ -44,6 +44,7 @@ it('builds an image on a node, shows how, and runs it as a service on every host
   expect(first, first.err).toMatchObject({ code: 0 });
   expect(first.err).toMatch(/^#\d+ \[stage-1 2\/\d+\] RUN mkdir \/www/m);
   expect(first.err).toMatch(/^#\d+ DONE \d+\.\ds$/m);
+  expect(first.err).toMatch(/^#0 \[context\] 4 files, 4 to be sent \(\S+\)$/m);
   const again = await cluster.covey('build', '-q', ...flags, ...secret, context);
   expect(again.out).toMatch(/^sha256:[0-9a-f]{64}\n$/);
   expect(await cluster.must('image', 'ls', '-q', '--no-trunc')).toContain(again.out.trim());
@@ -77,7 +78,7 @@ it('draws on a terminal what goes on', async () => {
   await screen.sees('# it is seen');
   await screen.sees('FINISHED');
   await screen.sees('built own/drawn sha256:');
-  expect(screen.shown).toMatch(/\[\+\] Building \d\.\ds \(2\/2\) FINISHED/);
+  expect(screen.shown).toMatch(/\[\+\] Building \d\.\ds \(3\/3\) FINISHED/);
   expect(await screen.code).toBe(0);
   const none = await cluster.covey('build', '--progress', 'tty', '-t', 'own/drawn', context);
   expect(none).toMatchObject({ code: 2, err: expect.stringContaining('no terminal') });

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { sendingTitle } from '../../../cli/build-call.ts';
 import { DrawnProgress, LineProgress } from '../../../cli/build-progress.ts';
 import { covey } from '../../../proto/messages.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
@@ -68,4 +69,16 @@ it('tells in lines elsewhere', () => {
   progress.show(telling({ end: { number: 1, outcome: 'done', ms: 300 } }));
   progress.end();
   expect(said.join('')).toBe('#1 RUN make\n#1 one\n#1 two\n#1 DONE 0.3s\n');
+});
+
+it('says of a context what is sent', () => {
+  const entries = [
+    { kind: 'directory' },
+    { kind: 'file', size: 2_000 },
+    { kind: 'file', size: 0 },
+    { kind: 'file', size: 500 },
+  ];
+  expect(sendingTitle(entries, [])).toBe('[context] 2 files, none to be sent');
+  expect(sendingTitle(entries, [1, 3])).toBe('[context] 2 files, 2 to be sent (2.5kB)');
+  expect(sendingTitle(entries.slice(0, 2), [1])).toBe('[context] 1 file, 1 to be sent (2kB)');
 });
