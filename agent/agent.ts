@@ -84,18 +84,21 @@ export function identityPath(stateDir: string): string {
 export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
   const { stateDir, runtime, network, clock, log } = parts;
   const scope = new Scope('covey-agent');
-  const dial = rpcChannel;
-  const random = Math.random;
+  const ways = { dial: rpcChannel, clock, log, random: Math.random };
   let meshPort = 0;
   const describe = () => ({ ...describeHost(parts.address, VERSION), meshPort });
   const identity: IdentityKeeper = new IdentityKeeper(identityPath(stateDir), parts.identity, {
-    clock,
-    log,
-    dial,
-    random,
+    ...ways,
     anyManager: () => session.anyManager,
   });
-  const sharing = { identity, managers: () => session.leaderFirst, peers: () => worker.peers, clock, log, random };
+  const sharing = {
+    identity,
+    managers: () => session.leaderFirst,
+    peers: () => worker.peers,
+    clock,
+    log,
+    random: ways.random,
+  };
   const shared = await openShared(parts, sharing, () => worker, scope);
   const { images, builder, wayOut, holdings, share } = shared;
   const worker: Worker = new Worker({
@@ -125,11 +128,9 @@ export async function startAgent(parts: AgentParts): Promise<RunningAgent> {
     logs,
     relays: new Relays(engineHandlers(parts, { worker, disk, engine, builder, images }), log),
     holdings,
+    standalone: engine,
     describe,
-    dial,
-    clock,
-    log,
-    random,
+    ...ways,
   });
   try {
     // First: the network is taken over with what they hold.

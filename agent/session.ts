@@ -36,12 +36,22 @@ export interface SessionTools {
   readonly relays: Relays;
   /** What other nodes may take from this one; undefined: nothing. */
   readonly holdings: Holdings | undefined;
+  /** The containers without a service on this host. */
+  readonly standalone: StandaloneNews;
   readonly describe: () => NodeDescription;
   readonly dial: (address: string, identity: Identity) => RpcChannel;
   readonly clock: Clock;
   readonly log: Log;
   /** 0 ≤ x < 1 */
   readonly random: () => number;
+}
+
+/** What managers are told of containers without a service. */
+export interface StandaloneNews {
+  /** Of all that are here. */
+  readonly ids: readonly string[];
+  /** Told of each that went with its end until the returned function is called. */
+  onGone(listener: (id: string) => void): () => void;
 }
 
 /** One attempt: whether the manager welcomed us, and why it ended. */
@@ -110,6 +120,7 @@ export class AgentSession {
     worker.listen((status) => outbox.report(status));
     const releases = [selfTest, identity].map((source) => source.onChange(() => this.#sendNodeReport(outbox, stop)));
     releases.push(this.#tools.holdings?.onChange((news) => this.#sendHoldings(news, outbox, stop)) ?? (() => {}));
+    releases.push(this.#tools.standalone.onGone((id) => this.#sendGone(id, outbox, stop)));
     let wasOpen = false;
     try {
       outbox.send({ hello: this.#hello() });
@@ -151,6 +162,7 @@ export class AgentSession {
         this.#leader = channel.address;
         log.info({ address: channel.address, epoch }, 'session open');
         outbox.send({ blobs: { complete: true, have: [...(this.#tools.holdings?.all ?? [])] } });
+        outbox.send({ containers: { complete: true, ids: [...this.#tools.standalone.ids] } });
         worker.contactGained();
         outbox.open(worker.statuses);
       }
@@ -187,6 +199,14 @@ export class AgentSession {
   #sendHoldings({ have, gone }: HoldingNews, outbox: Outbox, stop: AbortController): void {
     try {
       if (outbox.isOpen) outbox.send({ blobs: { have: [...have], gone: [...gone] } });
+    } catch (cause) {
+      stop.abort(cause);
+    }
+  }
+
+  #sendGone(id: string, outbox: Outbox, stop: AbortController): void {
+    try {
+      if (outbox.isOpen) outbox.send({ containers: { ids: [id] } });
     } catch (cause) {
       stop.abort(cause);
     }

@@ -13,6 +13,7 @@ import { Ca, Control, Dispatcher as DispatcherTable, Engine, Images } from '../p
 import type { Call, Handlers } from '../proto/rpc.ts';
 import type { RpcServer } from '../proto/rpc-server.ts';
 import { Authority } from './ca/authority.ts';
+import { ClaimKeeper } from './control/claim-keeper.ts';
 import type { CertificateReport, StoreHealth } from './control/cluster.ts';
 import { EventFeed } from './control/event-feed.ts';
 import { controlService } from './control/rpc.ts';
@@ -36,7 +37,7 @@ import { ManagerPeers } from './peers.ts';
 import { reconcileLoop } from './reconcile-loop.ts';
 import { reconcilersOf } from './reconcilers.ts';
 import { RelayBroker } from './relay/broker.ts';
-import { engineService, engineSource } from './relay/engine.ts';
+import { type EngineSource, engineService, engineSource } from './relay/engine.ts';
 import type { Reign, Store } from './store/store.ts';
 
 /** Calls under way get so long at the end. Sessions never end by themselves; agents look for another manager at once. */
@@ -82,13 +83,16 @@ export async function serve(parts: ManagerParts): Promise<RunningManager> {
   const swarms = new Swarms({ addressOf, clock, random: Math.random });
   const server = rpcServer(certificate.material.ca, log);
   try {
-    const address = await open(parts, { certificate, peers, door, swarms, server, scope });
+    const { address, engine } = await open(parts, { certificate, peers, door, swarms, server, scope });
     const manager = { id, address, version: VERSION, startedAt: clock.now() };
     scope.run('announcement', (signal) => store.announce(manager, signal));
     scope.run('certificate', (signal) => certificate.keep((material) => server.renew(material), log, signal));
     const candidate = { managerId: id, address };
     scope.run('lead', (signal) =>
-      lead({ store, clock, candidate, log, rule: (reign, stop) => rule(parts, { door, swarms }, reign, stop) }, signal),
+      lead(
+        { store, clock, candidate, log, rule: (reign, stop) => rule(parts, { door, swarms, engine }, reign, stop) },
+        signal,
+      ),
     );
     log.info({ managerId: id, address, version: VERSION }, 'manager serves');
     return { address, failed: scope.signal, close: () => scope.close() };
@@ -108,7 +112,10 @@ interface Wiring {
 }
 
 /** Puts the services on the server and listens. */
-async function open(parts: ManagerParts, wiring: Wiring): Promise<string> {
+async function open(
+  parts: ManagerParts,
+  wiring: Wiring,
+): Promise<{ readonly address: string; readonly engine: EngineSource }> {
   const { id, store, clock, health } = parts;
   const { certificate, peers, door, server, scope } = wiring;
   const { images, imageHandlers, ...imageParts } = await openImages(parts, wiring);
@@ -148,7 +155,7 @@ async function open(parts: ManagerParts, wiring: Wiring): Promise<string> {
   const port = await server.listen(parts.listen, certificate.material);
   scope.own('server', server, (each) => each.close(CLOSE_GRACE_MS));
   ownAddress = parts.advertise(port);
-  return ownAddress;
+  return { address: ownAddress, engine };
 }
 
 /** Images, and the ways to registries and to the other managers' blobs. */
@@ -213,18 +220,20 @@ function meshAddress(store: Store, nodeId: NodeId): string | undefined {
 /** What only the leader does: agents' sessions, and everything that is decided. */
 async function rule(
   parts: ManagerParts,
-  { door, swarms }: Pick<Wiring, 'door' | 'swarms'>,
+  { door, swarms, engine }: Pick<Wiring, 'door' | 'swarms'> & { readonly engine: EngineSource },
   reign: Reign,
   stop: AbortSignal,
 ): Promise<void> {
   const { store, clock, log, skipDrain } = parts;
-  const dispatcher = new Dispatcher({ store, reign, swarms, clock, log, skipDrain });
+  const claims = new ClaimKeeper({ store, clock, log, engine });
+  const dispatcher = new Dispatcher({ store, reign, swarms, claims, clock, log, skipDrain });
   const logs = new LogBroker(store, clock, (nodeId, message) => dispatcher.send(nodeId, message));
   const scope = new Scope('reign', stop);
   const relays = new RelayBroker(clock, (nodeId, message) => dispatcher.send(nodeId, message));
   door.lead({ dispatcher, logs, relays });
   try {
     scope.run('dispatcher', (signal) => dispatcher.run(signal));
+    scope.run('claims', (signal) => claims.run(signal));
     scope.run('reconcilers', (signal) =>
       reconcileLoop({ store, reign, reconcilers: reconcilersOf(reign.epoch), clock, log }, signal),
     );

@@ -43,6 +43,7 @@ export class ContainerEngine {
   readonly #records: ContainerRecords;
   readonly #all = new Map<string, Standalone>();
   readonly #volumes: Volumes;
+  readonly #listeners = new Set<(id: string) => void>();
   #lastAddress: string | undefined;
 
   constructor(tools: EngineTools) {
@@ -77,6 +78,16 @@ export class ContainerEngine {
   /** Lets go of everything and leaves it running. */
   stop(): void {
     for (const each of this.#all.values()) each.release();
+  }
+
+  get ids(): readonly string[] {
+    return [...this.#all.keys()];
+  }
+
+  /** Told of each that went with its end until the returned function is called. */
+  onGone(listener: (id: string) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   /** In no order. */
@@ -179,8 +190,10 @@ export class ContainerEngine {
       checkPorts: (id) => this.#checkPorts(id),
       keep: (record: ContainerRecord) => this.#records.keep(record),
       gone: async (id) => {
+        const wentByItself = this.#all.get(id)?.record.spec.autoRemove ?? false;
         this.#all.delete(id);
         await this.#records.drop(id);
+        if (wentByItself) for (const listener of this.#listeners) listener(id);
       },
     };
   }

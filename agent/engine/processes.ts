@@ -18,11 +18,8 @@ export async function processesOf(
   signal: AbortSignal,
 ): Promise<covey.v1.ContainerProcesses.$Properties> {
   const asked = args.length === 0 ? DEFAULT_ARGUMENTS : args;
-  // Only what chooses columns and processes: a file to read or a path to write is no option of ps.
-  const { stdout } = await execute('ps', [...asked], { signal }).catch((cause: unknown) => {
-    throw new ClusterError('invalid', `ps ${asked.join(' ')}: ${messageOf(cause)}`, { field: 'arguments', cause });
-  });
   const own = await pidsBeside(pid);
+  const stdout = await shownBy(asked, own, signal);
   const [header = '', ...lines] = stdout.split('\n').filter((line) => line !== '');
   const titles = header.trim().split(/\s+/);
   const column = titles.indexOf('PID');
@@ -30,6 +27,18 @@ export async function processesOf(
   const rows = lines.map((line) => cellsOf(line, titles.length));
   const processes = rows.filter((cells) => own.has(Number(cells[column]))).map((cells) => ({ cells }));
   return { titles, processes };
+}
+
+/** Chosen by number, so that ps looks beyond its own terminal; some arguments cannot be given together with that. Source: moby, daemon/top_unix.go. */
+async function shownBy(asked: readonly string[], pids: ReadonlySet<number>, signal: AbortSignal): Promise<string> {
+  // Only what chooses columns and processes: a file to read or a path to write is no option of ps.
+  const chosen = ['-q', [...pids].join(',')];
+  const { stdout } = await execute('ps', [...asked, ...chosen], { signal })
+    .catch(() => execute('ps', [...asked], { signal }))
+    .catch((cause: unknown) => {
+      throw new ClusterError('invalid', `ps ${asked.join(' ')}: ${messageOf(cause)}`, { field: 'arguments', cause });
+    });
+  return stdout;
 }
 
 /** The last column may hold blanks. */

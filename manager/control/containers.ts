@@ -247,6 +247,19 @@ function isBeingMade({ isMade, createdAt }: ContainerClaim, now: number): boolea
   return !isMade && createdAt + MAKING_MS > now;
 }
 
+/** Drops the claim of a container that its node knows nothing of any more. @throws ClusterError `unavailable` when that cannot be asked */
+export async function dropIfGone(parts: ContainerParts, id: string, signal: AbortSignal): Promise<void> {
+  const claim = parts.store.view.get('container', id)?.value;
+  if (claim === undefined) return;
+  const inTime = AbortSignal.any([signal, AbortSignal.timeout(LIST_MS)]);
+  try {
+    await ask(parts, 'inspectContainer', { node: claim.nodeId, container: id }, inTime);
+  } catch (cause) {
+    if (toClusterError(cause).code !== 'not_found') throw cause;
+    await drop(parts, id, signal);
+  }
+}
+
 /** Drops what is left of a claim. */
 async function drop(parts: ContainerParts, id: string, signal: AbortSignal): Promise<void> {
   const { store } = parts;

@@ -10,6 +10,7 @@ import type { Instant, NodeId } from '../../common/model/ids.ts';
 import { fromNodeDescription } from '../../common/wire/node.ts';
 import { fromTaskStatus } from '../../common/wire/task.ts';
 import type { covey } from '../../proto/messages.ts';
+import type { ClaimKeeper } from '../control/claim-keeper.ts';
 import type { Swarms } from '../mesh/swarms.ts';
 import type { Change, Reign, Store } from '../store/store.ts';
 import { assignmentSet } from './assignments.ts';
@@ -34,6 +35,8 @@ export interface DispatcherOptions {
   readonly reign: Reign;
   /** Told what nodes say of their blobs. */
   readonly swarms: Pick<Swarms, 'heard' | 'left'>;
+  /** Told what nodes say of their containers without a service. */
+  readonly claims: Pick<ClaimKeeper, 'heard'>;
   readonly clock: Clock;
   readonly log: Logger;
   /** Test switch: see assignments.ts. */
@@ -184,9 +187,10 @@ export class Dispatcher {
     const flying: Promise<void>[] = [];
     let last = first;
     for (let next = await incoming.next(); next.done !== true; next = await incoming.next()) {
-      const { report, ack, node, blobs } = next.value;
+      const { report, ack, node, blobs, containers } = next.value;
       if (ack) session.ack(ack.revision ?? 0);
       if (blobs) this.#options.swarms.heard(session.nodeId, blobs);
+      if (containers) this.#options.claims.heard(session.nodeId, containers);
       if (node) {
         const description = node.description ? fromNodeDescription(node.description) : last.description;
         last = { description, unfit: node.unfit ?? '' };

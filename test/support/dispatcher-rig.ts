@@ -79,7 +79,15 @@ export async function dispatching(
   const clock = new FakeClock(100_000);
   const reign = builder.store.etcd.enthrone({ managerId: 'm1' as never, address: 'm1:1' }, clock.now());
   const swarms = new Swarms({ addressOf: () => undefined, clock, random: () => 0 });
-  const dispatcher = new Dispatcher({ store: builder.store, reign, swarms, clock, log: noLog, ...options });
+  const dispatcher = new Dispatcher({
+    store: builder.store,
+    reign,
+    swarms,
+    claims: { heard: () => {} },
+    clock,
+    log: noLog,
+    ...options,
+  });
   dispatcher.run(stop).catch(() => {});
   const pass = async (ms = 20): Promise<void> => {
     await settle();

@@ -74,6 +74,7 @@ class Agent {
     await worker.start(scope.signal);
     const session = new AgentSession({
       holdings: undefined,
+      standalone: { ids: [], onGone: () => () => {} },
       worker,
       identity: agent.identity,
       selfTest: agent.selfTest,

@@ -1,11 +1,14 @@
 import { describe, expect, it } from 'vitest';
+import { ClusterError } from '../../../../common/errors.ts';
+import { noLog } from '../../../../common/log.ts';
 import type { ContainerClaim, ContainerSpec } from '../../../../common/model/container.ts';
 import type { Digest, NodeId } from '../../../../common/model/ids.ts';
 import type { Port } from '../../../../common/model/service.ts';
+import { ClaimKeeper } from '../../../../manager/control/claim-keeper.ts';
 import { type ContainerParts, createContainer, listContainers } from '../../../../manager/control/containers.ts';
 import { createService } from '../../../../manager/control/services.ts';
 import { type ClusterBuilder, cluster } from '../../../support/cluster-builder.ts';
-import { FakeClock } from '../../../support/fake-clock.ts';
+import { FakeClock, settle } from '../../../support/fake-clock.ts';
 import { aSpec, aTemplate, CONTAINER } from '../../../support/fixtures.ts';
 
 const signal = new AbortController().signal;
@@ -48,6 +51,40 @@ describe('containers without a service', () => {
     expect(builder.get('container', ID).name).toBe('box');
     await listContainers(parts, signal);
     expect([...builder.store.view.all('container')]).toEqual([]);
+  });
+
+  it('lose their claims when they went with their end and their node says so, and not before', async () => {
+    const answers = new Map<string, () => object>();
+    const { builder, node, parts } = world(() => (answers.get('now') ?? (() => ({})))());
+    const clock = new FakeClock(1_000);
+    const keeper = new ClaimKeeper({ ...parts, clock, log: noLog });
+    const stop = new AbortController();
+    const over = keeper.run(stop.signal).catch((cause: unknown) => cause);
+    const claims = () => [...builder.store.view.all('container')].map(({ value }) => value.name);
+    const hear = async (news: { complete?: boolean; ids: string[] }): Promise<readonly string[]> => {
+      keeper.heard(node, news);
+      await settle();
+      clock.advance(1_000);
+      await settle();
+      return claims();
+    };
+    builder.put('container', ID, claim(node)).put('name', 'container/box', { name: 'box', id: ID });
+    expect(await hear({ ids: [ID] })).toEqual(['box']);
+    answers.set('now', () => {
+      throw new ClusterError('unavailable', 'the node does not answer');
+    });
+    expect(await hear({ complete: true, ids: [] })).toEqual(['box']);
+    answers.set('now', () => {
+      throw new ClusterError('not_found', 'no such container');
+    });
+    expect(await hear({ complete: true, ids: [ID] })).toEqual(['box']);
+    expect(await hear({ complete: true, ids: [] })).toEqual([]);
+    expect(builder.store.view.get('name', 'container/box')).toBeUndefined();
+    builder.put('container', ID, claim(node, { isMade: false }));
+    expect(await hear({ complete: true, ids: [] })).toEqual(['box']);
+    expect(await hear({ ids: [ID] })).toEqual([]);
+    stop.abort();
+    await over;
   });
 
   it('cannot publish what a service publishes on every node, and the other way round', async () => {
