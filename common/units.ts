@@ -82,11 +82,19 @@ export function formatDuration(ms: number): string {
 
 /** Docker's size column: decimal units, at most four digits: `1.23MB`. */
 export function formatBytes(bytes: number): string {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
+  return scaled(bytes, 1_000, ['B', 'kB', 'MB', 'GB', 'TB', 'PB']);
+}
+
+/** Docker's column of memory: binary units, at most four digits: `1.5MiB`. */
+export function formatBinary(bytes: number): string {
+  return scaled(bytes, 1_024, ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']);
+}
+
+function scaled(bytes: number, step: number, units: readonly string[]): string {
   let value = bytes;
   let unit = 0;
-  while (value >= 1_000 && unit < units.length - 1) {
-    value /= 1_000;
+  while (value >= step && unit < units.length - 1) {
+    value /= step;
     unit += 1;
   }
   return `${Number(value.toPrecision(4))}${units[unit]}`;

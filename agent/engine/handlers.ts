@@ -14,6 +14,7 @@ import { exitOf } from '../runtime/exec-exit.ts';
 import { resourcesOf } from '../runtime/oci-resources.ts';
 import type { Runtime, Stats } from '../runtime/runtime.ts';
 import type { ContainerEngine } from './engine.ts';
+import { networkUseOf } from './network-use.ts';
 import { processesOf } from './processes.ts';
 import type { Standalone } from './standalone.ts';
 
@@ -203,7 +204,10 @@ async function* usage(
       yield { at };
       return;
     }
-    yield usageOf(await runtime.stats(container.record.id), at);
+    const used = usageOf(await runtime.stats(container.record.id), at);
+    // The host's network is not the container's own.
+    const { network } = container.record.spec;
+    yield { ...used, ...(network === 'host' ? {} : await networkUseOf(container.pid)) };
     if (!follow) return;
     await clock.sleep(STATS_MS, signal);
   }

@@ -1,7 +1,7 @@
 /** `ps inspect logs top stats port`: what containers without a service are and do. */
 import type { Command } from 'commander';
 import { ClusterError } from '../../common/errors.ts';
-import { formatBytes, parseDuration } from '../../common/units.ts';
+import { formatBinary, formatBytes, parseDuration } from '../../common/units.ts';
 import type { covey } from '../../proto/messages.ts';
 import { brief, type EngineClient, interruptible, withCluster } from '../client.ts';
 import { addSwitch } from '../flags/switch.ts';
@@ -28,6 +28,7 @@ const STATS: readonly Column[] = [
   { key: 'CPUPerc', title: 'CPU %' },
   { key: 'MemUsage', title: 'MEM USAGE / LIMIT' },
   { key: 'MemPerc', title: 'MEM %' },
+  { key: 'NetIO', title: 'NET I/O' },
   { key: 'BlockIO', title: 'BLOCK I/O' },
   { key: 'PIDs', title: 'PIDS' },
 ];
@@ -216,8 +217,9 @@ function statsRow({ view, before, after }: Measured): Row {
     ID: view.id,
     Name: view.name,
     CPUPerc: `${cpuPercent(before, after).toFixed(2)}%`,
-    MemUsage: `${formatBytes(after.memoryBytes)} / ${formatBytes(limit)}`,
+    MemUsage: `${formatBinary(after.memoryBytes)} / ${formatBinary(limit)}`,
     MemPerc: `${(limit === 0 ? 0 : (after.memoryBytes / limit) * 100).toFixed(2)}%`,
+    NetIO: `${formatBytes(after.receivedBytes)} / ${formatBytes(after.sentBytes)}`,
     BlockIO: `${formatBytes(after.readBytes)} / ${formatBytes(after.writtenBytes)}`,
     PIDs: String(after.pids),
   };

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { freeAddress, freePort } from '../../../agent/engine/addresses.ts';
+import { parseNetworkUse } from '../../../agent/engine/network-use.ts';
 import { afterEnd, type End } from '../../../agent/engine/restart-policy.ts';
 import { nextAddress } from '../../../manager/allocator/addresses.ts';
 
@@ -83,4 +84,17 @@ describe('addresses that a node gives out itself', () => {
 it('gives the lowest port that no container here has', () => {
   expect(freePort('tcp', new Set(['49152/tcp', '49153/udp']))).toBe(49_153);
   expect(freePort('udp', new Set(['49152/tcp']))).toBe(49_152);
+});
+
+it('counts what was received and sent over all interfaces but loopback', () => {
+  const text = [
+    'Inter-|   Receive                                                |  Transmit',
+    ' face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed',
+    '    lo:     999       9    0    0    0     0          0         0      999       9    0    0    0     0       0          0',
+    '  eth0:    1200      10    0    0    0     0          0         0      340       4    0    0    0     0       0          0',
+    '  eth1:      30       1    0    0    0     0          0         0        2       1    0    0    0     0       0          0',
+    '',
+  ].join('\n');
+  expect(parseNetworkUse(text)).toEqual({ receivedBytes: 1_230, sentBytes: 342 });
+  expect(parseNetworkUse('')).toEqual({ receivedBytes: 0, sentBytes: 0 });
 });

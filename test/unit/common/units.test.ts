@@ -1,5 +1,13 @@
 import { expect, it } from 'vitest';
-import { formatAge, formatBytes, formatDuration, parseBytes, parseCpus, parseDuration } from '../../../common/units.ts';
+import {
+  formatAge,
+  formatBinary,
+  formatBytes,
+  formatDuration,
+  parseBytes,
+  parseCpus,
+  parseDuration,
+} from '../../../common/units.ts';
 
 it.each([
   ['10s', 10_000],
@@ -38,6 +46,7 @@ it('reads CPUs in billionths and refuses what is finer', () => {
 it('writes durations, sizes and ages as Docker does', () => {
   expect([formatDuration(90_000), formatDuration(250), formatDuration(3_600_000)]).toEqual(['1m30s', '250ms', '1h']);
   expect([formatBytes(0), formatBytes(1_234_567)]).toEqual(['0B', '1.235MB']);
+  expect([formatBinary(0), formatBinary(1_023), formatBinary(1_234_567)]).toEqual(['0B', '1023B', '1.177MiB']);
   expect([formatAge(500), formatAge(5_000), formatAge(65_000), formatAge(7_200_000)]).toEqual([
     'Less than a second',
     '5 seconds',
