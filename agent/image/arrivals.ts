@@ -6,6 +6,7 @@
 import { toClusterError } from '../../common/errors.ts';
 import type { Digest } from '../../common/model/ids.ts';
 import type { BlobStore } from '../../common/oci/blob-store.ts';
+import { isOwnTrouble } from '../../common/oci/disk.ts';
 import { Turns } from '../../common/turns.ts';
 import { Holdings } from '../mesh/holdings.ts';
 import type { Mesh } from '../mesh/mesh.ts';
@@ -42,7 +43,7 @@ export class Arrivals {
       // What no manager gives, another node may have; if not, it is the manager's word that counts.
       await this.#mesh.bring(blob, drain, signal).catch((other: unknown) => {
         signal.throwIfAborted();
-        throw toClusterError(other).code === 'exhausted' ? other : cause;
+        throw isOwnTrouble(other) ? other : cause;
       });
     }
     await this.told();

@@ -2,6 +2,7 @@
 import { ClusterError, toClusterError } from '../../common/errors.ts';
 import type { Digest } from '../../common/model/ids.ts';
 import type { BlobStore } from '../../common/oci/blob-store.ts';
+import { isOwnTrouble } from '../../common/oci/disk.ts';
 import { SingleFlight } from '../../common/single-flight.ts';
 import type { Images } from '../../proto/methods.ts';
 import type { Client } from '../../proto/rpc.ts';
@@ -58,7 +59,8 @@ export class Puller {
       } catch (cause) {
         signal.throwIfAborted();
         const error = toClusterError(cause);
-        if (error.code === 'exhausted') throw error;
+        // Another manager may have room for what this one was to fetch.
+        if (isOwnTrouble(error)) throw error;
         if (attempt.got === 0 || error.code === 'invalid') failures.push(error);
         // Bytes put behind another server's beginning prove nothing against this one: it is asked again, for all of them.
         if (error.code !== 'invalid' || attempt.from === 0) at += 1;

@@ -9,6 +9,7 @@ import { untilAborted, withResolvers } from '../../common/iterate.ts';
 import type { Log } from '../../common/log.ts';
 import type { Digest, Instant } from '../../common/model/ids.ts';
 import { lengthOf, PieceSet } from '../../common/oci/cut.ts';
+import { isOwnTrouble } from '../../common/oci/disk.ts';
 import type { Throttle } from '../../common/throttle.ts';
 import { NEIGHBOURS_MAX, nextLines, nextNeighbours, nextPiece, patienceMs, type Situation } from './choice.ts';
 import { Link, type PieceServer } from './link.ts';
@@ -175,7 +176,7 @@ export class Download {
       } catch (cause) {
         signal.throwIfAborted();
         const error = toClusterError(cause);
-        if (error.code === 'exhausted') throw error;
+        if (isOwnTrouble(error)) throw error;
         this.#originFailures.push(error);
         if (this.#originFailures.length >= ORIGIN_FAILURES_MAX && this.#isAlone()) throw this.#verdict();
         await clock.sleep(ORIGIN_RETRY_MS, signal);
@@ -252,8 +253,7 @@ export class Download {
       if (signal.aborted) return;
       const error = toClusterError(cause);
       this.#avoided.set(member.id, clock.now() + AVOID_MS);
-      // A full disk is this host's own.
-      if (error.code === 'exhausted' && error.cause !== undefined) return fail(error);
+      if (isOwnTrouble(error)) return fail(error);
       if (error.code === 'invalid') {
         liars.add(member.id);
         log.warn({ nodeId: member.id, digest, cause }, 'a node gave what is not the blob: it is not asked again');

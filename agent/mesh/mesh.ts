@@ -12,6 +12,7 @@ import type { Digest } from '../../common/model/ids.ts';
 import { type BlobStore, readFrom } from '../../common/oci/blob-store.ts';
 import { checkedList, countOf, cutOf, lengthOf, type PieceList, PieceSet } from '../../common/oci/cut.ts';
 import { wrongDigest } from '../../common/oci/digest.ts';
+import { isOwnTrouble } from '../../common/oci/disk.ts';
 import { Throttle } from '../../common/throttle.ts';
 import { Download, type Member } from './download.ts';
 import { Giver } from './exchange.ts';
@@ -146,7 +147,7 @@ export class Mesh {
       await used.catch(() => undefined);
       if (known.by !== undefined && error.code === 'invalid') this.#liars.add(known.by);
       // Corrupt bytes would make every resumption fail, and a full disk needs the room.
-      if (error.code === 'invalid' || error.code === 'exhausted') await file.discard();
+      if (error.code === 'invalid' || isOwnTrouble(error)) await file.discard();
       else await file.close();
       throw cause;
     }

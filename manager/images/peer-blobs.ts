@@ -9,6 +9,7 @@ import { Queue } from '../../common/iterate.ts';
 import type { Manager } from '../../common/model/cluster.ts';
 import type { Digest } from '../../common/model/ids.ts';
 import type { BlobStore } from '../../common/oci/blob-store.ts';
+import { isOwnTrouble } from '../../common/oci/disk.ts';
 import { retry } from '../../common/retry.ts';
 import { SingleFlight } from '../../common/single-flight.ts';
 import type { Images } from '../../proto/methods.ts';
@@ -106,7 +107,7 @@ export class PeerBlobs {
       } catch (cause) {
         signal.throwIfAborted();
         const error = toClusterError(cause);
-        if (error.code === 'exhausted') throw error;
+        if (isOwnTrouble(error)) throw error;
         if (error.code !== 'not_found') unreachable = error;
       }
     }

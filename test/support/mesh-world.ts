@@ -58,10 +58,13 @@ export class MeshManager {
       ca,
       uploadRate,
       addressOf,
+      spoil = (each) => each,
     }: {
       readonly ca: KeyedCertificate;
       readonly uploadRate: number;
       readonly addressOf: (nodeId: string) => string | undefined;
+      /** Changes what it gives. */
+      readonly spoil?: (giving: Giving) => Giving;
     },
   ): Promise<MeshManager> {
     const blobs = await BlobStore.open(dir);
@@ -73,7 +76,7 @@ export class MeshManager {
     const fetch = (digest: Digest): Promise<void> =>
       Promise.reject(new ClusterError('not_found', `no manager has blob ${digest}`));
     const pieces = pieceService({ blobs, swarms, fetch, uploadRate, clock: systemClock, random: Math.random });
-    const counting = counted({ ...whole, ...pieces }, manager);
+    const counting = counted(spoil({ ...whole, ...pieces }), manager);
     server.addMethod(Images, 'fetchBlob', counting.fetchBlob, ['worker']);
     server.addMethod(Images, 'joinSwarm', counting.joinSwarm, ['worker']);
     server.addMethod(Images, 'takePiece', counting.takePiece, ['worker']);
@@ -188,7 +191,7 @@ export class MeshAgent {
   }
 }
 
-type Giving = Pick<Handlers<typeof Images>, 'fetchBlob' | 'joinSwarm' | 'takePiece'>;
+export type Giving = Pick<Handlers<typeof Images>, 'fetchBlob' | 'joinSwarm' | 'takePiece'>;
 
 function counted(service: Giving, manager: MeshManager): Giving {
   return {

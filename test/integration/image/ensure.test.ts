@@ -124,6 +124,16 @@ describe('an image that a host needs', () => {
     expect(asked.some((each) => each.endsWith(' 1000'))).toBe(true);
   });
 
+  it('comes from the next manager when one has no room for what it was to fetch', async () => {
+    const full: BlobServer = {
+      fetchBlob: ({ digest }) => {
+        throw new ClusterError('exhausted', `blob ${digest} cannot be written: no space left on the disk`);
+      },
+    };
+    servers = [full, serverOf(WEB)];
+    expect((await ensure(WEB)).digest).toBe(WEB.digest);
+  });
+
   it('goes on behind what an earlier process had pulled', async () => {
     const { digest } = JSON.parse(WEB.manifest).layers[0] as { digest: string };
     const blob = WEB.blobs.get(digest) as Buffer;

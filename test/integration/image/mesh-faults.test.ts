@@ -5,12 +5,13 @@ import { mkdtemp, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ClusterError } from '../../../common/errors.ts';
 import type { Digest } from '../../../common/model/ids.ts';
 import { PIECE_BYTES } from '../../../common/oci/cut.ts';
 import type { KeyedCertificate } from '../../../common/tls/certificate.ts';
 import { native } from '../../../native/index.ts';
 import { type BuiltImage, imageOf, layer } from '../../support/image-archive.ts';
-import { MeshAgent, type MeshAgentOptions, MeshManager, meshCa } from '../../support/mesh-world.ts';
+import { type Giving, MeshAgent, type MeshAgentOptions, MeshManager, meshCa } from '../../support/mesh-world.ts';
 import { PAGE_BYTES, TightDisk, untilEnough } from '../../support/tight-disk.ts';
 import { until } from '../../support/until.ts';
 
@@ -41,8 +42,9 @@ afterEach(async () => {
 });
 
 /** @param uploadRate  bytes a second; 0 = as fast as it goes */
-async function serve(uploadRate: number): Promise<void> {
-  manager = await MeshManager.open(join(dir, 'manager'), { ca, uploadRate, addressOf });
+async function serve(uploadRate: number, spoil?: (giving: Giving) => Giving): Promise<void> {
+  const options = { ca, uploadRate, addressOf, ...(spoil === undefined ? {} : { spoil }) };
+  manager = await MeshManager.open(join(dir, 'manager'), options);
   for (const image of [WEB, SMALL]) for (const blob of image.blobs.values()) await manager.put(blob);
 }
 
@@ -174,5 +176,40 @@ describe('a disk that is full while pieces arrive', () => {
     expect(failures.some((each) => each.startsWith('layer '))).toBe(true);
     expect((await readFile(join(value.layers[0] ?? '', 'web'))).length).toBe(2.5 * PIECE_BYTES);
     expect(await agent.images.packed()).toHaveLength(1);
+  });
+});
+
+describe('a manager that has no room for what it is to fetch', () => {
+  const full = (): never => {
+    throw new ClusterError('exhausted', 'blob X cannot be written: no space left on the disk');
+  };
+
+  it('is passed over for another', async () => {
+    await serve(0);
+    const spoil = () => ({ fetchBlob: full, joinSwarm: full, takePiece: full });
+    const other = await MeshManager.open(join(dir, 'other'), { ca, uploadRate: 0, addressOf, spoil });
+    try {
+      const agent = await open('n1', { managers: () => [other.address, manager.address] });
+      await ensure(agent, SMALL);
+    } finally {
+      await other.close();
+    }
+  });
+
+  it('is asked again, and what has come stays', async () => {
+    let refused = 0;
+    await serve(0, (giving) => ({
+      ...giving,
+      takePiece: (request, call) => {
+        if (manager.pieces.length > 0 && refused < 2) {
+          refused += 1;
+          return full();
+        }
+        return giving.takePiece(request, call);
+      },
+    }));
+    await ensure(await open('n1'), SMALL);
+    expect(refused).toBe(2);
+    expect(manager.pieces).toHaveLength(packed(SMALL).pieces);
   });
 });
