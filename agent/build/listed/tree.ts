@@ -48,12 +48,13 @@ export class ListedTree implements SourceTree {
     { follow }: { readonly follow: boolean },
   ): Promise<{ readonly path: string; readonly entry?: TreeEntry }> {
     const found = this.#resolve(path, follow);
-    const entry = this.#entries.get(found);
-    return entry === undefined ? { path: found } : { path: found, entry: { ...entry, path: '', link: '' } };
+    if (found.entry === undefined) return { path: found.path };
+    return { path: found.path, entry: { ...found.entry, path: '', link: '' } };
   }
 
   async names(folder: string): Promise<readonly string[]> {
-    return this.#names.get(this.#resolve(folder, true)) ?? [];
+    const { path, entry } = this.#resolve(folder, true);
+    return entry === undefined ? [] : (this.#names.get(path) ?? []);
   }
 
   async *entries(path: string, signal: AbortSignal): AsyncGenerator<TreeEntry> {
@@ -82,8 +83,7 @@ export class ListedTree implements SourceTree {
 
   /** From a path whose folders may be links; one at its end is told. Paths are told from there. */
   *#walk(path: string): Generator<DigestedEntry> {
-    const start = this.#resolve(path, false);
-    const top = this.#entries.get(start);
+    const { path: start, entry: top } = this.#resolve(path, false);
     if (top === undefined) throw missing(path);
     const left = [start];
     for (let at = left.pop(); at !== undefined; at = left.pop()) {
@@ -98,7 +98,7 @@ export class ListedTree implements SourceTree {
   }
 
   /** Where a path leads: links resolved up to what is not there. @throws ClusterError `invalid` for a circle, or a file as a folder */
-  #resolve(path: string, follow: boolean): string {
+  #resolve(path: string, follow: boolean): { readonly path: string; readonly entry?: TreeEntry } {
     const left = partsOf(path).reverse();
     let names: string[] = [];
     let links = 0;
@@ -108,19 +108,31 @@ export class ListedTree implements SourceTree {
         continue;
       }
       const entry = this.#entries.get([...names, name].join('/'));
-      if (entry?.kind === 'symlink' && (follow || left.length > 0)) {
+      if (entry === undefined) return { path: unfolded([...names, name], left.toReversed()) };
+      if (entry.kind === 'symlink' && (follow || left.length > 0)) {
         links += 1;
         if (links > LINKS_MAX) throw wrong(path, 'its links lead in a circle');
         if (entry.link.startsWith('/')) names = [];
         left.push(...partsOf(entry.link).reverse());
         continue;
       }
-      if (entry !== undefined && entry.kind !== 'directory' && left.length > 0)
+      if (entry.kind !== 'directory' && left.length > 0)
         throw wrong(path, `"/${shown([...names, name].join('/'))}" is no folder`);
       names.push(name);
     }
-    return names.join('/');
+    const found = names.join('/');
+    return { path: found, entry: this.#entries.get(found) as TreeEntry };
   }
+}
+
+/** Behind what is not there a path is no more than its words. */
+function unfolded(names: readonly string[], rest: readonly string[]): string {
+  const parts = [...names];
+  for (const part of rest) {
+    if (part === '..') parts.pop();
+    else parts.push(part);
+  }
+  return parts.join('/');
 }
 
 const ROOT: ListedEntry = {
