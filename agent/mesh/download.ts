@@ -73,6 +73,8 @@ export class Download {
   /** Until when a node is not asked. */
   readonly #avoided = new Map<string, Instant>();
   #changed = withResolvers<void>();
+  /** Who could be talked to has changed: pieces come far more often. */
+  #mayMeet = true;
   #fromOthersAt: Instant;
   #gapMs: number | undefined;
   #progressAt: Instant;
@@ -88,6 +90,11 @@ export class Download {
 
   /** There may be somebody new to ask. */
   stir(): void {
+    this.#mayMeet = true;
+    this.#wake();
+  }
+
+  #wake(): void {
     const changed = this.#changed;
     this.#changed = withResolvers();
     changed.resolve();
@@ -187,7 +194,7 @@ export class Download {
   async #write(index: number, bytes: Uint8Array): Promise<void> {
     await this.#tools.file.write(index, bytes);
     this.#progressAt = this.#tools.clock.now();
-    this.stir();
+    this.#wake();
   }
 
   #unasked(): PieceSet {
@@ -219,7 +226,8 @@ export class Download {
   }
 
   #meet(signal: AbortSignal, fail: (cause: unknown) => void): void {
-    if (this.#links.size >= NEIGHBOURS_MAX) return;
+    if (!this.#mayMeet || this.#links.size >= NEIGHBOURS_MAX) return;
+    this.#mayMeet = false;
     const { isNear, random } = this.#tools;
     const strangers = this.#strangers();
     const candidates = strangers.map(({ id, address, isWhole }) => ({ id, isWhole, isNear: isNear(address) }));
@@ -237,7 +245,7 @@ export class Download {
       server,
       digest,
       clock,
-      onNews: () => this.stir(),
+      onNews: () => this.#wake(),
       onTurn: () => this.#chooseFrom(link),
       onPiece: async (index, bytes) => {
         await this.#write(index, bytes);
