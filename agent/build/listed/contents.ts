@@ -95,14 +95,15 @@ export class ContentFolder {
     }
   }
 
-  /** A missing one is fine. */
+  /** Also a broken one; a missing one is fine. */
   async remove(digest: string): Promise<void> {
-    if (!this.#here.delete(digest)) return;
+    this.#here.delete(digest);
     const old = join(this.#dir, `old-${randomBytes(8).toString('hex')}`);
     try {
       renameSync(join(this.#dir, digest), old);
     } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause;
+      if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return;
+      throw cause;
     }
     await rm(old, { force: true });
   }

@@ -182,6 +182,10 @@ it('says that the disk is full, and gives the room back', async () => {
     await expect(small.build(big, { context: 'head -c 30000000 /dev/urandom > f' })).rejects.toMatchObject({
       code: 'exhausted',
     });
+    // One of the two finds room, and goes with the build.
+    const folder = world.folderOf('for i in 1 2; do head -c 50000000 /dev/urandom > f$i; done');
+    await expect(small.buildIn(folder, big)).rejects.toMatchObject({ code: 'exhausted' });
+    expect(readdirSync(join(small.native.folder, 'build', 'listed', 'contents'))).toEqual([]);
     await expect(
       small.build('FROM base:1\nRUN dd if=/dev/zero of=/f bs=1M count=100 2>/dev/null\n'),
     ).rejects.toMatchObject({
