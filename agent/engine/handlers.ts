@@ -2,7 +2,7 @@
 import { cpus, totalmem } from 'node:os';
 import type { Clock } from '../../common/clock.ts';
 import { ClusterError } from '../../common/errors.ts';
-import type { ContainerSpec } from '../../common/model/container.ts';
+import { type ContainerSpec, containerSpecFlaw } from '../../common/model/container.ts';
 import { fromContainerSpec, toContainerSpec } from '../../common/wire/container.ts';
 import { oneOf, present } from '../../common/wire/fields.ts';
 import type { covey } from '../../proto/messages.ts';
@@ -241,6 +241,9 @@ async function update(
     ...(pids === null || pids === undefined ? {} : { pids }),
   };
   const limits = { ...spec.template.limits, ...given };
+  const next = { ...spec, template: { ...spec.template, limits }, ...restartOf(request) };
+  const flaw = containerSpecFlaw(next);
+  if (flaw !== undefined) throw new ClusterError('invalid', flaw.message, { field: flaw.field, hint: flaw.hint });
   if (container.isRunning && Object.keys(given).length > 0) {
     const { devices: _devices, ...resources } = resourcesOf(limits, 'none');
     const lifted = {
@@ -250,7 +253,7 @@ async function update(
     };
     await runtime.update(container.record.id, { ...resources, ...lifted });
   }
-  await container.respec({ ...spec, template: { ...spec.template, limits }, ...restartOf(request) });
+  await container.respec(next);
 }
 
 function restartOf({ restart, restartMax }: covey.v1.UpdateContainerRequest): Partial<ContainerSpec> {

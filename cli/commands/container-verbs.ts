@@ -48,6 +48,12 @@ export function addContainerVerbs(program: Command): void {
     .option('--restart <policy>', 'no, on-failure[:n], always or unless-stopped')
     .action(async (refs: readonly string[], flags: UpdateFlags) => {
       const change = changeOf(flags);
+      if (Object.keys(change).length === 0) {
+        throw new ClusterError('invalid', 'you must provide one or more flags when using this command', {
+          field: '--memory',
+          hint: 'see `covey update --help`',
+        });
+      }
       await each(
         refs,
         async (ref, { engine }) => void (await engine.updateContainer({ container: ref, ...change }, brief())),

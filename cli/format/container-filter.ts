@@ -5,6 +5,17 @@ import { hasLabel, noFilter } from './image-filter.ts';
 
 const KEYS = ['id', 'name', 'label', 'status', 'ancestor', 'exited', 'health', 'node'] as const;
 
+const STATES: readonly string[] = [
+  'created',
+  'running',
+  'paused',
+  'restarting',
+  'exited',
+  'dead',
+  'removing',
+  'unknown',
+];
+
 /** Of one key any must fit, of labels all. */
 export type ContainerFilters = Readonly<Record<(typeof KEYS)[number], readonly string[]>>;
 
@@ -18,6 +29,13 @@ export function containerFilters(texts: readonly string[]): ContainerFilters {
     found[key].push(text.slice(equals + 1));
   }
   for (const name of found.name) patternOf(name);
+  const status = found.status.find((each) => !STATES.includes(each));
+  if (status !== undefined) {
+    throw new ClusterError('invalid', `status=${status} is no state of a container`, {
+      field: '--filter',
+      hint: `write one of ${STATES.join(', ')}`,
+    });
+  }
   return found;
 }
 

@@ -1,14 +1,14 @@
 /**
- * Drops the claims of containers that went with their end. Comes in: what nodes say of their containers. Goes out: fewer claims, each
- * dropped only once its node has said that it knows nothing of the container. Only a leader has one; what it missed the nodes' next
- * sessions tell.
+ * Holds claims against what nodes say of their containers. A claim is dropped once its node, asked, knows nothing of the container any
+ * more; a container of which there is no claim, because it was forgotten while its node was away, gets one again, or nobody could
+ * ever remove it. Only a leader has a keeper; what it missed the nodes' next sessions tell.
  */
 import { toClusterError } from '../../common/errors.ts';
 import { untilAborted, withResolvers } from '../../common/iterate.ts';
 import type { Log } from '../../common/log.ts';
 import type { NodeId } from '../../common/model/ids.ts';
 import type { covey } from '../../proto/messages.ts';
-import { type ContainerParts, dropIfGone } from './containers.ts';
+import { type ContainerParts, claimAgain, dropIfGone } from './containers.ts';
 
 /** What is said of a container that has just been made may come before its claim: our view is milliseconds behind. */
 const PAUSE_MS = 1_000;
@@ -21,6 +21,8 @@ export class ClaimKeeper {
   readonly #parts: ClaimKeeperParts;
   /** Containers that may be gone; at most one for each claim, and one for each that a node says has gone. */
   readonly #doubts = new Set<string>();
+  /** Nodes of containers of which there is no claim, by the container's id. */
+  readonly #strangers = new Map<string, NodeId>();
   #rung = withResolvers<void>();
 
   constructor(parts: ClaimKeeperParts) {
@@ -36,7 +38,9 @@ export class ClaimKeeper {
     );
     const doubted = complete === true ? missing.map(({ value }) => value.id) : told;
     for (const id of doubted) this.#doubts.add(id);
-    if (this.#doubts.size > 0) this.#rung.resolve();
+    const strangers = complete === true ? [...told].filter((id) => view.get('container', id) === undefined) : [];
+    for (const id of strangers) this.#strangers.set(id, nodeId);
+    if (this.#doubts.size + this.#strangers.size > 0) this.#rung.resolve();
   }
 
   /** Until `signal` is aborted; rejects with its reason. */
@@ -46,14 +50,18 @@ export class ClaimKeeper {
       await this.#parts.clock.sleep(PAUSE_MS, signal);
       this.#rung = withResolvers();
       const doubts = [...this.#doubts];
+      const strangers = [...this.#strangers];
       this.#doubts.clear();
-      for (const id of doubts) await this.#prove(id, signal);
+      this.#strangers.clear();
+      for (const id of doubts) await this.#tried(id, dropIfGone(this.#parts, id, signal), signal);
+      for (const [id, nodeId] of strangers)
+        await this.#tried(id, claimAgain(this.#parts, { id, nodeId }, signal), signal);
     }
   }
 
-  async #prove(id: string, signal: AbortSignal): Promise<void> {
+  async #tried(id: string, work: Promise<void>, signal: AbortSignal): Promise<void> {
     try {
-      await dropIfGone(this.#parts, id, signal);
+      await work;
     } catch (cause) {
       signal.throwIfAborted();
       // Its node says it again in its next session.

@@ -260,6 +260,34 @@ export async function dropIfGone(parts: ContainerParts, id: string, signal: Abor
   }
 }
 
+/**
+ * Makes a claim for a container of which there is none. When its name is another's by now, the beginning of its id makes one of it.
+ * @throws ClusterError `not_found` when its node knows nothing of it either, `unavailable` when that cannot be asked
+ */
+export async function claimAgain(
+  parts: ContainerParts,
+  { id, nodeId }: Pick<ContainerClaim, 'id' | 'nodeId'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const { store } = parts;
+  if (store.view.get('container', id) !== undefined) return;
+  const inTime = AbortSignal.any([signal, AbortSignal.timeout(LIST_MS)]);
+  const found: View = await ask(parts, 'inspectContainer', { node: nodeId, container: id }, inTime);
+  const { name: own = '', createdAt = 0, spec } = found;
+  const ports = fromPorts(spec?.ports);
+  const imageDigest = (spec?.template?.container?.imageDigest ?? '') as Digest;
+  const name =
+    store.view.get('name', containerNameKey(own)) === undefined ? own : `${own.slice(0, 100)}-${id.slice(0, 12)}`;
+  const claim: ContainerClaim = { id, name, nodeId, imageDigest, createdAt, ports, isMade: true };
+  const plan = (): Unit => {
+    const owner = store.view.get('name', containerNameKey(name));
+    if (owner !== undefined) throw taken(name, owner.value.id);
+    return [put('container', id, claim, 0), put('name', containerNameKey(name), { name, id }, 0)];
+  };
+  await commitUnit(parts, plan, signal);
+  if (name !== own) await ask(parts, 'renameContainer', { node: nodeId, container: id, name }, inTime);
+}
+
 /** Drops what is left of a claim. */
 async function drop(parts: ContainerParts, id: string, signal: AbortSignal): Promise<void> {
   const { store } = parts;

@@ -22,7 +22,7 @@ interface Inspected {
 let cluster: DevCluster;
 
 beforeAll(async () => {
-  cluster = await DevCluster.up('--hosts', '2');
+  cluster = await DevCluster.up('--hosts', '2', '--managers', '2');
   await cluster.must('image', 'load', buildShellImage(cluster.dir));
 });
 afterAll(() => cluster?.clean());
@@ -282,6 +282,34 @@ describe('a container without a service', () => {
     await cluster.must('rm', 'again', 'always');
     expect(await ps('-a')).toEqual([]);
   });
+});
+
+it('does the same through a manager that follows, and for one whose node was away', async () => {
+  const { managers, context } = await cluster.status();
+  const leader = /Leader: +(\S+)/.exec(await cluster.must('cluster', 'info'))?.[1];
+  const follower = managers.find(({ address }) => address !== leader)?.address;
+  const other = join(cluster.dir, 'follower.json');
+  const own = JSON.parse(readFileSync(context, 'utf8')) as object;
+  writeFileSync(other, JSON.stringify({ ...own, managers: [follower] }), { mode: 0o600 });
+  const through = (...args: readonly string[]): Promise<Said> => covey('--context', other, ...args);
+  const said = await through('run', '--rm', '-m', '32m', '--node', 'n2', 'shell:1', 'sh', '-c', 'echo here; exit 3');
+  expect(said).toEqual({ code: 3, out: 'here\n', err: '' });
+  await through('run', '-d', '--name', 'far', '--node', 'n2', 'shell:1', 'sleep', '1000');
+  expect(await through('update', '-m', '48m', '--restart', 'always', 'far')).toMatchObject({ code: 0, out: 'far\n' });
+  expect(await through('update', '-m', '1', 'far')).toMatchObject({ code: 1, err: expect.stringContaining('4 MiB') });
+  const shown = await through('stats', '--no-stream', '--format', '{{.Name}} {{.MemUsage}} {{.PIDs}}', 'far');
+  expect(shown.out).toMatch(/^far [\d.]+[KM]iB \/ 48MiB 1\n$/);
+  expect((await through('inspect', '-f', '{{.HostConfig.RestartPolicy.Name}}', 'far')).out).toBe('always\n');
+  await cluster.door('fail', 'n2', 'link');
+  const away = await until('its node does not answer', 30_000, async () => {
+    const seen = await through('ps', '--format', '{{.Names}} {{.State}}');
+    return seen.out === 'far unknown\n' ? seen : undefined;
+  });
+  expect(away).toMatchObject({ code: 0, err: expect.stringContaining('node n2 was not asked') });
+  expect(await through('stop', 'far')).toMatchObject({ code: 1, err: expect.stringContaining('cannot be reached') });
+  await cluster.door('heal', 'n2');
+  await until('it is there again', 60_000, async () => (await through('rm', '-f', 'far')).out === 'far\n');
+  expect(await ps('-a')).toEqual([]);
 });
 
 it('saves an image that skopeo copies and the cluster takes back under the same digest', async () => {

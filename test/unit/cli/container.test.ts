@@ -131,6 +131,7 @@ describe('covey ps', () => {
     expect(['name=^box$', 'name=^/box', 'name=o'].map((filter) => shows(filter))).toEqual([true, true, true]);
     expect(shows('name=^ox')).toBe(false);
     expect(() => containerFilters(['name=('])).toThrow(expect.objectContaining({ field: '--filter' }));
+    expect(() => containerFilters(['status=gone'])).toThrow(expect.objectContaining({ field: '--filter' }));
   });
 
   it('fills templates of what inspect shows, and refuses those that name nothing', () => {

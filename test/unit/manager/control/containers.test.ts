@@ -5,7 +5,12 @@ import type { ContainerClaim, ContainerSpec } from '../../../../common/model/con
 import type { Digest, NodeId } from '../../../../common/model/ids.ts';
 import type { Port } from '../../../../common/model/service.ts';
 import { ClaimKeeper } from '../../../../manager/control/claim-keeper.ts';
-import { type ContainerParts, createContainer, listContainers } from '../../../../manager/control/containers.ts';
+import {
+  type ContainerParts,
+  claimAgain,
+  createContainer,
+  listContainers,
+} from '../../../../manager/control/containers.ts';
 import { createService } from '../../../../manager/control/services.ts';
 import { type ClusterBuilder, cluster } from '../../../support/cluster-builder.ts';
 import { FakeClock, settle } from '../../../support/fake-clock.ts';
@@ -85,6 +90,23 @@ describe('containers without a service', () => {
     expect(await hear({ ids: [ID] })).toEqual([]);
     stop.abort();
     await over;
+  });
+
+  it('get a claim again when there is none, under another name when theirs is another’s', async () => {
+    const renamed: unknown[] = [];
+    const { builder, node, parts } = world((method) => {
+      if (method === 'renameContainer') renamed.push(method);
+      return { id: ID, name: 'box', createdAt: 7, spec: { template: { container: { imageDigest: digest } } } };
+    });
+    const claimed = () => claimAgain(parts, { id: ID, nodeId: node }, signal);
+    await claimed();
+    await claimed();
+    expect(builder.get('container', ID)).toEqual(claim(node, { createdAt: 7 }));
+    expect(builder.get('name', 'container/box').id).toBe(ID);
+    const other = 'c'.repeat(64);
+    await claimAgain(parts, { id: other, nodeId: node }, signal);
+    expect(builder.get('container', other).name).toBe('box-cccccccccccc');
+    expect(renamed).toHaveLength(1);
   });
 
   it('cannot publish what a service publishes on every node, and the other way round', async () => {
