@@ -1,6 +1,7 @@
 #!/usr/bin/env -S node --
 /** `covey`: what users type. It knows the cluster only through the Control service; exit codes are in exit.ts. */
 // The `--` above keeps node from taking our --env-file for its own: Node 20 looks for that one even behind the script.
+import { setImmediate } from 'node:timers/promises';
 import { Command, CommanderError } from 'commander';
 import { type ClusterError, explain, toClusterError } from '../common/errors.ts';
 import { VERSION } from '../common/version.ts';
@@ -80,14 +81,18 @@ function isUsage(error: ClusterError): boolean {
 }
 
 // A reader that has had enough (`covey … | head`) is no error.
-process.stdout.on('error', (cause: NodeJS.ErrnoException) =>
-  process.exit(cause.code === 'EPIPE' ? EXIT.done : EXIT.error),
-);
+process.stdout.on('error', (cause: NodeJS.ErrnoException) => {
+  if (cause.code === 'EPIPE') process.exit(EXIT.done);
+  process.stderr.write(`covey: standard output cannot be written: ${cause.message}\n`);
+  process.exit(EXIT.error);
+});
 
 try {
   await build().parseAsync();
 } catch (error) {
   process.exitCode = report(error);
 }
+// What standard output did not take is told in the next turn of the loop.
+await setImmediate();
 // Channels may still be closing: nothing of them is worth waiting for.
 process.exit();

@@ -1,8 +1,6 @@
 /** `cp`, `diff` and `export`: files of containers without a service. */
-import { once } from 'node:events';
 import { lstat, realpath, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import type { Writable } from 'node:stream';
 import type { Command } from 'commander';
 import { ClusterError, messageOf } from '../../common/errors.ts';
 import { tarOf } from '../../common/oci/tar-writer.ts';
@@ -12,7 +10,7 @@ import { brief, type EngineClient, interruptible, withCluster } from '../client.
 import { type CopyDestination, type CopySource, containerPath, copyPlan, lastPart } from '../copy-rules.ts';
 import { addSwitch } from '../flags/switch.ts';
 import { localEntries, unpackHere } from '../local-files.ts';
-import { writeWhole } from '../output-file.ts';
+import { writeOut, writeWhole } from '../output-file.ts';
 
 interface CopyFlags {
   readonly archive?: boolean;
@@ -58,9 +56,9 @@ async function exportContainer(container: string, { output }: { output?: string 
     });
   }
   await withCluster(async (_control, engine) => {
-    const chunks = engine.exportContainer({ container }, { signal: interruptible() });
-    if (output === undefined) await pass(chunks, process.stdout);
-    else await writeWhole(piecesOf(chunks), output);
+    const bytes = piecesOf(engine.exportContainer({ container }, { signal: interruptible() }));
+    if (output === undefined) await writeOut(bytes);
+    else await writeWhole(bytes, output);
   });
 }
 
@@ -121,7 +119,7 @@ async function copyOut(engine: EngineClient, from: There, to: string, flags: Cop
   if (to === '-') {
     if (process.stdout.isTTY)
       throw new ClusterError('invalid', 'a tar is not for a terminal', { hint: 'redirect the output' });
-    for await (const piece of archive.bytes) if (!process.stdout.write(piece)) await once(process.stdout, 'drain');
+    await writeOut(archive.bytes);
     return undefined;
   }
   const { folder, top } = copyPlan({ path: from.path, isFolder: found.kind === 'directory' }, await hereKind(to), to);
@@ -167,8 +165,4 @@ async function* requests(
 
 async function* piecesOf(chunks: AsyncIterable<covey.v1.FileChunk>): AsyncGenerator<Uint8Array> {
   for await (const { chunk } of chunks) yield chunk;
-}
-
-async function pass(chunks: AsyncIterable<covey.v1.FileChunk>, to: Writable): Promise<void> {
-  for await (const { chunk } of chunks) if (!to.write(chunk)) await once(to, 'drain');
 }

@@ -1,15 +1,13 @@
 /** `image save` and `image import`: images to and from files, pipes and the web. */
-import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import type { Writable } from 'node:stream';
 import type { Command } from 'commander';
 import { ClusterError, messageOf } from '../../common/errors.ts';
 import type { covey } from '../../proto/messages.ts';
 import { interruptible, withCluster } from '../client.ts';
 import { changed } from '../flags/image-changes.ts';
 import { collected } from '../flags/values.ts';
-import { writeWhole } from '../output-file.ts';
+import { writeOut, writeWhole } from '../output-file.ts';
 
 const CHUNK_BYTES = 512 * 1024;
 
@@ -39,14 +37,10 @@ async function saveImages(refs: readonly string[], flags: { output?: string }): 
     });
   }
   await withCluster(async (control) => {
-    const chunks = control.saveImages({ refs: [...refs] }, { signal });
-    if (flags.output === undefined) await write(chunks, process.stdout);
-    else await writeWhole(piecesOf(chunks), flags.output);
+    const bytes = piecesOf(control.saveImages({ refs: [...refs] }, { signal }));
+    if (flags.output === undefined) await writeOut(bytes);
+    else await writeWhole(bytes, flags.output);
   });
-}
-
-async function write(chunks: AsyncIterable<covey.v1.ArchiveChunk>, to: Writable): Promise<void> {
-  for await (const { chunk } of chunks) if (!to.write(chunk)) await once(to, 'drain');
 }
 
 async function* piecesOf(chunks: AsyncIterable<covey.v1.ArchiveChunk>): AsyncGenerator<Uint8Array> {

@@ -1,11 +1,12 @@
 /** Files that commands write for their users: on disks that are full, in places where there can be none. */
+import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { writeWhole } from '../../../cli/output-file.ts';
+import { writeOut, writeWhole } from '../../../cli/output-file.ts';
 import { streamOf } from '../../support/tar.ts';
 import { PAGE_BYTES, TightDisk, untilEnough } from '../../support/tight-disk.ts';
 
@@ -67,5 +68,42 @@ describe('a file that a command writes', () => {
       message: '/dev/full cannot be written: no space left on the disk',
     });
     expect(readdirSync('/dev')).toEqual(expect.arrayContaining(['full', 'null']));
+  });
+});
+
+describe('standard output', () => {
+  it('that a disk takes a part of only is an error, wherever the disk is full', async () => {
+    let failed = 0;
+    for (let pages = 0; pages <= 8; pages += 1) {
+      disk.leaveBytes(pages * PAGE_BYTES);
+      const fd = openSync(file, 'w');
+      try {
+        const isEnough = pages * PAGE_BYTES >= BYTES.length;
+        const written = writeOut(streamOf(BYTES, 7_000), fd);
+        if (isEnough) await written;
+        else
+          await expect(written).rejects.toMatchObject({
+            code: 'exhausted',
+            message: expect.stringContaining('standard output cannot be written'),
+          });
+        if (!isEnough) failed += 1;
+      } finally {
+        closeSync(fd);
+        rmSync(file);
+      }
+    }
+    expect(failed).toBe(8);
+  });
+
+  it('that takes nothing ends a command with its reason and code 1', () => {
+    const full = openSync('/dev/full', 'w');
+    try {
+      const args = ['--import', 'tsx', 'cli/main.ts', '--help'];
+      const said = spawnSync(process.execPath, args, { stdio: ['ignore', full, 'pipe'], encoding: 'utf8' });
+      expect(said.stderr).toContain('covey: standard output cannot be written: ENOSPC');
+      expect(said.status).toBe(1);
+    } finally {
+      closeSync(full);
+    }
   });
 });
