@@ -232,7 +232,7 @@ function engineHandlers(
     ...diskHandlers({ dir: stateDir, keeper: disk }),
     ...placeHandler(images),
     ...buildHandler(builder),
-    ...fileHandlers({ engine, runtime, images, builder }),
+    ...fileHandlers({ engine, runtime, images, builder, volumePath: (name) => engine.volumePath(name) }),
     ...containerHandlers({
       engine,
       runtime,

@@ -17,6 +17,7 @@ import { describeHost } from './host.ts';
 import type { Network } from './network/network.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import { AgentState } from './state.ts';
+import { hasVolumes } from './volume/volumes.ts';
 
 /** A manager has so long to answer. */
 const TELL_MS = 5_000;
@@ -48,6 +49,11 @@ export async function leave(request: LeaveRequest, signal: AbortSignal): Promise
   if (!force && (await hasRecords(stateDir))) {
     throw new ClusterError('conflict', 'containers without a service are on this host: leaving removes them', {
       hint: 'see `covey ps -a`; remove them, or add --force',
+    });
+  }
+  if (!force && (await hasVolumes(stateDir))) {
+    throw new ClusterError('conflict', 'volumes of containers are on this host: leaving removes them', {
+      hint: 'see `covey volume ls`; remove them, or add --force',
     });
   }
   if (identity !== undefined && !force) await tellSomebody(identity, request, signal);

@@ -149,6 +149,11 @@ export class ContainerEngine {
     return found.map((volume) => ({ ...volume, containers: this.#usersOf(volume.name) }));
   }
 
+  /** Where a volume of that name lies, or would. */
+  volumePath(name: string): string {
+    return this.#volumes.pathOf(name);
+  }
+
   /** @throws ClusterError `not_found`, `conflict` when a container has it */
   async removeVolume(name: string, signal: AbortSignal): Promise<void> {
     const flaw = volumeNameFlaw(name);

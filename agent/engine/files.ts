@@ -1,8 +1,10 @@
 /**
  * The files of containers without a service, of those that run and those that do not: read as their layers show them, written beneath
- * their root. Paths come from users and lead through links that a container has made: none leads out of it. What a container
- * has mounted over its root is not seen.
+ * their root, or in the volumes and folders of the host that are mounted there. Paths come from users and lead through links that a container
+ * has made: none leads out of it.
  */
+import { basename, dirname } from 'node:path';
+import { cleanPath } from '../../common/context/paths.ts';
 import { ClusterError } from '../../common/errors.ts';
 import type { Digest } from '../../common/model/ids.ts';
 import { shown } from '../../common/oci/tar.ts';
@@ -13,11 +15,14 @@ import type { Images } from '../image/image.ts';
 import { writeTree } from '../image/layer-writer.ts';
 import { lookUp, type TreeLayer, treeEntries } from '../image/tree.ts';
 import type { Runtime } from '../runtime/runtime.ts';
+import { type MountedPlace, mountedAt } from './mounted.ts';
 import type { Standalone } from './standalone.ts';
 
 export interface FileTools {
   readonly images: Pick<Images, 'ensure'>;
   readonly runtime: Pick<Runtime, 'writable'>;
+  /** Where a volume of this host lies. */
+  readonly volumePath: (name: string) => string;
 }
 
 /** Of a container's files: what it wrote first, then its image, topmost first. */
@@ -97,9 +102,8 @@ export async function statOf(
   wish: { readonly path: string; readonly follow: boolean },
   signal: AbortSignal,
 ): Promise<{ readonly path: string; readonly entry?: TreeEntry }> {
-  const { layers } = await stackOf(tools, container, signal);
-  const found = await placeOf(layers, bytesOf(wish.path), wish.follow);
-  return { ...found, path: `/${textOf(found.path)}` };
+  const { shownAs, entry } = await found(tools, container, wish, signal);
+  return entry === undefined ? { path: shownAs } : { path: shownAs, entry };
 }
 
 /** @throws ClusterError `not_found` */
@@ -109,11 +113,10 @@ export async function* readPath(
   { path, follow }: { readonly path: string; readonly follow: boolean },
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
-  const { layers } = await stackOf(tools, container, signal);
-  const place = await placeOf(layers, bytesOf(path), follow);
+  const place = await found(tools, container, { path, follow }, signal);
   if (place.entry === undefined) throw missing(container, path);
   const base = lastPart(bytesOf(path)) || lastPart(place.path);
-  yield* tarOf(renamed(treeEntries({ layers, path: place.path }, signal), base));
+  yield* tarOf(renamed(treeEntries({ layers: place.layers, path: place.path }, signal), base));
 }
 
 /** @throws ClusterError `not_found`, `conflict` when a folder is to become a file or a file a folder, `invalid` for what is no tar */
@@ -124,8 +127,9 @@ export async function writePath(
   source: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
 ): Promise<void> {
-  const { layers, upper } = await stackOf(tools, container, signal);
-  if (upper === undefined) {
+  const place = await found(tools, container, { path, follow: true }, signal);
+  const { layers, upper, mounted } = place;
+  if (upper === undefined && mounted === undefined) {
     throw new ClusterError(
       'conflict',
       `container ${container.record.spec.name} was never started: it has no files of its own`,
@@ -134,13 +138,21 @@ export async function writePath(
       },
     );
   }
-  const place = await placeOf(layers, bytesOf(path), true);
   if (place.entry === undefined) throw missing(container, path);
   if (place.entry.kind !== 'directory') throw new ClusterError('invalid', `${path} is no folder`, { field: 'path' });
+  if (mounted?.readOnly === true) {
+    throw new ClusterError('conflict', `what is mounted at ${path} is marked read-only`, { field: 'path' });
+  }
   const { pid } = container;
-  const root = pid === 0 ? upper.path : `/proc/${pid}/root`;
-  const target = { layers, folder: place.path, idBase: upper.idBase, keepsOwner, isMounted: pid !== 0 };
-  await writeTree(root, placed(archiveEntries(source, 'the copied tar'), target), signal);
+  const own = pid === 0 ? (upper?.path ?? '') : `/proc/${pid}/root`;
+  const target = {
+    layers: mounted === undefined ? layers : [{ path: mounted.source, idBase: 0 }],
+    folder: mounted?.below === '' ? '' : place.path,
+    idBase: mounted === undefined ? (upper?.idBase ?? 0) : 0,
+    keepsOwner,
+    isMounted: mounted !== undefined || pid !== 0,
+  };
+  await writeTree(mounted?.source ?? own, placed(archiveEntries(source, 'the copied tar'), target), signal);
 }
 
 interface Target {
@@ -191,6 +203,34 @@ async function stackOf({ images, runtime }: FileTools, container: Standalone, si
   const lower = layers.toReversed().map((path) => ({ path, idBase: 0 }));
   const upper = hasRun ? await runtime.writable(id) : undefined;
   return { upper, lower, layers: upper === undefined ? lower : [upper, ...lower] };
+}
+
+interface Found extends Stack {
+  /** Beneath `layers`. */
+  readonly path: string;
+  readonly entry?: TreeEntry;
+  /** As the container sees it. */
+  readonly shownAs: string;
+  readonly mounted?: MountedPlace;
+}
+
+/** In its own files, or in what is mounted over them. */
+async function found(
+  tools: FileTools,
+  container: Standalone,
+  { path, follow }: { readonly path: string; readonly follow: boolean },
+  signal: AbortSignal,
+): Promise<Found> {
+  const stack = await stackOf(tools, container, signal);
+  const place = await placeOf(stack.layers, bytesOf(path), follow);
+  const shownAs = cleanPath(`/${textOf(place.path)}`);
+  const mounted = mountedAt(container.record.spec.mounts, shownAs, tools.volumePath);
+  if (mounted === undefined) return { ...stack, ...place, shownAs };
+  const { source, below } = mounted;
+  // Beneath the mounted folder itself, or a link in it would lead out of it.
+  const [root, rest] = below === '' ? [dirname(source), basename(source)] : [source, below];
+  const layers = [{ path: root, idBase: 0 }];
+  return { ...stack, ...(await placeOf(layers, bytesOf(rest), follow)), layers, shownAs, mounted };
 }
 
 async function placeOf(layers: readonly TreeLayer[], path: string, follow: boolean) {

@@ -107,6 +107,15 @@ export class Volumes {
   }
 }
 
+/** Whether volumes are here. */
+export async function hasVolumes(stateDir: string): Promise<boolean> {
+  const names = await readdir(join(stateDir, FOLDER)).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'ENOENT') return [];
+    throw cause;
+  });
+  return names.some((name) => !HALF.test(name));
+}
+
 async function isThere(path: string): Promise<boolean> {
   return await stat(path).then(
     () => true,

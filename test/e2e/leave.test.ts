@@ -1,5 +1,5 @@
 /** A host that leaves its cluster tells it, and keeps nothing of it. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { readLayout } from '../../deploy/dev/door.ts';
 import { agentFlags } from '../../deploy/dev/supervisor.ts';
@@ -54,6 +54,11 @@ it('stays when no manager can be told, unless it is forced', async () => {
   await cluster.door('fail', 'n2', 'agent');
   await cluster.door('fail', 'n2', 'link');
   const stateDir = (await cluster.status()).hosts.find((host) => host.name === 'n2')?.stateDir ?? '';
+  const volume = `${stateDir}/volumes/kept`;
+  mkdirSync(volume);
+  const kept = await leave('n2');
+  expect(kept).toMatchObject({ code: 1, err: expect.stringContaining('volumes of containers are on this host') });
+  rmSync(volume, { recursive: true });
   const refused = await leave('n2');
   expect(refused).toMatchObject({ code: 1, err: expect.stringContaining('no manager could be told') });
   expect(existsSync(`${stateDir}/identity.json`)).toBe(true);

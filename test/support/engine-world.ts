@@ -87,7 +87,8 @@ export class EngineWorld {
   }
 
   tools() {
-    return { images: this.images, runtime: this.world.runtime };
+    const volumePath = (name: string): string => this.engine.volumePath(name);
+    return { images: this.images, runtime: this.world.runtime, volumePath };
   }
 
   readonly images = {

@@ -1,5 +1,5 @@
 /** The files of containers without a service on the real core: told, exported, copied in and out. */
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { changesOf, exported, readPath, writePath } from '../../../agent/engine/files.ts';
@@ -93,6 +93,43 @@ describe('files of a container', () => {
     expect(() => readFileSync('/evil')).toThrow('ENOENT');
     await expect(put(box, '/data', [{ path: '../../evil', body: 'x' }])).rejects.toMatchObject({ code: 'invalid' });
   });
+
+  it.each(['running', 'ended'] as const)(
+    'are those of the volume that is mounted there, in one that is %s',
+    async (state) => {
+      const volume = { kind: 'volume', target: '/kept', noCopy: false, anonymous: true } as const;
+      const outside = join(own.world.folder, 'volumes');
+      const script = `busybox ln -s ../volume.json /kept/out; busybox ln -s ${outside} /kept/far; echo in > /kept/in`;
+      const mounts = [{ ...volume, source: '', readOnly: false }];
+      const box = await own.run(state === 'running' ? `${script}; exec sleep 1000` : script, { mounts });
+      const read = (path: string) => namesIn(readPath(own.tools(), box, { path, follow: true }, forever));
+      await expect.poll(async () => (await read('/kept').catch(() => new Map())).has('kept/in')).toBe(true);
+      if (state === 'ended') await ended(box);
+      await put(box, '/kept', [
+        { path: 'made', body: 'from outside', uid: 7 },
+        { path: 'deep/', type: '5' },
+      ]);
+      await put(box, '/kept/deep', [{ path: 'made', body: 'deeper' }]);
+      expect((await read('/kept/made')).get('made')).toBe('from outside');
+      expect((await read('/kept')).get('kept/deep/made')).toBe('deeper');
+      const source = own.engine.volumePath(
+        box.record.spec.mounts[0]?.kind === 'volume' ? box.record.spec.mounts[0].source : '',
+      );
+      expect(readFileSync(join(source, 'deep', 'made'), 'utf8')).toBe('deeper');
+      expect(statSync(join(source, 'made')).uid).toBe(0);
+      for (const path of ['/kept/out', '/kept/far'])
+        await expect(read(path)).rejects.toMatchObject({ code: 'not_found' });
+      await expect(put(box, '/kept/far', [{ path: 'evil', body: 'x' }])).rejects.toMatchObject({ code: 'not_found' });
+      const fixed = { ...box.record.spec, mounts: [{ ...volume, source: 'any', readOnly: true }] };
+      await box.respec({ ...fixed, mounts: box.record.spec.mounts.map((mount) => ({ ...mount, readOnly: true })) });
+      await expect(put(box, '/kept', [{ path: 'no', body: 'x' }])).rejects.toMatchObject({ code: 'conflict' });
+      await box.respec({ ...fixed, mounts: [{ kind: 'tmpfs', target: '/kept', options: [] }] });
+      await expect(put(box, '/kept', [{ path: 'no', body: 'x' }])).rejects.toMatchObject({
+        code: 'conflict',
+        message: /memory/,
+      });
+    },
+  );
 
   it('do not become another kind of file, and are missed by name', async () => {
     const box = await own.run('sleep 1000');
