@@ -44,7 +44,7 @@ export function addBuildCommand(parent: Command): void {
     .option('--network <network>', 'of RUN: default, none or host')
     .option('--allow <entitlement>', 'network.host: RUN --network=host may be', collected, [])
     .option('--progress <auto|plain|tty|quiet>', 'how it is shown', 'auto')
-    .option('--node <node>', 'where to build (default: the node with the most room)');
+    .option('--node <node>', 'where to build (default: a node with room, for the same folder the same)');
   addSwitch(build, '--pull', 'ask registries for newer base images');
   addSwitch(build, '-q, --quiet', 'only the image’s id');
   build.action(runBuild);

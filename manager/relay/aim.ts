@@ -29,6 +29,11 @@ export function aim(view: View, method: EngineMethod, first: object): Aimed {
     const { target, id } = containerTarget(view, start ?? {});
     return { target, first: { start: { ...start, container: id } } };
   }
+  if (method === 'build') {
+    // Where the same folder was built before lie its contents and its cache.
+    const { node, start } = first as covey.v1.BuildInput.$Properties;
+    return { target: nodeTarget(view, node ?? '', start?.listedContext ?? ''), first };
+  }
   const named = first as Named;
   if (!named.container) return { target: nodeTarget(view, named.node ?? ''), first };
   const { target, id } = containerTarget(view, named);

@@ -18,6 +18,28 @@ describe('the node of a call', () => {
     expect(nodeTarget(world.store.view, '')).toMatchObject({ nodeId: 'n2' });
   });
 
+  it('is, with an affinity, the same as before while it has room, and not the same for all', () => {
+    const { view } = cluster(5).store;
+    const chosen = (affinity: string) => nodeTarget(view, '', affinity).nodeId;
+    const folders = Array.from({ length: 40 }, (_, at) => `folder ${at}`);
+    expect(new Set(folders.map(chosen)).size).toBe(5);
+    expect(folders.map(chosen)).toEqual(folders.map(chosen));
+    const fewer = cluster(4).store.view;
+    // One node less moves what it had and nothing else.
+    for (const folder of folders)
+      if (chosen(folder) !== 'n5') expect(nodeTarget(fewer, '', folder).nodeId).toBe(chosen(folder));
+  });
+
+  it('is, with an affinity, another where the usual one has much less room', () => {
+    const { view } = cluster(2).store;
+    const usual = nodeTarget(view, '', 'folder').nodeId;
+    const memoryBytes = Math.ceil((view.get('node-status', usual)?.value.description.memoryBytes ?? 0) * 0.6);
+    const world = cluster(2)
+      .service('web', { replicas: 1, reservations: { memoryBytes } })
+      .task('web.1', { node: usual, status: { state: 'running' } });
+    expect(nodeTarget(world.store.view, '', 'folder').nodeId).not.toBe(usual);
+  });
+
   it('is none while no node is ready and active', () => {
     expect(() => nodeTarget(cluster(0).store.view, '')).toThrow('no node is ready and active');
   });
