@@ -17,6 +17,7 @@ import { ClusterError } from '../../common/errors.ts';
 import { Queue } from '../../common/iterate.ts';
 import type { Log } from '../../common/log.ts';
 import type { Digest, Instant } from '../../common/model/ids.ts';
+import { diskError } from '../../common/oci/disk.ts';
 import { PLATFORM } from '../../common/oci/platform.ts';
 import type { TreeEntry } from '../../common/oci/tree-entry.ts';
 import { Turns } from '../../common/turns.ts';
@@ -173,7 +174,7 @@ export class Builder {
     const work = this.#build(wish, context, (event) => void events.push(event), stop);
     work.then(
       () => events.end(),
-      (cause: unknown) => events.fail(cause),
+      (cause: unknown) => events.fail(diskError(`build of image "${wish.names[0]}"`, cause)),
     );
     try {
       yield* events;

@@ -57,12 +57,29 @@ export class TightDisk {
   /** So many bytes are free from now on, to a page. */
   leaveBytes(bytes: number): void {
     this.clear();
-    const file = openSync(this.#ballast, 'wx');
+    mkdirSync(this.#ballast);
+    const file = openSync(join(this.#ballast, 'bulk'), 'wx');
     try {
       // To its last byte, then some of it given back: what a file takes besides its bytes is for the file system to know.
-      ftruncateSync(file, Math.max(filled(file) - bytes, 0));
+      const size = filled(file);
+      this.#fillCrumbs();
+      ftruncateSync(file, Math.max(size - bytes, 0));
     } finally {
       closeSync(file);
+    }
+  }
+
+  /** Room for a small file or two is left where a large one cannot grow. */
+  #fillCrumbs(): void {
+    for (let crumb = 0; ; crumb += 1) {
+      const path = join(this.#ballast, `crumb-${crumb}`);
+      try {
+        writeFileSync(path, 'x', { flush: true });
+      } catch (cause) {
+        if ((cause as NodeJS.ErrnoException).code !== 'ENOSPC') throw cause;
+        rmSync(path, { force: true });
+        return;
+      }
     }
   }
 
