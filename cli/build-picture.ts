@@ -58,8 +58,17 @@ export function after(picture: BuildPicture, output: covey.v1.BuildOutput.$Prope
     return withStep(picture, end.number ?? 0, (step) => ({ ...step, end: outcome }));
   }
   if (!text) return picture;
-  const added = Buffer.from(text.text ?? new Uint8Array()).toString('utf8');
-  return withStep(picture, text.number ?? 0, (step) => ({ ...step, tail: tailOf(step.tail, added) }));
+  return withStep(picture, text.number ?? 0, (step) => ({ ...step, tail: tailOf(step.tail, bytesOf(text)) }));
+}
+
+/** What a step says, as a byte string: a message may end within a character, a line does not. */
+export function bytesOf({ text }: covey.v1.BuildText.$Properties): string {
+  return Buffer.from(text ?? new Uint8Array()).toString('latin1');
+}
+
+/** A whole line of a byte string. */
+export function textOf(line: string): string {
+  return Buffer.from(line, 'latin1').toString('utf8');
 }
 
 function withStep(picture: BuildPicture, number: number, change: (step: StepPicture) => StepPicture): BuildPicture {
@@ -88,7 +97,10 @@ export function screenOf(picture: BuildPicture, size: ScreenSize, now: Instant):
   ];
   let left = room - shown.length;
   for (const step of shown) {
-    const said = step.end === undefined ? step.tail.map(plainLine).filter((line) => line.trim() !== '') : [];
+    const said =
+      step.end === undefined
+        ? step.tail.map((line) => plainLine(textOf(line))).filter((line) => line.trim() !== '')
+        : [];
     const told = said.slice(Math.max(0, said.length - Math.min(TAIL_LINES, left)));
     left -= told.length;
     lines.push(stepLine(step, picture, columns, now), ...told.map((line) => cut(` => => # ${line}`, columns)));

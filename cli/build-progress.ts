@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../common/clock.ts';
 import type { covey } from '../proto/messages.ts';
-import { after, type BuildPicture, emptyPicture, screenOf } from './build-picture.ts';
+import { after, type BuildPicture, bytesOf, emptyPicture, screenOf, textOf } from './build-picture.ts';
 
 export interface BuildProgress {
   show(output: covey.v1.BuildOutput.$Properties): void;
@@ -21,7 +21,7 @@ export interface Canvas {
 
 export class LineProgress implements BuildProgress {
   readonly #say: (text: string) => void;
-  /** The beginning of a line whose end has not come yet, by step. */
+  /** The beginning of a line whose end has not come yet, by step; a byte string. */
   readonly #rest = new Map<number, string>();
 
   constructor(say: (text: string) => void) {
@@ -31,7 +31,7 @@ export class LineProgress implements BuildProgress {
   show({ begin, end, text, warning }: covey.v1.BuildOutput.$Properties): void {
     if (warning) this.#say(`${warning}\n`);
     if (begin) this.#say(`#${begin.number} ${begin.title}\n`);
-    if (text) this.#output(text.number ?? 0, Buffer.from(text.text ?? new Uint8Array()).toString('utf8'));
+    if (text) this.#output(text.number ?? 0, bytesOf(text));
     if (!end) return;
     const number = end.number ?? 0;
     if ((this.#rest.get(number) ?? '') !== '') this.#output(number, '\n');
@@ -45,7 +45,7 @@ export class LineProgress implements BuildProgress {
   #output(number: number, text: string): void {
     const lines = `${this.#rest.get(number) ?? ''}${text}`.split('\n');
     this.#rest.set(number, lines.pop() ?? '');
-    for (const line of lines) this.#say(`#${number} ${line}\n`);
+    for (const line of lines) this.#say(`#${number} ${textOf(line)}\n`);
   }
 }
 

@@ -39,6 +39,13 @@ describe('the picture of a build', () => {
  => => # three`);
   });
 
+  it('shows characters that came in two messages', () => {
+    const bytes = Buffer.from('grüße\n');
+    const parts = [bytes.subarray(0, 3), bytes.subarray(3)].map((text): Output => ({ text: { number: 1, text } }));
+    const shown = picture([0, begin(1, 'RUN a')], [1, parts[0] as Output], [2, parts[1] as Output]);
+    expect(screen(shown, 100)).toContain('# grüße');
+  });
+
   it('shows how it ended', () => {
     const failed = picture(...TELLINGS, [700, begin(4, '[b 1/1] RUN sleep')], [900, end(3, 'failed', 490)]);
     expect(screen({ ...failed, endedAt: 1_000 }, 5_000)).toBe(`\

@@ -82,3 +82,12 @@ it('says of a context what is sent', () => {
   expect(sendingTitle(entries, [1, 3])).toBe('[context] 2 files, 2 to be sent (2.5kB)');
   expect(sendingTitle(entries.slice(0, 2), [1])).toBe('[context] 1 file, 1 to be sent (2kB)');
 });
+
+it('says lines whole, whatever characters a message ends within', () => {
+  const said: string[] = [];
+  const progress = new LineProgress((text) => said.push(text));
+  const bytes = Buffer.from('grüße, 世界\nand');
+  for (const byte of bytes) progress.show(telling({ text: { number: 1, text: Buffer.of(byte) } }));
+  progress.show(telling({ end: { number: 1, outcome: 'done', ms: 0 } }));
+  expect(said.join('')).toBe('#1 grüße, 世界\n#1 and\n#1 DONE 0.0s\n');
+});
