@@ -56,6 +56,7 @@ function isTornDown({ code, step }: NativeError): boolean {
 
 function codeOf(error: NativeError): ErrorCode {
   if (error.syscall === 'validate' || (error.step !== null && HOPELESS.has(error.step))) return 'invalid';
+  if (isMountRefusal(error)) return 'invalid';
   if (error.step === 'limiting the writable layer' && error.code === 'EOPNOTSUPP') return 'invalid';
   if (error.step === 'resizing the terminal' && error.code === 'ENOTTY') return 'invalid';
   if (error.step === 'pausing' && error.code === 'ETIMEDOUT') return 'unavailable';
@@ -75,12 +76,23 @@ function sentence(error: NativeError): string {
     }
     if (error.code === 'ENOEXEC') return `command "${path}" is not a program for this machine`;
   }
+  if (error.step === 'mapping the ids of a bound path')
+    return `what is mounted at "${path}" of the host, or below it, cannot be shown with the container’s ids: ${error.code}`;
+  if (isMountRefusal(error))
+    return `nothing can be mounted at "${path}": ${error.code}: a folder goes on a folder and a file on a file, with options that the kernel takes`;
   if (isUnknownLabel(error)) return `AppArmor profile "${path.replace(/^exec /, '')}" is not loaded on this host`;
   if (error.step === 'setting a limit') return `${limitRefusal(error)}: ${error.message}`;
   if (error.step?.endsWith('the working directory') === true) {
     return `working directory "${path}" cannot be entered: ${error.code}`;
   }
   return error.message;
+}
+
+/** What a user asks to be shown, and the kernel does not give: not every file system can be mapped, nor a file lie on a folder. */
+function isMountRefusal({ step, code }: NativeError): boolean {
+  if (step === 'mapping the ids of a bound path') return code === 'EINVAL' || code === 'EPERM';
+  const isMount = step === 'binding a path of the host' || step === 'mounting a file system';
+  return isMount && (code === 'ENOTDIR' || code === 'EISDIR' || code === 'EINVAL' || code === 'ELOOP');
 }
 
 /** The kernel knows no profile of that name. Source: apparmor(7), aa_change_onexec(2). */
@@ -109,6 +121,8 @@ function hintFor(error: NativeError): { readonly hint?: string } {
   if (error.step === 'finding the command')
     return { hint: 'check the command, --entrypoint and the PATH of the image' };
   if (error.step?.endsWith('the working directory') === true) return { hint: 'check --workdir and --user' };
+  if (error.step === 'mapping the ids of a bound path')
+    return { hint: 'name a folder without other file systems below it, or add --userns host' };
   if (isUnknownLabel(error))
     return { hint: 'aa-status lists the loaded profiles, apparmor_parser --replace FILE loads one' };
   if (error.step === 'setting the OOM score')

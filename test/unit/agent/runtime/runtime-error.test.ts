@@ -24,3 +24,20 @@ describe('an AppArmor profile', () => {
     expect(runtimeError(native({ ...refused, code: 'EACCES' }), 'container c').message).toContain('EACCES');
   });
 });
+
+describe('what a user asks to be shown', () => {
+  it('cannot always be mapped, and goes on its like only', () => {
+    const map = { code: 'EINVAL', syscall: 'mount_setattr', path: '/proc', step: 'mapping the ids of a bound path' };
+    expect(runtimeError(native(map), 'container c')).toMatchObject({
+      code: 'invalid',
+      message: expect.stringContaining('"/proc" of the host'),
+      hint: expect.stringContaining('--userns host'),
+    });
+    const bind = { code: 'ENOTDIR', syscall: 'move_mount', path: '/tmp', step: 'binding a path of the host' };
+    expect(runtimeError(native(bind), 'container c')).toMatchObject({
+      code: 'invalid',
+      message: expect.stringContaining('a folder goes on a folder'),
+    });
+    expect(runtimeError(native({ ...bind, code: 'EIO' }), 'container c').code).toBe('internal');
+  });
+});
