@@ -15,6 +15,7 @@ import type { Handlers } from '../proto/rpc.ts';
 import type { Builder } from './build/builder.ts';
 import { buildHandler } from './build/handler.ts';
 import { WayOut } from './build/way-out.ts';
+import { containerVolumes } from './disk/container-volumes.ts';
 import { deadContainers } from './disk/dead-containers.ts';
 import { diskHandlers } from './disk/handlers.ts';
 import { buildCache, idleImages, packedCopies } from './disk/idle-images.ts';
@@ -203,6 +204,7 @@ function diskKeeper(
   const sources = [
     deadContainers({ runtime, worker }),
     standaloneContainers(engine),
+    containerVolumes(engine),
     idleImages({ images, inUse: used, usedElsewhere, log }),
     ...(packed === undefined ? [] : [packedCopies(packed)]),
     buildCache(builder.cache, images),

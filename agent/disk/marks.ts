@@ -41,7 +41,7 @@ export function isPressed(use: DiskUse, marks: Marks, was: boolean): boolean {
 }
 
 /** What can be made room with, in the order in which it goes: kinds as listed here, in each the longest unused first. */
-export const KINDS = ['packed-layer', 'container', 'image', 'build-cache'] as const;
+export const KINDS = ['packed-layer', 'container', 'image', 'build-cache', 'volume'] as const;
 export type HeldKind = (typeof KINDS)[number];
 
 /** `spare`: may go by itself when room is needed. `asked`: only when a user says so. `needed`: not at all. */

@@ -34,6 +34,7 @@ const TYPES = [
   { kind: 'image', title: 'Images' },
   { kind: 'packed-layer', title: 'Packed Layers' },
   { kind: 'container', title: 'Containers' },
+  { kind: 'volume', title: 'Local Volumes' },
   { kind: 'build-cache', title: 'Build Cache' },
 ] as const;
 

@@ -24,6 +24,7 @@ NODE   TYPE            TOTAL   ACTIVE   SIZE   RECLAIMABLE
 n1     Images          3       1        50MB   20MB (40%)
 n1     Packed Layers   0       0        0B     0B
 n1     Containers      1       0        1MB    1MB (100%)
+n1     Local Volumes   0       0        0B     0B
 n1     Build Cache     0       0        0B     0B
 `);
 });
