@@ -9,13 +9,14 @@ import type { BlobStore } from '../../common/oci/blob-store.ts';
 import { isOwnTrouble } from '../../common/oci/disk.ts';
 import { Turns } from '../../common/turns.ts';
 import { Holdings } from '../mesh/holdings.ts';
+import { LAYER_MEMORY } from '../mesh/layer-memory.ts';
 import type { Mesh } from '../mesh/mesh.ts';
 import type { BlobToPull, Puller } from './pull.ts';
 
 /** Joining a swarm costs more than such a blob. */
 const DIRECT_BYTES = 64 * 1024;
 
-/** Takes the bytes in their order. What it throws is thrown on. */
+/** Takes the bytes in their order, each chunk good until the next is asked for. What it throws is thrown on. */
 type Use = (bytes: AsyncIterable<Uint8Array>) => Promise<void>;
 
 export class Arrivals {
@@ -65,7 +66,7 @@ export class Arrivals {
     const { digest, size } = blob;
     if (await this.#blobs.has(digest)) {
       try {
-        return await use(this.#blobs.read(digest));
+        return await use(this.#blobs.read(digest, 0, LAYER_MEMORY));
       } catch (cause) {
         if (toClusterError(cause).code !== 'invalid') throw cause;
         // A machine that lost its power may have kept a blob's name and not its bytes: it is brought anew.
@@ -77,7 +78,7 @@ export class Arrivals {
       return await this.told();
     }
     await this.document(blob, signal);
-    await use(this.#blobs.read(digest));
+    await use(this.#blobs.read(digest, 0, LAYER_MEMORY));
   }
 
   async drop(digest: Digest): Promise<void> {

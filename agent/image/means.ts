@@ -6,6 +6,7 @@
 import type { LayerMeans, RunningHash } from '../../common/oci/layer-means.ts';
 import { brokenZstd, WINDOW_LOG_MAX, wantsMemory } from '../../common/oci/unzstd.ts';
 import { type Addon, native } from '../../native/index.ts';
+import { LAYER_MEMORY } from '../mesh/layer-memory.ts';
 
 /** What waits to be hashed, at most: the reader may be so much ahead. */
 const AHEAD_BYTES = 8 * 1024 * 1024;
@@ -13,6 +14,7 @@ const AHEAD_BYTES = 8 * 1024 * 1024;
 const UNPACKED_BYTES = 1024 * 1024;
 
 export const NATIVE_MEANS: LayerMeans = {
+  isLent: true,
   hash: () => new ThreadHash(),
   unzstd: (source, name) => ahead(unzstd(source, name)),
 };
@@ -25,6 +27,7 @@ class ThreadHash implements RunningHash {
   #underway: Promise<void> | undefined;
 
   add(bytes: Uint8Array): Promise<void> | undefined {
+    LAYER_MEMORY.keep(bytes);
     this.#waiting.push(bytes);
     this.#bytes += bytes.length;
     this.#underway ??= this.#run();
@@ -43,6 +46,7 @@ class ThreadHash implements RunningHash {
       this.#waiting = [];
       this.#bytes = 0;
       await this.#addon.sha256Update(this.#hash, chunks);
+      for (const chunk of chunks) LAYER_MEMORY.release(chunk);
     }
     this.#underway = undefined;
   }
@@ -54,7 +58,7 @@ async function* unzstd(source: AsyncIterable<Uint8Array>, name: string): AsyncGe
   let owes = false;
   for await (const chunk of source) {
     for (let at = 0, isFull = true; at < chunk.length || isFull; ) {
-      const output = Buffer.allocUnsafeSlow(UNPACKED_BYTES);
+      const output = LAYER_MEMORY.take(UNPACKED_BYTES);
       const step = await addon.unzstdStep(stream, chunk.subarray(at), output);
       if (step.wantsMemory) throw wantsMemory(name);
       if (step.fault !== null) throw brokenZstd(name, step.fault);
@@ -62,12 +66,13 @@ async function* unzstd(source: AsyncIterable<Uint8Array>, name: string): AsyncGe
       isFull = step.written === output.length;
       owes = !step.isBetween;
       if (step.written > 0) yield output.subarray(0, step.written);
+      else LAYER_MEMORY.release(output);
     }
   }
   if (owes) throw brokenZstd(name, 'it is cut off');
 }
 
-/** The next is made while the reader works on the one before. */
+/** The next is made while the reader works on the one before, whose memory then goes back. */
 async function* ahead(source: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
   let next = source.next();
   try {
@@ -78,6 +83,7 @@ async function* ahead(source: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8A
       // Looked at in the next turn, or not at all when the reader leaves.
       next.catch(() => undefined);
       yield value;
+      LAYER_MEMORY.release(value);
     }
   } finally {
     await source.return(undefined);

@@ -13,6 +13,7 @@ import { shown, type TarEntry, type Xattr } from '../../common/oci/tar.ts';
 import { isNativeError } from '../../native/error.ts';
 import { native } from '../../native/index.ts';
 import { LAYER_OP, type LayerOp } from '../../native/layer.ts';
+import { LAYER_MEMORY } from '../mesh/layer-memory.ts';
 
 export interface Unpacking {
   readonly reader: LayerReader;
@@ -182,6 +183,7 @@ export class FolderWriter {
     } else {
       this.#ops.push(op);
     }
+    if (op.body !== null) LAYER_MEMORY.keep(op.body);
     this.#bytes += op.body?.length ?? 0;
     if (this.#ops.length >= BATCH_OPS || this.#bytes >= BATCH_BYTES) await this.#flush();
   }
@@ -200,12 +202,17 @@ export class FolderWriter {
 
   async #flush(): Promise<void> {
     // Made ready while the one before is still being written.
-    const batch = this.#ops.length === 0 ? undefined : native().layerBatch(this.#ops);
+    const ops = this.#ops;
+    const batch = ops.length === 0 ? undefined : native().layerBatch(ops);
     this.#ops = [];
     this.#bytes = 0;
     await this.#written();
     if (batch === undefined) return;
-    const underway = native().layerApply(this.#folder.fd, batch);
+    const underway = native()
+      .layerApply(this.#folder.fd, batch)
+      .finally(() => {
+        for (const { body } of ops) if (body !== null) LAYER_MEMORY.release(body);
+      });
     // Looked at by the next flush; until then its failure is not an unhandled one.
     underway.catch(() => undefined);
     this.#underway = underway;

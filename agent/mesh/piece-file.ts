@@ -13,6 +13,7 @@ import { untilAborted, withResolvers } from '../../common/iterate.ts';
 import { readAt, readFrom } from '../../common/oci/blob-store.ts';
 import { countOf, hashOf, lengthOf, type PieceList, PieceSet } from '../../common/oci/cut.ts';
 import { diskError } from '../../common/oci/disk.ts';
+import { LAYER_MEMORY } from './layer-memory.ts';
 
 /** Pieces of a blob that can be given to others. */
 export interface PieceSource {
@@ -123,7 +124,10 @@ export class PieceFile implements PieceSource {
     return Promise.resolve();
   }
 
-  /** The blob's bytes from its beginning; waits for what is not here yet. Throws what `fail` was given. */
+  /**
+   * The blob's bytes from its beginning; waits for what is not here yet. A chunk is good until the next one is asked for. Throws what
+   * `fail` was given.
+   */
   async *bytes(signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const file = await open(this.#path, 'r');
     try {
@@ -132,9 +136,13 @@ export class PieceFile implements PieceSource {
           if (this.#failure !== undefined) throw this.#failure.cause;
           await untilAborted(this.#grown.promise, signal);
         }
-        const bytes = Buffer.allocUnsafe(lengthOf(this.list, index));
-        await file.read(bytes, 0, bytes.length, index * this.pieceBytes);
-        yield bytes;
+        const bytes = LAYER_MEMORY.take(lengthOf(this.list, index));
+        try {
+          await file.read(bytes, 0, bytes.length, index * this.pieceBytes);
+          yield bytes;
+        } finally {
+          LAYER_MEMORY.release(bytes);
+        }
       }
     } finally {
       await file.close();

@@ -16,7 +16,7 @@ import { type Digest, type Instant, isDigest } from '../model/ids.ts';
 import { wrongDigest } from './digest.ts';
 import { diskError } from './disk.ts';
 import { BLOB_BYTES_MAX } from './manifest.ts';
-import { piecesOf } from './pieces.ts';
+import { type Lender, piecesOf } from './pieces.ts';
 import { type Receiver, receiverTo } from './receiver.ts';
 
 /** Reading in larger pieces than Node's 64 KiB saves turns of the event loop. */
@@ -63,10 +63,10 @@ export class BlobStore {
     return (await this.sizeOf(digest)) !== undefined;
   }
 
-  /** The blob's bytes from `offset` on. @throws ClusterError `not_found` at the first read */
-  async *read(digest: Digest, offset = 0): AsyncGenerator<Uint8Array> {
+  /** The blob's bytes from `offset` on, as `piecesOf`. @throws ClusterError `not_found` at the first read */
+  async *read(digest: Digest, offset = 0, lender?: Lender): AsyncGenerator<Uint8Array> {
     try {
-      yield* piecesOf(this.path(digest), offset);
+      yield* piecesOf(this.path(digest), offset, lender);
     } catch (cause) {
       if (isMissing(cause)) throw absent(digest);
       throw diskError(`blob ${digest}`, cause);

@@ -1,6 +1,6 @@
 /** Bytes of a stream, taken in the sizes its reader wants. */
 
-/** Buffers at most one chunk of the source, or as much as one `take` asks for. */
+/** Buffers at most one chunk of the source, or as much as one `take` asks for. A chunk may change once the next is asked for. */
 export class ByteSource {
   readonly #chunks: AsyncIterator<Uint8Array>;
   #chunk: Buffer = Buffer.alloc(0);
@@ -10,22 +10,21 @@ export class ByteSource {
     this.#chunks = source[Symbol.asyncIterator]();
   }
 
-  /** Exactly `size` bytes; fewer when the source ends in them, undefined when it has ended before. May share memory with the source. */
+  /** Exactly `size` bytes, the caller's own; fewer when the source ends in them, undefined when it has ended before. */
   async take(size: number): Promise<Buffer | undefined> {
-    if (this.#chunk.length >= size) return this.#cut(size);
-    const parts: Buffer[] = [];
+    if (this.#chunk.length >= size) return Buffer.from(this.#cut(size));
+    const whole = Buffer.allocUnsafe(size);
     let got = 0;
     while (got < size) {
       const piece = await this.some(size - got);
       if (piece === undefined) break;
-      parts.push(piece);
-      got += piece.length;
+      got += piece.copy(whole, got);
     }
     if (got === 0 && size > 0) return undefined;
-    return parts.length === 1 ? parts[0] : Buffer.concat(parts);
+    return whole.subarray(0, got);
   }
 
-  /** Between 1 and `max` bytes, whatever is at hand; undefined at the end. */
+  /** Between 1 and `max` bytes, whatever is at hand, in the source's memory; undefined at the end. */
   async some(max: number): Promise<Buffer | undefined> {
     while (this.#chunk.length === 0) {
       if (this.#ended) return undefined;

@@ -1,8 +1,7 @@
 /** Layers and archives as plain bytes, however they are packed. */
 import { ClusterError } from '../errors.ts';
 import { gunzipped } from './gunzip.ts';
-import type { LayerMeans } from './layer-means.ts';
-import { unzstd } from './unzstd.ts';
+import { type LayerMeans, NODE_MEANS } from './layer-means.ts';
 
 export type Packing = 'gzip' | 'zstd' | 'plain';
 
@@ -30,14 +29,14 @@ export function packingOf(head: Uint8Array): Packing {
  * `source` is read whole unless the reader leaves early.
  *
  * @param name  what errors call it
- * @param fromZstd  how zstd is unpacked
+ * @param means  how zstd is unpacked, and whether the source's chunks change
  * @throws ClusterError `invalid` for a broken or cut off gzip or zstd and for packings that are not understood, `unavailable` when
  *   the program for zstd cannot be run; what `source` throws
  */
 export async function* inflated(
   source: AsyncIterable<Uint8Array>,
   name: string,
-  fromZstd: LayerMeans['unzstd'] = unzstd,
+  { isLent, unzstd }: Pick<LayerMeans, 'isLent' | 'unzstd'> = NODE_MEANS,
 ): AsyncGenerator<Uint8Array> {
   const chunks = source[Symbol.asyncIterator]();
   try {
@@ -51,10 +50,11 @@ export async function* inflated(
     const whole = from(head, chunks);
     switch (packingOf(head)) {
       case 'gzip':
-        yield* gunzipped(whole, name);
+        // It is fed to a program or zlib, which take what is before them later.
+        yield* gunzipped(isLent ? copied(whole) : whole, name);
         return;
       case 'zstd':
-        yield* fromZstd(whole, name);
+        yield* unzstd(whole, name);
         return;
       case 'plain':
         yield* whole;
@@ -81,6 +81,10 @@ async function* from(head: Buffer, rest: AsyncIterator<Uint8Array>): AsyncGenera
     if (next.done === true) return;
     yield next.value;
   }
+}
+
+async function* copied(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const chunk of source) yield Buffer.from(chunk);
 }
 
 /** The bytes of `source` as they come, until there are more than `max`; then throws what `refuse` makes. */

@@ -11,12 +11,15 @@ export interface RunningHash {
 }
 
 export interface LayerMeans {
+  /** The source may use the memory of what it has yielded again once it is asked for more. */
+  readonly isLent: boolean;
   readonly hash: () => RunningHash;
   /** As `unzstd`, with its errors. */
   readonly unzstd: (source: AsyncIterable<Uint8Array>, name: string) => AsyncIterable<Uint8Array>;
 }
 
 export const NODE_MEANS: LayerMeans = {
+  isLent: false,
   hash: () => {
     const hash = createHash('sha256');
     return {

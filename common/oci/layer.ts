@@ -69,7 +69,7 @@ export class LayerReader {
     this.#limits = limits;
     this.#hash = means.hash();
     const plainMax = limits.bytes + limits.entries * HEADER_BYTES;
-    const plain = bounded(inflated(source, name, means.unzstd), plainMax, () =>
+    const plain = bounded(inflated(source, name, means), plainMax, () =>
       this.#refuse(`its tar has more than ${plainMax} bytes`),
     );
     this.#tar = new TarReader(this.#hashed(plain), name);

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { NATIVE_MEANS } from '../../agent/image/means.ts';
 import { unpackLayer } from '../../agent/image/unpack.ts';
+import { LAYER_MEMORY } from '../../agent/mesh/layer-memory.ts';
 import type { Digest } from '../../common/model/ids.ts';
 import { LAYER_LIMITS, LayerReader } from '../../common/oci/layer.ts';
 import { piecesOf } from '../../common/oci/pieces.ts';
@@ -88,7 +89,7 @@ function covey(folder: string, layer: Layer): Contender {
   const dir = join(folder, 'by-covey');
   const unpack = async (signal: AbortSignal): Promise<void> => {
     mkdirSync(dir);
-    const reader = new LayerReader(piecesOf(layer.path), 'the layer', LAYER_LIMITS, NATIVE_MEANS);
+    const reader = new LayerReader(piecesOf(layer.path, 0, LAYER_MEMORY), 'the layer', LAYER_LIMITS, NATIVE_MEANS);
     await unpackLayer({ reader, dir, diffId: layer.diffId, name: 'the layer' }, signal);
   };
   return { name: 'covey', run: unpack, after: () => compared(dir, layer) };

@@ -9,6 +9,7 @@ import { inflated } from '../../../common/oci/inflate.ts';
 import { LAYER_LIMITS, LayerReader } from '../../../common/oci/layer.ts';
 import { type LayerMeans, NODE_MEANS } from '../../../common/oci/layer-means.ts';
 import { unzstd } from '../../../common/oci/unzstd.ts';
+import { lentStreamOf } from '../../support/lent.ts';
 import { streamOf, tarOf, zstdOf } from '../../support/tar.ts';
 import { until } from '../../support/until.ts';
 
@@ -55,49 +56,50 @@ function programsOfOurs(program: string): readonly string[] {
 }
 
 const WAYS = [
-  ["by Node's means", NODE_MEANS],
-  ["by an agent's", NATIVE_MEANS],
+  ["by Node's means", NODE_MEANS, streamOf],
+  ["by an agent's", NATIVE_MEANS, lentStreamOf],
 ] as const;
 
-describe.each(PACKED.flatMap(([packing, bytes]) => WAYS.map(([way, means]) => [packing, way, bytes, means] as const)))(
-  'a layer packed as %s and read %s',
-  (packing, _, bytes, means) => {
-    it.each([1, 700, 1 << 20])('is read from pieces of %i bytes', async (size) => {
-      expect(await namesOf(streamOf(bytes, size), means)).toEqual(NAMES);
-    });
+describe.each(
+  PACKED.flatMap(([packing, bytes]) =>
+    WAYS.map(([way, means, stream]) => [packing, way, bytes, means, stream] as const),
+  ),
+)('a layer packed as %s and read %s', (packing, _, bytes, means, stream) => {
+  it.each([1, 700, 1 << 20])('is read from pieces of %i bytes', async (size) => {
+    expect(await namesOf(stream(bytes, size), means)).toEqual(NAMES);
+  });
 
-    it('is refused wherever it is cut off', async () => {
-      for (const length of [1, 4, 9, 600, bytes.length - 1_600, bytes.length - 5].filter((each) => each > 0)) {
-        await expect(namesOf(streamOf(bytes.subarray(0, length)), means)).rejects.toMatchObject({ code: 'invalid' });
+  it('is refused wherever it is cut off', async () => {
+    for (const length of [1, 4, 9, 600, bytes.length - 1_600, bytes.length - 5].filter((each) => each > 0)) {
+      await expect(namesOf(stream(bytes.subarray(0, length)), means)).rejects.toMatchObject({ code: 'invalid' });
+    }
+  });
+
+  it('is never taken for another when a bit of it has flipped', async () => {
+    for (let turn = 0; turn < 24; turn += 1) {
+      const at = Math.floor((bytes.length * turn) / 24);
+      const flipped = Buffer.from(bytes);
+      flipped[at] = (flipped[at] as number) ^ (1 << (turn % 8));
+      try {
+        // A bit of gzip's own header, as its time, changes nothing of what it holds.
+        expect(await namesOf(stream(flipped), means), `bit ${turn % 8} of byte ${at}`).toEqual(NAMES);
+      } catch (error) {
+        expect(error).toBeInstanceOf(ClusterError);
+        expect(error, packing).toMatchObject({ code: 'invalid' });
       }
-    });
+    }
+  });
 
-    it('is never taken for another when a bit of it has flipped', async () => {
-      for (let turn = 0; turn < 24; turn += 1) {
-        const at = Math.floor((bytes.length * turn) / 24);
-        const flipped = Buffer.from(bytes);
-        flipped[at] = (flipped[at] as number) ^ (1 << (turn % 8));
-        try {
-          // A bit of gzip's own header, as its time, changes nothing of what it holds.
-          expect(await namesOf(streamOf(flipped), means), `bit ${turn % 8} of byte ${at}`).toEqual(NAMES);
-        } catch (error) {
-          expect(error).toBeInstanceOf(ClusterError);
-          expect(error, packing).toMatchObject({ code: 'invalid' });
-        }
-      }
-    });
+  it('ends with what its source ends with', async () => {
+    const source = async function* (): AsyncGenerator<Uint8Array> {
+      yield bytes.subarray(0, bytes.length / 2);
+      throw new ClusterError('unavailable', 'the line broke');
+    };
+    await expect(namesOf(source(), means)).rejects.toThrow('the line broke');
+  });
+});
 
-    it('ends with what its source ends with', async () => {
-      const source = async function* (): AsyncGenerator<Uint8Array> {
-        yield bytes.subarray(0, bytes.length / 2);
-        throw new ClusterError('unavailable', 'the line broke');
-      };
-      await expect(namesOf(source(), means)).rejects.toThrow('the line broke');
-    });
-  },
-);
-
-describe.each(WAYS)('zstd read %s', (_, means) => {
+describe.each(WAYS)('zstd read %s', (_, means, stream) => {
   it('may come in several frames, and in frames to be passed over', async () => {
     const frames = Buffer.concat([
       SKIPPED,
@@ -106,21 +108,21 @@ describe.each(WAYS)('zstd read %s', (_, means) => {
       zstdOf(TAR.subarray(5_000)),
       SKIPPED,
     ]);
-    expect(await namesOf(streamOf(frames), means)).toEqual(NAMES);
+    expect(await namesOf(stream(frames), means)).toEqual(NAMES);
   });
 
   it('that wants more than 128 MiB of memory is refused', async () => {
     // Of a stream zstd does not know the end: it takes the window that it was told.
     const large = zstdOf(TAR, '--long=28', '--single-thread');
-    await expect(namesOf(streamOf(large), means)).rejects.toThrow(
+    await expect(namesOf(stream(large), means)).rejects.toThrow(
       'layer L is packed with a zstd window of more than 128 MiB',
     );
-    expect(await namesOf(streamOf(zstdOf(TAR, '--long=27')), means)).toEqual(NAMES);
+    expect(await namesOf(stream(zstdOf(TAR, '--long=27')), means)).toEqual(NAMES);
   });
 
   it('is refused when something follows that is no frame', async () => {
     const more = Buffer.concat([zstdOf(TAR), Buffer.from('and more')]);
-    await expect(namesOf(streamOf(more), means)).rejects.toThrow('layer L is a broken zstd');
+    await expect(namesOf(stream(more), means)).rejects.toThrow('layer L is a broken zstd');
   });
 });
 

@@ -5,11 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { NATIVE_MEANS } from '../../../agent/image/means.ts';
 import { unpackLayer } from '../../../agent/image/unpack.ts';
 import { ClusterError } from '../../../common/errors.ts';
 import { digestOf } from '../../../common/oci/digest.ts';
-import { LayerReader } from '../../../common/oci/layer.ts';
+import { LAYER_LIMITS, LayerReader } from '../../../common/oci/layer.ts';
 import { native } from '../../../native/index.ts';
+import { lentStreamOf } from '../../support/lent.ts';
 import { streamOf, type TarPart, tarOf } from '../../support/tar.ts';
 import { describeTree, MAKE_TREE, xattrsOf } from '../../support/trees.ts';
 
@@ -25,7 +27,7 @@ afterEach(async () => {
 
 async function unpack(tar: Uint8Array): Promise<string> {
   const root = await mkdtemp(join(dir, 'root-'));
-  const reader = new LayerReader(streamOf(tar, 100_000), 'layer L');
+  const reader = new LayerReader(lentStreamOf(tar, 10_001), 'layer L', LAYER_LIMITS, NATIVE_MEANS);
   await unpackLayer({ reader, dir: root, diffId: digestOf(tar), name: 'layer L' }, never);
   return root;
 }
