@@ -114,6 +114,17 @@ export interface Candidate {
   readonly isWhole: boolean;
   /** Spoken to already, about this blob or another: another connection costs more than another question. */
   readonly isNear: boolean;
+  /** As `nextInRing` says. */
+  readonly isNext: boolean;
+}
+
+/**
+ * Whom this node asks in any case: the one that follows it in the order of ids, the first after the last. Chosen by chance alone, one node in a
+ * hundred would be asked by nobody, and what a manager gave to it and to no other would be nowhere else.
+ */
+export function nextInRing(self: string, ids: readonly string[]): string | undefined {
+  const sorted = ids.filter((id) => id !== self).toSorted();
+  return sorted.find((id) => id > self) ?? sorted[0];
 }
 
 /** Neighbours of one blob; each gets about as many that ask it. */
@@ -138,14 +149,14 @@ export function nextNeighbours(
 ): readonly string[] {
   const roomForWhole = WHOLE_MAX - current.filter(({ isWhole }) => isWhole).length;
   const ranked = candidates
-    .map((each) => ({ ...each, rank: (each.isNear ? 0 : 1) + random() }))
+    .map((each) => ({ ...each, rank: (each.isNext ? -1 : each.isNear ? 0 : 1) + random() }))
     .toSorted((a, b) => a.rank - b.rank);
   const whole = ranked.filter(({ isWhole }) => isWhole).slice(0, Math.max(0, roomForWhole));
   const partial = ranked.filter(({ isWhole }) => !isWhole);
   const chosen: string[] = [];
-  for (const { id, isNear } of [...whole, ...partial]) {
+  for (const { id, isNear, isNext } of [...whole, ...partial]) {
     const count = current.length + chosen.length;
-    if (count < NEIGHBOURS_MAX && (isNear || count < STRANGERS_MAX)) chosen.push(id);
+    if (count < NEIGHBOURS_MAX && (isNear || isNext || count < STRANGERS_MAX)) chosen.push(id);
   }
   return chosen;
 }

@@ -11,7 +11,15 @@ import type { Digest, Instant } from '../../common/model/ids.ts';
 import { lengthOf, PieceSet } from '../../common/oci/cut.ts';
 import { isOwnTrouble } from '../../common/oci/disk.ts';
 import type { Throttle } from '../../common/throttle.ts';
-import { NEIGHBOURS_MAX, nextLines, nextNeighbours, nextPiece, patienceMs, type Situation } from './choice.ts';
+import {
+  NEIGHBOURS_MAX,
+  nextInRing,
+  nextLines,
+  nextNeighbours,
+  nextPiece,
+  patienceMs,
+  type Situation,
+} from './choice.ts';
 import { Link, type PieceServer } from './link.ts';
 import type { PieceFile } from './piece-file.ts';
 
@@ -37,6 +45,8 @@ export interface OriginDoor {
 }
 
 export interface DownloadTools {
+  /** This node's id. */
+  readonly self: string;
   readonly digest: Digest;
   readonly file: PieceFile;
   readonly members: () => readonly Member[];
@@ -228,9 +238,18 @@ export class Download {
   #meet(signal: AbortSignal, fail: (cause: unknown) => void): void {
     if (!this.#mayMeet || this.#links.size >= NEIGHBOURS_MAX) return;
     this.#mayMeet = false;
-    const { isNear, random } = this.#tools;
+    const { self, members, isNear, random } = this.#tools;
     const strangers = this.#strangers();
-    const candidates = strangers.map(({ id, address, isWhole }) => ({ id, isWhole, isNear: isNear(address) }));
+    const next = nextInRing(
+      self,
+      members().map(({ id }) => id),
+    );
+    const candidates = strangers.map(({ id, address, isWhole }) => ({
+      id,
+      isWhole,
+      isNear: isNear(address),
+      isNext: id === next,
+    }));
     for (const id of nextNeighbours([...this.#links.values()], candidates, random)) {
       const member = strangers.find((each) => each.id === id);
       if (member !== undefined) this.#link(member, signal, fail);

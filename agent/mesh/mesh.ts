@@ -24,7 +24,7 @@ import { PieceFile, type PieceSource } from './piece-file.ts';
 export interface MeshTools {
   /** Managers, best first; asked anew for each call. Empty = none reachable. */
   readonly servers: () => readonly SwarmServer[];
-  readonly nodes: Pick<Nodes, 'connect' | 'isNear' | 'memory'>;
+  readonly nodes: Pick<Nodes, 'connect' | 'isNear' | 'memory' | 'self'>;
   /** All other nodes of the cluster that give pieces: asked when no manager answers. */
   readonly others: () => readonly Pick<Member, 'id' | 'address'>[];
   /** False for a node that is not of the cluster, as far as this one knows. */
@@ -157,6 +157,7 @@ export class Mesh {
     const { nodes, clock, log, random, others } = this.#tools;
     const strangers = known.by === undefined ? [] : sample(others(), ASKED_MAX, random);
     return new Download({
+      self: nodes.self,
       digest,
       file,
       members: () => {

@@ -32,6 +32,11 @@ export class Nodes {
     this.memory = new PieceMemory(tools.clock);
   }
 
+  /** This node's own id. */
+  get self(): string {
+    return this.#tools.identity().id;
+  }
+
   isNear(address: string): boolean {
     return this.#open.has(address);
   }

@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { Worker } from 'node:worker_threads';
+import { systemClock } from '../clock.ts';
 import { type PromiseWithResolvers, withResolvers } from '../iterate.ts';
 
 export interface Receiver {
@@ -100,12 +101,48 @@ interface Word {
   readonly digest?: string;
   readonly code?: string;
   readonly message?: string;
+  readonly isIdle?: boolean;
+}
+
+/** Threads at rest: the next blob of an image is a moment away, and a thread takes longer to start than a few mebibytes to be hashed. */
+const atRest: Worker[] = [];
+const AT_REST_MAX = 3;
+const AT_REST_MS = 10_000;
+
+function threadFor(fd: number): Worker {
+  const options = {
+    // Node's own threads need no loader, and this one no memory to speak of.
+    execArgv: [],
+    resourceLimits: { maxOldGenerationSizeMb: 16 },
+  };
+  const worker = atRest.pop() ?? new Worker(new URL('receiving-thread.js', import.meta.url), options);
+  worker.ref();
+  worker.postMessage({ fd });
+  return worker;
+}
+
+/** Nobody waits for it; it keeps no process alive, and ends when it is not wanted for a while. */
+async function rest(worker: Worker): Promise<void> {
+  worker.unref();
+  if (atRest.length >= AT_REST_MAX) {
+    await worker.terminate();
+    return;
+  }
+  atRest.push(worker);
+  systemClock.after(AT_REST_MS, () => {
+    const at = atRest.indexOf(worker);
+    if (at < 0) return;
+    atRest.splice(at, 1);
+    void worker.terminate();
+  });
 }
 
 class ThreadReceiver implements Receiver {
   readonly #worker: Worker;
   readonly #free: ArrayBuffer[];
   readonly #digest = withResolvers<string>();
+  readonly #idle = withResolvers<void>();
+  #isBroken = false;
   #batch: Batch | undefined;
   #isNew = true;
   #failure: Error | undefined;
@@ -113,14 +150,9 @@ class ThreadReceiver implements Receiver {
 
   constructor(file: FileHandle) {
     this.#free = Array.from({ length: BATCHES }, () => new ArrayBuffer(BATCH_BYTES));
-    this.#worker = new Worker(new URL('receiving-thread.js', import.meta.url), {
-      workerData: { fd: file.fd },
-      // Node's own threads need no loader, and it no memory to speak of.
-      execArgv: [],
-      resourceLimits: { maxOldGenerationSizeMb: 16 },
-    });
-    this.#worker.on('message', (word: Word) => this.#hear(word));
-    this.#worker.on('error', (cause) => this.#fail(cause));
+    this.#worker = threadFor(file.fd);
+    this.#worker.on('message', this.#hear);
+    this.#worker.on('error', this.#break);
     this.#digest.promise.catch(() => undefined);
   }
 
@@ -143,8 +175,14 @@ class ThreadReceiver implements Receiver {
     return this.#digest.promise;
   }
 
+  /** Waits until it writes no more: the file is about to be closed, and its number another's. */
   async close(): Promise<void> {
-    await this.#worker.terminate();
+    this.#worker.postMessage('end');
+    await this.#idle.promise;
+    this.#worker.off('message', this.#hear);
+    this.#worker.off('error', this.#break);
+    if (this.#isBroken) await this.#worker.terminate();
+    else await rest(this.#worker);
   }
 
   async #take(bytes: Uint8Array, isNew: boolean): Promise<void> {
@@ -176,12 +214,20 @@ class ThreadReceiver implements Receiver {
     await this.#heard.promise;
   }
 
-  #hear({ piece, digest, code, message }: Word): void {
+  readonly #hear = ({ piece, digest, code, message, isIdle }: Word): void => {
     if (piece !== undefined) this.#free.push(piece);
     if (digest !== undefined) this.#digest.resolve(digest);
     if (message !== undefined) this.#fail(Object.assign(new Error(message), { code }));
+    if (isIdle === true) this.#idle.resolve();
     this.#wake();
-  }
+  };
+
+  /** The thread itself has ended. */
+  readonly #break = (cause: Error): void => {
+    this.#isBroken = true;
+    this.#fail(cause);
+    this.#idle.resolve();
+  };
 
   #fail(cause: Error): void {
     this.#failure ??= cause;

@@ -1,21 +1,29 @@
 /**
- * The thread of ThreadReceiver (receiver.ts): hashes pieces and appends them to a file. In: `{ piece, length, isNew }`, whose memory is
- * handed over, or `'digest'`. Out, in the same order: `{ piece }`, the memory handed back, `{ digest }`, or `{ code, message }` once,
- * after which nothing is done any more. Plain JavaScript, because Node loads it into the thread by itself.
+ * The thread of ThreadReceiver (receiver.ts): hashes pieces and appends them to a file. In, for one file after another: `{ fd }`, then
+ * `{ piece, length, isNew }`, whose memory is handed over, or `'digest'`, and `'end'`. Out, in the same order: `{ piece }`, the memory handed
+ * back, `{ digest }`, or `{ code, message }` once, after which nothing is done until the end; `{ isIdle: true }` then. Plain JavaScript, because
+ * Node loads it into the thread by itself.
  */
 import { createHash } from 'node:crypto';
 import { writeSync } from 'node:fs';
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort } from 'node:worker_threads';
 
-const hash = createHash('sha256');
+let fd = -1;
+let hash;
 let hasFailed = false;
 
 /** All of it: a write may take less than it was given. */
 function append(bytes) {
-  for (let at = 0; at < bytes.length; ) at += writeSync(workerData.fd, bytes, at);
+  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
 }
 
-function obey(order) {
+function begin(order) {
+  fd = order.fd;
+  hash = createHash('sha256');
+  hasFailed = false;
+}
+
+function answerTo(order) {
   if (order === 'digest') return [{ digest: hash.digest('hex') }];
   const bytes = new Uint8Array(order.piece, 0, order.length);
   hash.update(bytes);
@@ -24,9 +32,11 @@ function obey(order) {
 }
 
 parentPort.on('message', (order) => {
+  if (order.fd !== undefined) return begin(order);
+  if (order === 'end') return parentPort.postMessage({ isIdle: true });
   if (hasFailed) return;
   try {
-    parentPort.postMessage(...obey(order));
+    parentPort.postMessage(...answerTo(order));
   } catch (cause) {
     hasFailed = true;
     parentPort.postMessage({ code: cause.code ?? '', message: cause.message });

@@ -3,7 +3,14 @@
  * bytes a second, in virtual time. One seed is one story. Every node takes all layers, a few at a time, from its neighbours
  * and from one manager.
  */
-import { type Neighbour, nextLines, nextNeighbours, nextPiece, type Situation } from '../../agent/mesh/choice.ts';
+import {
+  type Neighbour,
+  nextInRing,
+  nextLines,
+  nextNeighbours,
+  nextPiece,
+  type Situation,
+} from '../../agent/mesh/choice.ts';
 import { PieceSet } from '../../common/oci/cut.ts';
 import { Origin } from '../../manager/mesh/origin.ts';
 import { TAKERS_EACH } from '../../manager/mesh/swarms.ts';
@@ -165,9 +172,16 @@ class SwarmWorld {
     if (node.isGone || taking.has.isWhole) return;
     for (const id of taking.links.keys()) if (this.#nodes[id]?.isGone === true) taking.links.delete(id);
     const isWhole = (id: number): boolean => this.#nodes[id]?.takings.get(layer)?.has.isWhole === true;
+    const takers = this.#nodes.filter((other) => !other.isGone && other.takings.has(layer)).map(({ id }) => String(id));
+    const next = nextInRing(String(node.id), takers);
     const candidates = this.#nodes
       .filter((other) => other !== node && !other.isGone && other.takings.has(layer) && !taking.links.has(other.id))
-      .map(({ id }) => ({ id: String(id), isWhole: isWhole(id), isNear: node.near.has(id) }));
+      .map(({ id }) => ({
+        id: String(id),
+        isWhole: isWhole(id),
+        isNear: node.near.has(id),
+        isNext: String(id) === next,
+      }));
     const current = [...taking.links.keys()].map((id) => ({ isWhole: isWhole(id) }));
     for (const id of nextNeighbours(current, candidates, this.#random).map(Number)) {
       taking.links.set(id, { stage: 'idle' });

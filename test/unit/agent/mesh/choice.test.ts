@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import {
   LINES_MAX,
   NEIGHBOURS_MAX,
+  nextInRing,
   nextLines,
   nextNeighbours,
   nextPiece,
@@ -62,7 +63,7 @@ describe('the next piece from a neighbour', () => {
 });
 
 describe('the nodes to talk to', () => {
-  const candidate = (id: string, isNear = false, isWhole = false) => ({ id, isNear, isWhole });
+  const candidate = (id: string, isNear = false, isWhole = false) => ({ id, isNear, isWhole, isNext: false });
 
   it('are those first to whom there is a connection', () => {
     const candidates = [candidate('a'), candidate('b', true), candidate('c')];
@@ -76,6 +77,16 @@ describe('the nodes to talk to', () => {
     const whole = many.map((each) => ({ ...each, isWhole: true }));
     expect(nextNeighbours([], whole, () => 0.5)).toHaveLength(4);
     expect(nextNeighbours(Array(4).fill({ isWhole: true }), whole, () => 0.5)).toEqual([]);
+  });
+
+  it('are in any case the next in the ring, so that nobody is left out', () => {
+    const candidates = [candidate('a', true), { ...candidate('b'), isNext: true }, candidate('c')];
+    expect(nextNeighbours([], candidates, () => 0.5)[0]).toBe('b');
+    const enough = Array(STRANGERS_MAX).fill({ isWhole: false });
+    expect(nextNeighbours(enough, candidates, () => 0.5)).toEqual(['b', 'a']);
+    const ids = ['n3', 'n1', 'n2'];
+    expect(ids.map((id) => nextInRing(id, ids))).toEqual(['n1', 'n2', 'n3']);
+    expect(nextInRing('n1', ['n1'])).toBeUndefined();
   });
 
   it('are strangers only as far as there are too few', () => {
