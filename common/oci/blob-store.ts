@@ -24,6 +24,9 @@ const READ_BYTES = 512 * 1024;
 
 const GONE_PREFIX = 'gone-';
 
+/** What waits in memory before it is brought to the disk. */
+const WRITEBACK_BYTES = 32 * 1024 * 1024;
+
 /** Where a blob's bytes come from, from `offset` on. */
 export type BlobSource = (offset: number, signal: AbortSignal) => AsyncIterable<Uint8Array>;
 
@@ -201,6 +204,7 @@ export class BlobStore {
   ): Promise<void> {
     const name = `blob ${blob.digest}`;
     let size = await takeUp(file, receiver);
+    const writeback = new Writeback(file, size);
     const limit = blob.size ?? BLOB_BYTES_MAX;
     if (size < limit) {
       try {
@@ -209,10 +213,12 @@ export class BlobStore {
           size += chunk.length;
           if (size > limit) throw corruptSize(name, `more than ${limit}`);
           await receiver.add(chunk);
+          writeback.begin(size);
         }
       } finally {
         // What came before a failure is there to go on from.
         await receiver.flush();
+        await writeback.settled();
       }
     }
     if (size < limit && blob.size !== undefined) {
@@ -251,6 +257,36 @@ export class BlobStore {
 
   get #blobs(): string {
     return join(this.#dir, 'blobs', 'sha256');
+  }
+}
+
+/** Begins to bring what has come to the disk while more comes: all at the end, a gigabyte would wait there as long as it took to arrive. */
+class Writeback {
+  readonly #file: FileHandle;
+  #begunAt: number;
+  #underway: Promise<void> | undefined;
+
+  constructor(file: FileHandle, size: number) {
+    this.#file = file;
+    this.#begunAt = size;
+  }
+
+  /** The file has so many bytes now. */
+  begin(size: number): void {
+    if (this.#underway !== undefined || size - this.#begunAt < WRITEBACK_BYTES) return;
+    this.#begunAt = size;
+    // What fails here fails again, and is told, when all of it has to be there.
+    this.#underway = this.#file
+      .datasync()
+      .catch(() => undefined)
+      .finally(() => {
+        this.#underway = undefined;
+      });
+  }
+
+  /** Resolves when nothing is under way. */
+  async settled(): Promise<void> {
+    await this.#underway;
   }
 }
 
